@@ -1,0 +1,110 @@
+"""Who acts: a person, a component of the system, the vote of the agents, or an agent's row.
+
+An actor is a typed value, never free text: text that says `human:…` is how an agent would forge a
+person. This library does not authenticate people; whoever makes a `Human` has done so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from dispatch_state.errors import InvalidValue
+
+_LOGIN = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}(?:\[bot\])?")
+
+
+def login(value: object, place: str) -> str:
+    """`value` as a login in lower case, at most 39 characters before an optional `[bot]`; else `InvalidValue`."""
+    if not isinstance(value, str):
+        raise InvalidValue(f"{place}: takes a login as text, not a value of type {type(value).__name__}")
+    lowered = value.lower() if value.isascii() else ""
+    if not _LOGIN.fullmatch(lowered):
+        raise InvalidValue(
+            f"{place}: not a login: letters, digits and single inner - or _, 1 to 39 characters, then perhaps [bot]"
+        )
+    return lowered
+
+
+class Actor(Protocol):
+    """What every trigger takes as `by`: a `Human`, a `System`, `SANGHA` or an `Agent` row."""
+
+    @property
+    def actor(self) -> str:
+        """As stored in `transition_log.actor` and `decisions.decided_by`: `human:ada`, `agent:<uuid>`, …"""
+        ...
+
+    @property
+    def signature(self) -> str:
+        """As stored in `gates.approved_by`, `proposals.forced_by`, `gate_comments.author`: bare for a person."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Human:
+    """A person.
+
+    Args:
+        login: the person's GitHub login; compared and stored in lower case.
+
+    Raises:
+        InvalidValue: the login is none.
+    """
+
+    login: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "login", login(self.login, "Human"))
+
+    @property
+    def actor(self) -> str:
+        return f"human:{self.login}"
+
+    @property
+    def signature(self) -> str:
+        return self.login
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A component of the runner or of this library, such as `System("rescue")`.
+
+    Args:
+        component: its name, formed as a login is.
+
+    Raises:
+        InvalidValue: the name is not so formed.
+    """
+
+    component: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "component", login(self.component, "System"))
+
+    @property
+    def actor(self) -> str:
+        return f"system:{self.component}"
+
+    @property
+    def signature(self) -> str:
+        return self.actor
+
+
+class Sangha:
+    """The agents as a body; its one member `SANGHA` approves and rejects proposals, as the tally says."""
+
+    __slots__ = ()
+    actor: Final = "sangha"
+    signature: Final = "sangha"
+
+    def __repr__(self) -> str:
+        return "SANGHA"
+
+
+SANGHA: Final = Sangha()
+"""The vote of the agents, as an actor."""
+STORE: Final = System("store")
+"""Who births a row when nobody is named."""
+CHECKPOINT: Final = System("checkpoint")
+"""Who opens a checkpoint whose time has come."""

@@ -1,0 +1,424 @@
+"""All that differs between SQLite and PostgreSQL: where a store is, how it is reached, what its errors mean.
+
+Both databases give each thread a connection of its own, refuse every use in a forked child, and are
+closed for all threads at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import threading
+import tomllib
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import peewee
+import platformdirs
+from playhouse.pool import PooledDatabase
+
+from dispatch_state import values
+from dispatch_state.errors import (
+    InvalidValue,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreNotFound,
+    StoreNotOpen,
+    StoreReadOnly,
+    WrongProcess,
+)
+from dispatch_state.values import shown
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+MEMORY = ":memory:"
+SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+
+
+# ---- where a store is --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a store is: a kind of database, and a path, `:memory:`, or a URL. Its text shows no password."""
+
+    kind: str
+    location: str
+
+    def __str__(self) -> str:
+        if self.kind == SQLITE:
+            return self.location
+        url = urlsplit(self.location)
+        user = f"{url.username}@" if url.username else ""
+        return f"postgresql://{user}{url.hostname or ''}{url.path}"
+
+
+def resolve(target: str | os.PathLike[str] | None) -> Target:
+    """The store that a target names: a path, `:memory:`, a URL, or None for what is configured.
+
+    Raises:
+        InvalidValue: it names nothing that can be a store, or the configuration is broken.
+    """
+    if target is None:
+        return _configured()
+    try:
+        text = os.fspath(target)
+    except TypeError:
+        raise InvalidValue(f"target: takes a path or a URL, not a value of type {type(target).__name__}") from None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise InvalidValue("target: takes a path or a URL as text, without NUL")
+    return _url(text) if "://" in text else Target(SQLITE, MEMORY if text == MEMORY else _path(text))
+
+
+def _url(text: str) -> Target:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        raise InvalidValue("target: the URL cannot be read") from None
+    if url.scheme in ("postgresql", "postgres"):
+        return Target(POSTGRESQL, "postgresql" + text[len(url.scheme) :])
+    if url.scheme != SQLITE:
+        raise InvalidValue(f"target: {shown(url.scheme)} is no scheme of ours; use sqlite:///… or postgresql://…")
+    if url.netloc or not url.path.strip("/") or url.query or url.fragment:
+        raise InvalidValue("target: takes sqlite:///relative/path or sqlite:////absolute/path, and no parameters")
+    path = unquote(url.path[1:])
+    return Target(SQLITE, MEMORY if path == MEMORY else _path(path))
+
+
+def _path(text: str) -> str:
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidValue(f"target: {error}") from None
+    if path.is_dir():
+        raise InvalidValue(f"target: {path} is a folder; name a file in it")
+    return str(path)
+
+
+def _configured() -> Target:
+    if named := os.environ.get("DISPATCH_DATABASE"):
+        return resolve(named)
+    configured = os.environ.get("DISPATCH_CONFIG")
+    folder = platformdirs.user_config_path("dispatch", appauthor=False)
+    file = Path(configured).expanduser() if configured else folder / "config.toml"
+    if not file.exists():
+        if configured:
+            raise InvalidValue(f"DISPATCH_CONFIG: there is no {file}")
+        return resolve(platformdirs.user_data_path("dispatch", appauthor=False) / "dispatch.db")
+    return _from_file(file)
+
+
+def _from_file(file: Path) -> Target:
+    try:
+        section = tomllib.loads(file.read_text(encoding="utf-8")).get("database", {})
+    except (OSError, ValueError) as error:
+        raise InvalidValue(f"{file}: cannot be read as TOML: {error}") from None
+    if not isinstance(section, dict):
+        raise InvalidValue(f"{file}: [database] is no table")
+    named = [section[key] for key in ("path", "url") if key in section]
+    if len(named) > 1:
+        raise InvalidValue(f"{file}: [database] names both a path and a url; keep one")
+    if named and not isinstance(named[0], str):
+        raise InvalidValue(f"{file}: [database] takes its path or url as text")
+    return resolve(named[0] if named else platformdirs.user_data_path("dispatch", appauthor=False) / "dispatch.db")
+
+
+# ---- what both have ----------------------------------------------------------------------------------
+
+
+class _Guarded:
+    """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
+
+    kind: str
+    driver_errors: tuple[type[Exception], ...]
+    _open = True
+
+    def check_usable(self) -> None:
+        """Raise `StoreNotOpen` after `close_all`, and `WrongProcess` in a forked child."""
+        if not self._open:
+            raise StoreNotOpen()
+        if os.getpid() != self._pid:
+            raise WrongProcess()
+
+    def _begin_guard(self) -> None:
+        self._pid = os.getpid()
+        _GUARDED.add(self)
+
+    def connection(self) -> Any:
+        self.check_usable()
+        return super().connection()  # type: ignore[misc]
+
+    def cursor(self, named_cursor: Any = None) -> Any:
+        self.check_usable()
+        return super().cursor(named_cursor)  # type: ignore[misc]
+
+    def connect(self, reuse_if_open: bool = False) -> Any:
+        self.check_usable()
+        return super().connect(reuse_if_open)  # type: ignore[misc]
+
+    def close(self) -> Any:
+        """Give this thread's connection back."""
+        self.check_usable()
+        return super().close()  # type: ignore[misc]
+
+    def immortal(self) -> list[Any]:
+        """The connections that a forked child must never finalise."""
+        return []
+
+
+_GUARDED: weakref.WeakSet[_Guarded] = weakref.WeakSet()
+
+
+def _keep_inherited_connections() -> None:
+    """In a forked child: hold every inherited SQLite connection for ever.
+
+    Finalising one would close files that the parent still uses, and with them SQLite's locks. A reference
+    that is never given back keeps them also through the interpreter's shutdown.
+    """
+    import ctypes
+
+    for database in _GUARDED:
+        for connection in database.immortal():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+os.register_at_fork(after_in_child=_keep_inherited_connections)
+
+
+# ---- SQLite ------------------------------------------------------------------------------------------
+
+
+class SqliteStore(_Guarded, peewee.SqliteDatabase):
+    """One SQLite file, or one in-memory database that the threads of the process share."""
+
+    kind = SQLITE
+    driver_errors = (sqlite3.Error,)
+
+    def __init__(self, location: str, *, timeout: float, durability: str) -> None:
+        self._connections: list[sqlite3.Connection] = []
+        self._guarding = threading.Lock()
+        memory = location == MEMORY
+        super().__init__(
+            f"file:/dispatch-{values.new_id()}?vfs=memdb" if memory else location,
+            pragmas={"foreign_keys": 1, "synchronous": SYNCHRONOUS[durability]},
+            lock_type="IMMEDIATE",
+            timeout=timeout,
+            uri=memory,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        self._begin_guard()
+        self._anchor = self._connect() if memory else None
+
+    def _connect(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._connect()
+        if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+            connection.close()
+            raise StoreError("this SQLite was built without foreign keys, on which the store depends")
+        with self._guarding:
+            self._connections.append(connection)
+        return connection
+
+    def _close(self, connection: sqlite3.Connection) -> None:
+        with self._guarding, suppress(ValueError):
+            self._connections.remove(connection)
+        super()._close(connection)
+
+    def immortal(self) -> list[Any]:
+        return list(self._connections)
+
+    def release(self) -> None:
+        """Nothing: a thread keeps its connection."""
+
+    def close_all(self) -> None:
+        """Close the connections of all threads; every later use is `StoreNotOpen`."""
+        self._open = False
+        with self._guarding:
+            while self._connections:
+                self._connections.pop().close()
+
+    def switch_to_wal(self) -> None:
+        """Make the file use a write-ahead log, once; it stays so. An in-memory database has none."""
+        if self._anchor is None and self.execute_sql("PRAGMA journal_mode").fetchone() != ("wal",):
+            self.execute_sql("PRAGMA journal_mode = wal")
+
+    def store_error(self, error: Exception) -> StoreError | None:
+        """What an error of SQLite means to a caller, or None when it is no fault of the store."""
+        code = getattr(_original(error), "sqlite_errorcode", None)
+        known = _SQLITE_ERRORS.get(code & 0xFF) if code is not None else None
+        if known is None and isinstance(error, peewee.DatabaseError) and "malformed" in str(error):
+            known = StoreCorrupt
+        return known(f"{known.__doc__} ({error})") if known else None
+
+    def should_retry(self, error: Exception) -> bool:
+        """Never: SQLite has waited for the lock already."""
+        return False
+
+
+_SQLITE_ERRORS: Mapping[int, type[StoreError]] = {
+    sqlite3.SQLITE_BUSY: StoreBusy,
+    sqlite3.SQLITE_LOCKED: StoreBusy,
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_READONLY: StoreReadOnly,
+    sqlite3.SQLITE_CANTOPEN: StoreReadOnly,
+    sqlite3.SQLITE_PERM: StoreReadOnly,
+    sqlite3.SQLITE_NOTADB: StoreCorrupt,
+    sqlite3.SQLITE_CORRUPT: StoreCorrupt,
+}
+
+
+def _make_file(path: Path, create: bool) -> None:
+    """See that the file is there; one that we make is its owner's alone, and no planted link is followed."""
+    if path.exists():
+        return
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link to nothing; remove it or make what it names")
+    if not create:
+        raise StoreNotFound(f"there is no store at {path}")
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        return  # another process was faster, or a folder on the way is a file: opening will tell
+    except (PermissionError, OSError) as error:
+        raise StoreReadOnly(f"{path} cannot be made: {error.strerror}") from None
+
+
+# ---- PostgreSQL --------------------------------------------------------------------------------------
+
+
+class _Session(peewee.PostgresqlDatabase):
+    """Connections in the state the store relies on: READ COMMITTED, UTC, JSON as text, a bounded wait for locks."""
+
+    lock_timeout: float
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        connection.execute(
+            "SELECT set_config('default_transaction_isolation', 'read committed', false),"
+            " set_config('TimeZone', 'UTC', false), set_config('lock_timeout', %s, false)",
+            (f"{max(1, int(self.lock_timeout * 1000))}ms",),
+        )
+        text = sys.modules["psycopg.types.string"].TextLoader
+        connection.adapters.register_loader("json", text)
+        connection.adapters.register_loader("jsonb", text)
+        return connection
+
+
+class PostgresStore(_Guarded, PooledDatabase, _Session):  # type: ignore[misc]
+    """One schema of a PostgreSQL database; connections not in use are kept in a pool."""
+
+    kind = POSTGRESQL
+
+    def __init__(self, url: str, *, timeout: float, pool_size: int) -> None:
+        self.lock_timeout = timeout
+        self._kept = pool_size
+        super().__init__(url, prefer_psycopg3=True, connect_timeout=max(2, int(timeout)))
+        self.driver_errors = (sys.modules["psycopg"].Error,)
+        self._begin_guard()
+
+    def _is_closed(self, connection: Any) -> bool:
+        return bool(connection.closed)
+
+    def _can_reuse(self, connection: Any) -> bool:
+        return len(self._connections) < self._kept and bool(self._adapter.is_connection_reusable(connection))
+
+    def release(self) -> None:
+        """Give this thread's connection back to the pool, between transactions."""
+        if not self.transaction_depth():
+            super().close()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads; every later use is `StoreNotOpen`."""
+        self._open = False
+        with self._pool_lock:
+            self.close_idle()
+            in_use, self._in_use = self._in_use, {}
+            for held in in_use.values():
+                self._close_raw(held.connection)
+
+    def store_error(self, error: Exception) -> StoreError | None:
+        """What an error of PostgreSQL means to a caller, or None when it is no fault of the store."""
+        state = getattr(_original(error), "sqlstate", None) or ""
+        known = _POSTGRESQL_ERRORS.get(state)
+        if known is None and (state[:2] in ("08", "57") or isinstance(error, peewee.OperationalError)):
+            known = StoreError
+        return known(f"{known.__doc__} ({type(_original(error)).__name__} {state})") if known else None
+
+    def should_retry(self, error: Exception) -> bool:
+        """Whether the transaction lost to another one and would succeed when begun again."""
+        return getattr(_original(error), "sqlstate", None) in ("40P01", "40001")
+
+
+_POSTGRESQL_ERRORS: Mapping[str, type[StoreError]] = {
+    "40P01": StoreBusy,
+    "40001": StoreBusy,
+    "55P03": StoreBusy,
+    "53100": StoreFull,
+    "42501": StoreReadOnly,
+    "25006": StoreReadOnly,
+    "XX001": StoreCorrupt,
+    "XX002": StoreCorrupt,
+}
+
+
+def _original(error: BaseException) -> BaseException:
+    return getattr(error, "orig", error)
+
+
+# ---- reaching it -------------------------------------------------------------------------------------
+
+Database = SqliteStore | PostgresStore
+
+
+def connect(target: Target, *, create: bool, timeout: float, pool_size: int, durability: str) -> Database:
+    """Reach a store, and see that it answers.
+
+    Args:
+        target: where it is.
+        create: whether to make the file when it is not there.
+        timeout: how long to wait for a lock, in seconds.
+        pool_size: connections kept when not in use (PostgreSQL).
+        durability: "full" or "normal" (SQLite).
+
+    Raises:
+        InvalidValue: an argument is wrong.
+        StoreNotFound: nothing is there.
+        StoreCorrupt: what is there is no database.
+        StoreError: it cannot be reached, read or written.
+    """
+    wait = values.seconds(timeout, "timeout").total_seconds()
+    kept = values.positive(pool_size, "pool_size")
+    if durability not in SYNCHRONOUS:
+        raise InvalidValue(f'durability: {shown(durability)} is neither "full" nor "normal"')
+    if target.kind == POSTGRESQL:
+        return _reach_postgresql(target, wait, kept)
+    if target.location != MEMORY:
+        _make_file(Path(target.location), create)
+    database = SqliteStore(target.location, timeout=wait, durability=durability)
+    try:
+        database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
+    except peewee.PeeweeException as error:
+        raise database.store_error(error) or StoreError(f"{target}: {error}") from error
+    return database
+
+
+def _reach_postgresql(target: Target, timeout: float, kept: int) -> PostgresStore:
+    if "psycopg" not in sys.modules:
+        raise StoreError('PostgreSQL takes psycopg: pip install "dispatch-state[postgres]"')
+    database = PostgresStore(target.location, timeout=timeout, pool_size=kept)
+    try:
+        database.execute_sql("SELECT 1").fetchone()
+    except peewee.PeeweeException as error:
+        if "does not exist" in str(error) and "database" in str(error):
+            raise StoreNotFound(f"{target}: that database does not exist; create it first") from None
+        raise StoreError(f"{target} cannot be reached: {type(_original(error)).__name__}") from error
+    return database

@@ -1,0 +1,351 @@
+"""What stands behind the models' door: checks what comes in, opens the transaction, keeps objects true.
+
+Everything a caller gives is checked before any SQL. The transaction is the caller's, joined with a
+savepoint, or one of our own, which is tried again when the database asks for it. Row objects change
+only after success, and are put back when a `store.atomic()` block around them rolls back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import peewee
+
+from dispatch_state import values
+from dispatch_state.actors import SANGHA, Actor, Human, System
+from dispatch_state.database import Database
+from dispatch_state.engine import Turn
+from dispatch_state.errors import DispatchError, GuardRefused, InvalidValue, StaleRow, StoreBusy, StoreError
+from dispatch_state.families import covers, family, lock
+from dispatch_state.machine import Firing, Move, Trigger
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.base import ParentField, Row, Stateful, present
+from dispatch_state.statements import find
+from dispatch_state.values import Clock, listed, shown
+
+T = TypeVar("T")
+TRIES = 3
+"""How often a turn starts over before it is `StoreBusy`."""
+SAVEPOINT = "dispatch_state"
+"""One name for all savepoints, so that SQLite's cache of prepared statements knows them."""
+
+
+class _Memory(threading.local):
+    """What row objects were before the blocks of this thread changed them, block by block."""
+
+    def __init__(self) -> None:
+        self.blocks: list[dict[int, tuple[Row, dict[str, Any]]]] = []
+
+    def remember(self, row: Row) -> None:
+        if self.blocks and id(row) not in self.blocks[-1]:
+            state = {name: _copied(value) for name, value in vars(row).items()}
+            self.blocks[-1][id(row)] = (row, state)
+
+    def forget_block(self, restore: bool) -> None:
+        block = self.blocks.pop()
+        for key, (row, state) in block.items():
+            if restore:
+                vars(row).clear()
+                vars(row).update(state)
+            elif self.blocks:
+                self.blocks[-1].setdefault(key, (row, state))
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | set) else value
+
+
+class Doorway:
+    """The door of one open store.
+
+    Args:
+        database: where the rows are.
+        clock: tells the moment, as an aware datetime.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._memory = _Memory()
+
+    def now(self) -> datetime:
+        """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
+        return values.instant(self._clock(), "clock")
+
+    # ---- transactions ----------------------------------------------------------------------------
+
+    @contextmanager
+    def border(self) -> Iterator[None]:
+        """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
+        try:
+            yield
+        except DispatchError:
+            raise
+        except (peewee.PeeweeException, *self._database.driver_errors) as error:
+            raise self._database.store_error(error) or StoreError(f"the database refused: {error}") from error
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """A block that commits as one; when it rolls back, row objects are put back to what they were."""
+        self._database.check_usable()
+        self._memory.blocks.append({})
+        restore = True
+        try:
+            with self.border(), self._block():
+                yield
+            restore = False
+        finally:
+            self._memory.forget_block(restore)
+
+    def _block(self) -> Any:
+        """A transaction, or a savepoint in the one that is open."""
+        database = self._database
+        return database.savepoint(SAVEPOINT) if database.transaction_depth() else database.transaction()
+
+    def _run(
+        self, row: Row, work: Callable[[Turn], T], handed: tuple[Any, ...], reach: str, touches: tuple[Any, ...]
+    ) -> T:
+        """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
+        joined = self._database.transaction_depth() > 0
+        with self.border():
+            for attempt in range(1, TRIES + 1):
+                try:
+                    with self._block():
+                        self._lock(row, reach, touches)
+                        turn = Turn(self.now())
+                        result = work(turn)
+                    break
+                except (_FamilyGrew, peewee.PeeweeException) as error:
+                    grew = isinstance(error, _FamilyGrew)
+                    if not grew and (joined or not self._database.should_retry(error)):
+                        raise
+                    if attempt == TRIES:
+                        raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
+        self._bring_up_to_date(handed, turn)
+        return result
+
+    def _lock(self, row: Row, reach: str, touches: tuple[Any, ...]) -> None:
+        if self._database.kind != "postgresql":
+            return
+        members = family(row, reach, touches)
+        lock(members)
+        if not covers(members, family(row, reach, touches)):
+            raise _FamilyGrew
+
+    def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
+        for row in handed:
+            if isinstance(row, Row) and (data := turn.touched.get((type(row), row._pk))) is not None:
+                self._memory.remember(row)
+                row.take(data)
+
+    # ---- firing ----------------------------------------------------------------------------------
+
+    def fire(self, row: Stateful, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
+        """Fire a trigger on a row object, fenced; see `dispatch_state.machine.Door`."""
+        self._database.check_usable()
+        by, reason = signed(trigger, kwargs)
+        arguments = trigger.checked(args, kwargs)
+        saved(row)
+        if row.status not in trigger.edges:
+            self._illegal(row, trigger.name)
+        rows = tuple(value for value in arguments.values() if isinstance(value, Row))
+        reason = arguments.get("error") or reason
+
+        def work(turn: Turn) -> list[Move]:
+            fresh = self._fenced(row)
+            read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
+            return turn.act(fresh, trigger.name, by, reason, **read)
+
+        touches = (*rows, by) if trigger.name == "review" and isinstance(by, Agent) else rows
+        return self._run(row, work, (row, *rows, by), trigger.name, touches)
+
+    def _illegal(self, row: Stateful, trigger: str) -> None:
+        """Tell a stale copy from an illegal move, with one read."""
+        with self.border():
+            self._fenced(row)
+        row.machine.require(row, trigger)
+
+    def _fenced(self, row: Stateful) -> Any:
+        """The row as it stands; raises `RowNotFound`, or `StaleRow` when it moved since the object was read."""
+        fresh = present(type(row), row.id)
+        if (fresh.version, fresh.status) != (row.version, row.status):
+            raise StaleRow(
+                f"{row} was {row.status} (version {row.version}) when it was read, and is now {fresh.status} "
+                f"(version {fresh.version}); reload() it and decide again"
+            )
+        return fresh
+
+    def refusals(self, row: Stateful, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
+        """Why a trigger would be refused on the row as it stands in the database."""
+        self._database.check_usable()
+        found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
+        if found is None:
+            raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
+        actor(by)
+        checked = found.checked((), arguments)
+        with self.border():
+            fresh = present(type(row), row.id)
+            if fresh.status not in found.edges:
+                return [row.machine.illegal(fresh, trigger)]
+            agent = find(Agent, by.id) if isinstance(by, Agent) else None
+            read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in checked.items()}
+            firing = Firing(fresh, trigger, read, by, "", self.now(), agent=agent)
+            if refusal := Turn.standing(by, agent, fresh, trigger):
+                firing.refusals.append(refusal)
+            try:
+                fresh.machine.decide(firing)
+            except GuardRefused as error:
+                return list(error.reasons)
+            return []
+
+    # ---- other writing ---------------------------------------------------------------------------
+
+    def turn(
+        self,
+        row: Any,
+        work: Callable[[Turn, Any], T],
+        *,
+        reach: str,
+        by: Actor | None = None,
+        handed: tuple[Any, ...] = (),
+        touches: tuple[Any, ...] = (),
+        fenced: bool = False,
+    ) -> T:
+        """Do `work` in one write transaction; see `dispatch_state.machine.Door`."""
+        self._database.check_usable()
+        if by is not None:
+            actor(by)
+
+        def whole(turn: Turn) -> T:
+            fresh = self._fenced(row) if fenced else present(type(row), row._pk)
+            turn.touch(fresh)
+            if by is not None:
+                agent = find(Agent, by.id) if isinstance(by, Agent) else None
+                refusal = Turn.standing(by, agent, fresh, reach)
+                turn.refuse(fresh, reach, [refusal] if refusal else [])
+            return work(turn, fresh)
+
+        return self._run(row, whole, (row, by, *handed), reach, touches)
+
+    def insert(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Give birth to a row object."""
+        self._database.check_usable()
+        actor(by)
+        reason = values.text(reason, "reason")
+        columns = newborn_columns(row)
+        newborn = _holding(type(row), columns)
+        newborn.whole()
+
+        def work(turn: Turn) -> Stateful:
+            fresh = _holding(type(row), columns)
+            refuse_orphans(fresh)
+            turn.birth(fresh, by, reason)
+            return fresh
+
+        try:
+            born = self._run(newborn, work, (), "create", ())
+        except StoreError as error:
+            if isinstance(error.__cause__, peewee.IntegrityError):
+                raise InvalidValue(f"{newborn}: that id was used before") from error
+            raise
+        self._memory.remember(row)
+        row.take(born.__data__)
+
+    def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
+        """Write changed columns of a row object."""
+        self._database.check_usable()
+        if guarded := sorted(set(columns) & row.guarded()):
+            raise InvalidValue(f"{row}: save() may not change {listed(guarded)}; use {row.written_by}")
+        fields = row._meta.fields
+        changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
+
+        def work(turn: Turn) -> None:
+            fresh = present(type(row), row.id)
+            fresh.take(changed)
+            fresh.whole()
+            refuse_orphans(fresh, columns)
+            turn.refuse(fresh, "save", fresh.frozen(columns))
+            turn.set(fresh, **changed)
+
+        self._run(row, work, (), "save", ())
+
+    def remove(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Delete a row that is final, and log what goes with it."""
+        self._database.check_usable()
+        actor(by)
+        reason = values.words(reason, "reason")
+        self._run(row, lambda turn: turn.remove(self._fenced(row), by, reason), (), "remove", ())
+
+    def reload(self, row: Row) -> None:
+        """Read a row object afresh, in place."""
+        self._database.check_usable()
+        with self.border():
+            fresh = present(type(row), row._pk)
+        self._memory.remember(row)
+        row.take(fresh.__data__)
+
+
+class _FamilyGrew(Exception):
+    """The rows to lock changed while their locks were being taken."""
+
+
+# ---- what is checked before any SQL ------------------------------------------------------------------
+
+
+def actor(by: object) -> None:
+    """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
+    if not isinstance(by, Human | System | Agent) and by is not SANGHA:
+        raise InvalidValue(
+            f"by: takes a Human, a System, an Agent row or SANGHA, not a value of type {type(by).__name__}"
+        )
+
+
+def signed(trigger: Trigger, kwargs: dict[str, Any]) -> tuple[Any, str]:
+    """Who fires a trigger and why, taken out of its arguments; raises `InvalidValue`."""
+    by = kwargs.pop("by", None)
+    actor(by)
+    check = values.words if trigger.needs_reason else values.text
+    return by, check(kwargs.pop("reason", ""), f"{trigger.name}(reason)")
+
+
+def saved(row: Stateful) -> None:
+    """Raise `InvalidValue` for a row object that a trigger cannot start from."""
+    if row.is_new:
+        raise InvalidValue(f"{row} was never saved; save() it first")
+    if missing := {"id", "version", "status"} - row.__data__.keys():
+        raise InvalidValue(f"{type(row).__name__} was read without {listed(sorted(missing))}; reload() it first")
+    if changed := row.unsaved():
+        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; save() or reload() it first")
+
+
+def newborn_columns(row: Stateful) -> dict[str, Any]:
+    """The checked columns of a row to be born; raises `InvalidValue` for what is wrong or not set at birth."""
+    columns = {}
+    for field in row._meta.sorted_fields:
+        value = row.__data__.get(field.name)
+        if field.name in row.born_with():
+            columns[field.name] = field.check(value) if value is not None or field.name not in row.filled else None
+        elif value is not None and value != field.default:
+            raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")
+        else:
+            columns[field.name] = value
+    if columns["status"] not in row.machine.births:
+        raise InvalidValue(f"{row._meta.table_name}.status: born {listed(row.machine.births)} only")
+    return columns
+
+
+def refuse_orphans(row: Stateful, columns: tuple[str, ...] | None = None) -> None:
+    """Raise `RowNotFound` for a key that names nothing."""
+    for field in row._meta.refs:
+        if isinstance(field, ParentField) and (columns is None or field.name in columns):
+            getattr(row, field.name)
+
+
+def _holding(model: type[Stateful], columns: dict[str, Any]) -> Stateful:
+    row = model(__no_default__=True)
+    row.__data__ = dict(columns)
+    return row

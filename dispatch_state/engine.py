@@ -1,0 +1,370 @@
+"""Move and record together, until settled: the one place that writes a status, a log row or a decision.
+
+A turn is one write transaction. An act is judged by the machine of its row; its log row is written
+first, then the row itself, fenced; then what follows from it, step by step, first in, first out; and
+last the decision, when its outcome is known. What follows is said by rules, which `cascades.py`
+registers here: a rule reads and yields steps, and is resumed at each step's turn, so what it asks of
+the database is asked then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from dispatch_state.actors import SANGHA, Actor, Human
+from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
+from dispatch_state.machine import Edge, Firing, Move
+from dispatch_state.models.agent import DEAD, Agent
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.guards import human_or_system, sangha
+from dispatch_state.models.ledger import Decision
+from dispatch_state.models.log import TransitionLog
+from dispatch_state.statements import delete, find, insert, update
+from dispatch_state.values import new_id, plain
+from dispatch_state.vocabulary import DecisionType
+
+LOGGER = logging.getLogger("dispatch_state")
+R = TypeVar("R", bound=Stateful)
+
+
+# ---- rules -----------------------------------------------------------------------------------------
+
+
+class Step:
+    """A move that follows: a row, a trigger of it, and that trigger's arguments."""
+
+    __slots__ = ("arguments", "row", "trigger")
+
+    def __init__(self, row: Stateful, trigger: str, **arguments: Any) -> None:
+        self.row = row
+        self.trigger = trigger
+        self.arguments = arguments
+
+
+Rule = Callable[[Any, Firing], Iterator[Step]]
+RULES: dict[tuple[type[Stateful], str], Rule] = {}
+
+
+def after(model: type[R], *triggers: str) -> Callable[[Callable[[R, Firing], Iterator[Step]]], Rule]:
+    """Register the rule that says what follows from these triggers of a model (`create` is its birth)."""
+
+    def register(rule: Callable[[R, Firing], Iterator[Step]]) -> Rule:
+        for trigger in triggers:
+            if trigger != "create" and trigger not in model.machine.triggers:
+                raise TypeError(f"{model.__name__} has no trigger {trigger}")
+            if RULES.setdefault((model, trigger), rule) is not rule:
+                raise TypeError(f"two rules say what follows {model.__name__}.{trigger}")
+        return rule
+
+    return register
+
+
+def _nothing(row: Stateful, firing: Firing) -> Iterator[Step]:
+    return iter(())
+
+
+# ---- turns -----------------------------------------------------------------------------------------
+
+
+class _Pending(NamedTuple):
+    """A rule that has been started by a move, and not yet run out."""
+
+    steps: Iterator[Step]
+    cause: int
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """A decision whose id is drawn and whose outcome is not yet known."""
+
+    kind: DecisionType
+    context: dict[str, UUID | None]
+    details: dict[str, Any]
+    description: str
+    id: UUID = field(default_factory=new_id)
+
+
+class Turn:
+    """One write transaction: what is fired in it, what follows, and what every row came to be.
+
+    Args:
+        now: the moment that every stamp of the turn gets.
+    """
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.moves: list[Move] = []
+        self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
+        self._pending: deque[_Pending] = deque()
+
+    # ---- acts ----------------------------------------------------------------------------------
+
+    def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
+        """Fire a trigger as an act on a row read under lock, and settle what follows; its own move first."""
+        return self.acts(trigger, [(row, trigger, arguments)], by, reason)
+
+    def acts(self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str) -> list[Move]:
+        """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
+        verdict: _Verdict | None = None
+        first = len(self.moves)
+        for row, name, arguments in acts:
+            bound = {**row.machine.triggers[name].defaults, **arguments}
+            firing = Firing(row, name, bound, by, reason, self.now)
+            self._admit(firing)
+            edge = row.machine.decide(firing)
+            decided = _verdict(edge, firing) if _decides(edge, by) else None
+            self._move(firing, edge, decided.id if decided else None)
+            self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
+            verdict = verdict or decided
+        if verdict is not None:
+            self._decide(verdict, action, by, reason, self.moves[first:])
+        return self.moves[first:]
+
+    def _admit(self, firing: Firing) -> None:
+        """Read the acting agent afresh and note why it, or the sangha, may not act here."""
+        if isinstance(firing.by, Agent):
+            firing.agent = find(Agent, firing.by.id)
+        if refusal := self.standing(firing.by, firing.agent, firing.row, firing.trigger):
+            firing.refusals.append(refusal)
+
+    @staticmethod
+    def standing(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
+        """Why this actor may not act at all: it is not in this store, it is dead, it is the sangha."""
+        found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
+        if by is SANGHA:
+            says = found is not None and any(edge.word is sangha for edge in found.edges.values())
+            return None if says else "the sangha only approves and rejects proposals"
+        if not isinstance(by, Agent):
+            return None
+        if agent is None:
+            return f"the acting {by} is not in this store"
+        if agent.status in DEAD and not (found is not None and found.dead_may and agent == row):
+            return f"the acting {agent} is {agent.status}"
+        return None
+
+    # ---- moves ---------------------------------------------------------------------------------
+
+    def _move(self, firing: Firing, edge: Edge, decision: UUID | None = None) -> None:
+        row = firing.row
+        trigger = row.machine.triggers[firing.trigger]
+        columns = trigger.body(row, by=firing.by, reason=firing.reason, **firing.arguments)
+        if stray := columns.keys() - trigger.owned - set(row.kept):
+            raise TypeError(f"{row._meta.table_name}.{firing.trigger} sets {stray}, which it does not own")
+        own = self._resolved(columns)
+        beside = [(neighbour, self._resolved(theirs)) for neighbour, theirs in columns.neighbours]
+        details = plain(columns.details)
+        if beside:
+            details["neighbours"] = [
+                {"entity": n._meta.table_name, "id": str(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
+                for n, theirs in beside
+            ]
+        seq = self._log(firing, edge.source, edge.dest, row.version + 1, details, decision)
+        self._write(firing, edge, own)
+        for neighbour, theirs in beside:
+            self._write_beside(neighbour, theirs)
+        for model, record in columns.records:
+            self.insert(model, **record)
+        self._record_move(firing, Move(row._meta.table_name, row.id, firing.trigger, edge.source, edge.dest, seq))
+
+    def _write(self, firing: Firing, edge: Edge, own: dict[str, Any]) -> None:
+        row = firing.row
+        fence = {"id": row.id, "version": row.version, "status": row.status}
+        own.update(status=edge.dest, version=row.version + 1)
+        if "updated_at" in row._meta.fields:
+            own["updated_at"] = self.now
+        if not update(type(row), own, fence):
+            raise StaleRow(f"{row} was moved by somebody else while it was being moved")
+        firing.before = dict(row.__data__)
+        row.take(own)
+        self.touch(row)
+
+    def _write_beside(self, neighbour: Stateful, columns: dict[str, Any]) -> None:
+        update(type(neighbour), columns, {"id": neighbour.id})
+        self.touched.setdefault((type(neighbour), neighbour.id), {}).update(columns)
+
+    def _record_move(self, firing: Firing, move: Move) -> None:
+        LOGGER.debug("%s %s: %s -> %s by %s", firing.row, move.trigger, move.source, move.dest, firing.by.actor)
+        self.moves.append(move)
+        rule = RULES.get((type(firing.row), firing.trigger), _nothing)
+        self._pending.append(_Pending(rule(firing.row, firing), move.seq))
+
+    def _log(
+        self,
+        firing: Firing,
+        source: str | None,
+        dest: str | None,
+        version: int,
+        details: dict[str, Any],
+        decision: UUID | None,
+    ) -> int:
+        seq: int = insert(
+            TransitionLog,
+            {
+                "entity": firing.row._meta.table_name,
+                "entity_id": firing.row.id,
+                "version": version,
+                "trigger": firing.trigger,
+                "source": source,
+                "dest": dest,
+                "actor": firing.by.actor,
+                "reason": firing.reason or None,
+                "details": details or None,
+                "cause_seq": firing.cause,
+                "decision_id": decision,
+                "created_at": self.now,
+            },
+        )
+        return seq
+
+    def _resolved(self, columns: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value(self.now) if callable(value) else value._pk if isinstance(value, Row) else value
+            for name, value in columns.items()
+        }
+
+    # ---- what follows --------------------------------------------------------------------------
+
+    def _settle(self, by: Actor, reason: str) -> None:
+        while self._pending:
+            steps, cause = self._pending.popleft()
+            for step in steps:
+                self._follow(step, cause, by, reason)
+
+    def _follow(self, step: Step, cause: int, by: Actor, reason: str) -> None:
+        row = find(type(step.row), step.row.id)
+        if row is None or row.status not in row.machine.triggers[step.trigger].edges:
+            return
+        bound = {**row.machine.triggers[step.trigger].defaults, **step.arguments}
+        firing = Firing(row, step.trigger, bound, by, reason, self.now, act=False, cause=cause)
+        self._move(firing, row.machine.decide(firing))
+
+    # ---- decisions -----------------------------------------------------------------------------
+
+    def _decide(self, verdict: _Verdict, action: str, by: Actor, reason: str, moves: list[Move]) -> None:
+        named = {f"{name}_id": key for name, key in verdict.context.items()}
+        outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **verdict.details}
+        if len(moves) > 1:
+            outcome["moved"] = [
+                {"entity": m.entity, "id": str(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
+                for m in moves
+            ]
+        keys = {name: verdict.context.get(name) for name in ("proposal", "issue", "epic")}
+        self.insert(
+            Decision,
+            id=verdict.id,
+            **keys,
+            decision_type=verdict.kind,
+            description=verdict.description,
+            outcome=outcome,
+            decided_by=by.actor,
+        )
+
+    # ---- births and removals -------------------------------------------------------------------
+
+    def birth(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Insert a newborn row, log it, and settle what follows; `row` is a copy the turn may fill in.
+
+        Raises:
+            GuardRefused: what the other rows hold forbids the birth.
+        """
+        firing = Firing(row, "create", {}, by, reason, self.now)
+        self._admit(firing)
+        row.birth(firing)
+        if firing.refusals:
+            reasons = "; ".join(firing.refusals)
+            raise GuardRefused(f"{type(row).__name__} cannot be born here: {reasons}", tuple(firing.refusals))
+        for name in row.filled:
+            row.__data__[name] = row._meta.fields[name].check(row.__data__.get(name))
+        for name in ("updated_at", *row.stamps):
+            if name in row._meta.fields:
+                row.__data__[name] = self.now
+        seq = self._log(firing, None, row.status, row.version, {}, None)
+        insert(type(row), row.__data__)
+        self.touch(row)
+        self._record_move(firing, Move(row._meta.table_name, row.id, "create", None, row.status, seq))
+        self._settle(by, reason or f"follows {row._meta.table_name}.create")
+
+    def remove(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Delete a row and what the keys take along, each stateful one logged.
+
+        Raises:
+            IllegalTransition: the row is live.
+            GuardRefused: an agent asks, or a key without ON DELETE names a row that would go.
+        """
+        if row.status in row.statuses.live():
+            raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row is removed")
+        going, kept_by = takes_along(row)
+        firing = Firing(row, "remove", {}, by, reason, self.now)
+        refusals = [refusal for refusal in (human_or_system(row, firing),) if refusal]
+        refusals += [f"{holder} still names {named}" for holder, named in kept_by]
+        self.refuse(row, "remove", refusals)
+        for other in going:
+            other_firing = Firing(other, "remove", {}, by, reason, self.now, cause=firing.cause)
+            seq = self._log(other_firing, other.status, None, other.version + 1, {}, None)
+            firing.cause = firing.cause or seq
+            self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
+        delete(type(row), row.id)
+
+    def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
+        """Raise `GuardRefused` when there are reasons."""
+        if reasons:
+            raise GuardRefused(f"{row} is {row.status}: {what} was refused: {'; '.join(reasons)}", tuple(reasons))
+
+    # ---- columns that make no move -------------------------------------------------------------
+
+    def set(self, row: Any, **columns: Any) -> None:
+        """Set columns that make no move."""
+        if "updated_at" in row._meta.fields:
+            columns["updated_at"] = self.now
+        update(type(row), columns, {row._meta.primary_key.name: row._pk})
+        row.take(columns)
+        self.touch(row)
+
+    def insert(self, model: type[Row], **columns: Any) -> Any:
+        """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
+        row = model(__no_default__=True)
+        row.take({"id": new_id(), "created_at": self.now, **columns})
+        insert(model, row.__data__)
+        return row
+
+    def touch(self, row: Row) -> None:
+        """Remember what a row has become, for the objects the caller handed in."""
+        self.touched[type(row), row._pk] = row.__data__
+
+
+def _decides(edge: Edge, by: Actor) -> bool:
+    return edge.decision is not None and (edge.decision != DecisionType.HUMAN_OVERRIDE or isinstance(by, Human))
+
+
+def _verdict(edge: Edge, firing: Firing) -> _Verdict:
+    row = firing.row
+    assert edge.decision is not None
+    label = row.label()[:80]
+    description = f"{edge.decision.replace('_', ' ')}: {firing.trigger} {type(row).__name__.lower()} “{label}”"
+    return _Verdict(edge.decision, row.context(), row.verdict_details(firing), description)
+
+
+def _json(value: Any) -> Any:
+    return plain({"": value}).get("")
+
+
+def takes_along(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
+    """What goes when a row is deleted, itself first, and which rows outside would still name what goes."""
+    going: list[Stateful] = [row]
+    holders: list[tuple[Row, Row]] = []
+    for parent in going:
+        for key, model in parent._meta.backrefs.items():
+            if key.on_delete == "SET NULL":
+                continue
+            children = model.select().where(key == parent.id).order_by(model._meta.primary_key)
+            if key.on_delete is None:
+                holders += [(child, parent) for child in children]
+            elif issubclass(model, Stateful):
+                going += children
+    return going, [(holder, named) for holder, named in holders if holder not in going]

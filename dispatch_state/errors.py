@@ -1,0 +1,133 @@
+"""Every error this library raises.
+
+    DispatchError
+    ├── InvalidValue        (also ValueError)              wrong whatever the rows hold; nothing was asked of the database
+    ├── RowNotFound         (also peewee's DoesNotExist)   the row is not in this store
+    ├── StaleRow                                           somebody moved the row since you read it
+    ├── IllegalTransition   (also transitions.MachineError) no such move from this status
+    ├── GuardRefused                                       the move exists, but who acts or what the rows hold forbids it
+    └── StoreError
+        ├── StoreNotFound       nothing there, and it was not to be created
+        ├── StoreAlreadyOpen    this process has a store open
+        ├── StoreNotOpen        (also peewee.InterfaceError)    no store is open, or it was closed
+        ├── StoreBusy           (also peewee.OperationalError)  others held the locks too long; retryable
+        ├── StoreFull           (also peewee.OperationalError)  no room to write
+        ├── StoreReadOnly       (also peewee.OperationalError)  the file, its folder or the role may not write
+        ├── StoreCorrupt        (also peewee.DatabaseError)     not a database, or a damaged one
+        ├── WrongProcess        (also peewee.InterfaceError)    used in a forked child
+        ├── SchemaTooNew        written by a newer version of this library
+        ├── SchemaTooOld        needs migrating, and that was not wanted
+        └── MigrationFailed     a migration stopped; the database is as it was
+
+They are looked for in this order: StoreNotOpen, WrongProcess, InvalidValue, RowNotFound,
+StaleRow, IllegalTransition, GuardRefused. After any of them nothing has changed, in the
+database or in memory.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import peewee
+from transitions import MachineError
+
+
+class DispatchError(Exception):
+    """Something this library refused or could not do."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same call may succeed a moment later."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or _first_sentence(type(self)))
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def _first_sentence(error: type[DispatchError]) -> str:
+    return (error.__doc__ or error.__name__).partition("\n")[0]
+
+
+class InvalidValue(DispatchError, ValueError):
+    """The value is wrong whatever the rows hold: a type, an unknown word, a blank required reason."""
+
+
+class RowNotFound(DispatchError):
+    """The row is not in this store; each model's `DoesNotExist` is a subclass."""
+
+
+class StaleRow(DispatchError):
+    """Somebody moved this row since it was read; `reload()` it and decide again."""
+
+
+class IllegalTransition(DispatchError, MachineError):
+    """The lifecycle has no such move from this status."""
+
+    def __init__(self, message: str = "") -> None:
+        DispatchError.__init__(self, message)
+        self.value = str(self)
+
+
+class GuardRefused(DispatchError):
+    """The move exists, but a guard says no; `reasons` names every guard that failed.
+
+    Args:
+        message: what was asked, of which row, and why it was refused.
+        reasons: one sentence for each guard that failed.
+    """
+
+    def __init__(self, message: str = "", reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.args = (str(self), reasons)
+        self.reasons = reasons
+
+
+class StoreError(DispatchError):
+    """The store itself cannot be used this way."""
+
+
+class StoreNotFound(StoreError):
+    """There is no store there, and it was not to be created."""
+
+
+class StoreAlreadyOpen(StoreError):
+    """This process has a store open; one store is open per process at a time."""
+
+
+class StoreNotOpen(StoreError, peewee.InterfaceError):
+    """No store is open: call open_store() first, or it was closed."""
+
+
+class StoreBusy(StoreError, peewee.OperationalError):
+    """Others held the locks too long; the same call may succeed a moment later."""
+
+    retryable = True
+
+
+class StoreFull(StoreError, peewee.OperationalError):
+    """There is no room to write; free some and call again."""
+
+
+class StoreReadOnly(StoreError, peewee.OperationalError):
+    """The file, its folder or the database role may not be written to."""
+
+
+class StoreCorrupt(StoreError, peewee.DatabaseError):
+    """This is not a database, or it is damaged."""
+
+
+class WrongProcess(StoreError, peewee.InterfaceError):
+    """The store was opened in another process; a forked child must open its own."""
+
+
+class SchemaTooNew(StoreError):
+    """The database was written by a newer version of this library; upgrade it here too."""
+
+
+class SchemaTooOld(StoreError):
+    """The database needs migrating; open it with migrate=True."""
+
+
+class MigrationFailed(StoreError):
+    """A migration stopped, and the database is as it was before it."""

@@ -1,0 +1,276 @@
+"""Column types: what an attribute is in Python, and what is stored on either database.
+
+Each knows how to `check` a value before SQL, what it becomes as a bound parameter (the same text for
+both databases; PostgreSQL turns it into its native type), and how a value read from either becomes
+Python's own: `uuid.UUID`, aware UTC `datetime`, members of an enumeration, lists and dicts.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from uuid import UUID
+
+import peewee
+
+from dispatch_state import values
+from dispatch_state.errors import InvalidValue
+
+V = TypeVar("V")
+E = TypeVar("E", bound=StrEnum)
+Shape = Callable[[object, str], object]
+
+
+class Slot:
+    """A place in a statement whose text is generated once; `convert` makes the parameter that goes there."""
+
+    __slots__ = ("convert", "index")
+
+    def __init__(self, index: int, convert: Callable[[Any], Any] | None = None) -> None:
+        self.index = index
+        self.convert = convert
+
+    def filled(self, arguments: tuple[Any, ...]) -> Any:
+        value = arguments[self.index]
+        return self.convert(value) if self.convert is not None else value
+
+
+class Checked:
+    """What every column type of ours adds to Peewee's: `check`, and room for a `Slot`."""
+
+    null: bool
+    name: str
+    model: Any
+    column_name: str
+
+    @property
+    def place(self) -> str:
+        """Table and column, as messages name it."""
+        return f"{self.model._meta.table_name}.{self.column_name}"
+
+    def check(self, value: object) -> Any:
+        """The value as this column holds it; raises `InvalidValue` for what it does not."""
+        if value is not None:
+            return self.checked(value)
+        if not self.null:
+            raise InvalidValue(f"{self.place}: must not be empty")
+        return None
+
+    def checked(self, value: object) -> Any:
+        raise AssertionError("each column type says what it holds")
+
+    def db_value(self, value: Any) -> Any:
+        if isinstance(value, Slot):
+            return Slot(value.index, self.db_value)
+        return value if value is None or isinstance(value, peewee.Node) else self.stored(value)
+
+    def stored(self, value: Any) -> Any:
+        """`value`, which is not None, as a bound parameter."""
+        return value
+
+
+if TYPE_CHECKING:
+
+    class _Column(Checked, peewee.Field[V]):
+        def db_value(self, value: Any) -> Any: ...
+
+    _Plain = _Column
+    _Text = _Column
+    _Integer = _Column
+    _Float = _Column
+    _Boolean = _Column
+    _Json = _Column
+else:
+    _Plain = types.new_class("_Plain", (Checked, peewee.Field, Generic[V]))
+    _Text = types.new_class("_Text", (Checked, peewee.TextField, Generic[V]))
+    _Integer = types.new_class("_Integer", (Checked, peewee.BigIntegerField, Generic[V]))
+    _Float = types.new_class("_Float", (Checked, peewee.DoubleField, Generic[V]))
+    _Boolean = types.new_class("_Boolean", (Checked, peewee.BooleanField, Generic[V]))
+    _Json = types.new_class("_Json", (Checked, peewee.JSONField, Generic[V]))
+
+
+class IdField(_Plain[V]):
+    """A UUID: `uuid.UUID` in Python, dashed lower-case text on SQLite, uuid on PostgreSQL."""
+
+    field_type = "UUID"
+
+    @overload
+    def __init__(self: IdField[UUID], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: IdField[UUID | None], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
+    def checked(self, value: object) -> UUID:
+        return values.uuid(value, self.place)
+
+    def stored(self, value: Any) -> str:
+        return str(value)
+
+    def python_value(self, value: Any) -> Any:
+        return UUID(value) if isinstance(value, str) else value
+
+
+class StampField(_Plain[V]):
+    """A moment: aware UTC `datetime` in Python, fixed-width ISO 8601 text on SQLite, timestamptz on PostgreSQL."""
+
+    field_type = "DATETIME"
+
+    @overload
+    def __init__(self: StampField[datetime], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: StampField[datetime | None], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
+    def checked(self, value: object) -> datetime:
+        return values.instant(value, self.place)
+
+    def stored(self, value: Any) -> str:
+        return value if isinstance(value, str) else values.stamp(values.instant(value, self.place))
+
+    def python_value(self, value: Any) -> Any:
+        return values.parse_instant(value) if isinstance(value, str) else value
+
+
+class WordField(_Plain[V]):
+    """A word of an enumeration, stored as its text. A word it does not know is read as plain text."""
+
+    field_type = "TEXT"
+
+    @overload
+    def __init__(self: WordField[E], words: type[E], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: WordField[E | None], words: type[E], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, words: type[E], **options: Any) -> None:
+        super().__init__(**options)
+        self.words = words
+        self._members: dict[str, StrEnum] = {str(member): member for member in words}
+
+    def checked(self, value: object) -> StrEnum:
+        return word(value, self.words, self.place)
+
+    def stored(self, value: Any) -> str:
+        return str(value)
+
+    def python_value(self, value: Any) -> Any:
+        return self._members.get(value, value)
+
+
+def word(value: object, words: type[E], place: str) -> E:
+    """`value` as a member of `words`; raises `InvalidValue` that lists them."""
+    try:
+        if isinstance(value, str):
+            return words(value)
+    except ValueError:
+        pass
+    raise InvalidValue(f"{place}: {values.shown(value)} is not one of {values.listed(words)}")
+
+
+class TextField(_Text[V]):
+    """Text; `holds` may ask more of it (not blank, a login)."""
+
+    @overload
+    def __init__(self: TextField[str], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: TextField[str | None], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, *, holds: Callable[[object, str], str] = values.text, **options: Any) -> None:
+        super().__init__(**options)
+        self._holds = holds
+
+    def checked(self, value: object) -> str:
+        return self._holds(value, self.place)
+
+
+class IntegerField(_Integer[V]):
+    """An integer of 64 bits, or of as many as PostgreSQL's column has."""
+
+    @overload
+    def __init__(self: IntegerField[int], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: IntegerField[int | None], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, *, bits: int = 64, **options: Any) -> None:
+        super().__init__(**options)
+        self._bits = bits
+
+    def checked(self, value: object) -> int:
+        return values.integer(value, self.place, bits=self._bits)
+
+
+class FloatField(_Float[V]):
+    """A finite float."""
+
+    @overload
+    def __init__(self: FloatField[float], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: FloatField[float | None], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
+    def checked(self, value: object) -> float:
+        return values.number(value, self.place)
+
+
+class BooleanField(_Boolean[V]):
+    """True or False: 1 or 0 on SQLite, boolean on PostgreSQL."""
+
+    @overload
+    def __init__(self: BooleanField[bool], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: BooleanField[bool | None], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
+    def checked(self, value: object) -> bool:
+        return values.boolean(value, self.place)
+
+    def stored(self, value: Any) -> bool:
+        return bool(value)
+
+
+class JsonAccessor(peewee.FieldAccessor):
+    """Hands out a list or dict and remembers what it was, so that a change made in place is noticed."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self.field
+        value = instance.__data__.get(self.name)
+        if isinstance(value, list | dict):
+            instance.__dict__.setdefault("_handed", {}).setdefault(self.name, fingerprint(value))
+        return value
+
+
+def fingerprint(value: object) -> str:
+    """A text that changes when a list or dict does; what is no JSON yet counts as it prints."""
+    try:
+        return json.dumps(value, default=repr)
+    except (ValueError, RecursionError):
+        return repr(type(value))
+
+
+class JsonField(_Json[Any]):
+    """JSON of a given shape: lists and dicts in Python, text on SQLite, jsonb on PostgreSQL."""
+
+    accessor_class = JsonAccessor
+
+    def __init__(self, shape: Shape = values.any_json, **options: Any) -> None:
+        super().__init__(**options)
+        self._shape = shape
+
+    def checked(self, value: object) -> Any:
+        values.json_text(value, self.place)
+        self._shape(value, self.place)
+        return value
+
+    def stored(self, value: Any) -> str:
+        return values.json_text(value, self.place)
+
+    def python_value(self, value: Any) -> Any:
+        return values.parse_json(value) if isinstance(value, str | bytes) else value
+
+    def to_value(self, value: Any) -> Any:
+        return peewee.Value(value, converter=self.db_value, unpack=False)

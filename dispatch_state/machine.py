@@ -1,0 +1,533 @@
+"""How a lifecycle is declared, and the machine that judges it.
+
+A model declares each transition once, as a typed method:
+
+    @transition(IssueStatus.QUEUED, to=IssueStatus.UNASSIGNED)
+    def dequeue(self, *, by: Actor, reason: str = "") -> Columns:
+        \"\"\"Take the issue off the queue.\"\"\"
+        return Columns()
+
+The docstring says what it means, the body returns the columns it sets, and what a caller gets is a
+method that fires it and returns the moves made. Everything else (the `transitions` machine, tables,
+diagrams, database triggers, test grids) is derived from these declarations. One machine serves all
+rows and threads of a class; what it moves is the *firing*, never the row.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import wraps
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
+from uuid import UUID
+
+import transitions
+
+from dispatch_state import values
+from dispatch_state.actors import Actor
+from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StoreNotOpen
+from dispatch_state.values import listed
+from dispatch_state.vocabulary import DecisionType, Status
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Move(NamedTuple):
+    """What one firing did.
+
+    entity: the table's name; seq: its row in `transition_log`.
+    """
+
+    entity: str
+    id: UUID
+    trigger: str
+    source: str | None
+    dest: str | None
+    seq: int
+
+
+class Transition(NamedTuple):
+    """One arrow of a lifecycle."""
+
+    trigger: str
+    source: Status
+    dest: Status
+
+
+@dataclass(slots=True)
+class Firing:
+    """One use of a trigger: who, when, why, from which cause.
+
+    row: the row as read under lock, not the caller's object.
+    status: where the row is; the machine sets it to where it goes.
+    agent: the acting agent, read afresh; None when a person or the system acts.
+    act: whether a caller asked for it; False for a move that follows from another.
+    cause: the log row it follows from.
+    before: the row's columns as they were before the move.
+    """
+
+    row: Any
+    trigger: str
+    arguments: Mapping[str, Any]
+    by: Actor
+    reason: str
+    now: datetime
+    agent: Any = None
+    act: bool = True
+    cause: int | None = None
+    status: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+
+    def __getitem__(self, argument: str) -> Any:
+        return self.arguments[argument]
+
+
+Guard = Callable[[Any, Firing], str | None]
+"""A claim that must be true: asked of the row and the firing, it answers None, or why it is not true."""
+
+
+class Columns(dict[str, Any]):
+    """The columns a transition sets on its own row; a value may be a function of the moment.
+
+    `on` adds columns of a neighbouring row, `record` a row of another table that belongs to the move,
+    `note` what the log row's details should keep.
+    """
+
+    def __init__(self, **own: Any) -> None:
+        super().__init__(own)
+        self.neighbours: list[tuple[Any, dict[str, Any]]] = []
+        self.records: list[tuple[type[Any], dict[str, Any]]] = []
+        self.details: dict[str, Any] = {}
+
+    def on(self, neighbour: Any, **columns: Any) -> Columns:
+        """Also set columns of a neighbouring row, which makes no move by it."""
+        self.neighbours.append((neighbour, columns))
+        return self
+
+    def record(self, model: type[Any], **columns: Any) -> Columns:
+        """Also insert a row that belongs to this move."""
+        self.records.append((model, columns))
+        return self
+
+    def note(self, **details: Any) -> Columns:
+        """Also keep these facts in the log row's details; None is left out."""
+        self.details.update(details)
+        return self
+
+
+def NOW(now: datetime) -> datetime:  # noqa: N802 - reads as the value it stands for
+    """The moment of the firing, as the value of a column."""
+    return now
+
+
+# ---- declaring -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One source of a trigger: where it leads, what must be true, whose word it takes, what decision it writes."""
+
+    source: Status
+    dest: Status
+    guards: tuple[Guard, ...]
+    word: Guard | None
+    decision: DecisionType | None
+
+
+class Trigger:
+    """A named way to move, with an edge for each status it starts from."""
+
+    def __init__(self, body: Callable[..., Columns]) -> None:
+        self.name = body.__name__
+        self.body = body
+        self.meaning = inspect.getdoc(body) or ""
+        self.edges: dict[str, Edge] = {}
+        self.owned: set[str] = set()
+        self.dead_may = False
+        signature = inspect.signature(body)
+        self.parameters = {name: p for name, p in signature.parameters.items() if name not in ("self", "by", "reason")}
+        self.positional = tuple(n for n, p in self.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
+        self.defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
+        self._checks = {n: _check_for(str(p.annotation)) for n, p in self.parameters.items()}
+        self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
+
+    def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
+        for source in sources:
+            if source in self.edges:
+                raise TypeError(f"{self.name}: two transitions from {source}")
+            self.edges[source] = edge(source)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The trigger's own arguments by name, defaults filled in; a wrong call is Python's `TypeError`."""
+        given = dict(zip(self.positional, args, strict=False), **kwargs)
+        bound = {**self.defaults, **given}
+        if len(given) != len(args) + len(kwargs) or bound.keys() != self.parameters.keys():
+            inspect.signature(self.body).bind(None, *args, by=None, reason="", **kwargs)
+        return bound
+
+    def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """As `bind`, with each argument checked by its annotation; raises `InvalidValue`."""
+        bound = self.bind(args, kwargs)
+        return {name: self._checks[name](value, f"{self.name}({name})") for name, value in bound.items()}
+
+
+Check = Callable[[object, str], Any]
+
+
+def _check_for(annotation: str) -> Check:
+    """What an annotation asks of an argument: text is not blank, a number positive, a row one that was saved."""
+    wanted = annotation.removesuffix(" | None")
+    check = _CHECKS.get(wanted) or _a_row(wanted)
+    if wanted == annotation:
+        return check
+    return lambda value, place: None if value is None else check(value, place)
+
+
+def _a_row(model: str) -> Check:
+    def check(value: object, place: str) -> object:
+        if type(value).__name__ != model or getattr(value, "is_new", True):
+            raise InvalidValue(f"{place}: takes a saved {model} row, not a value of type {type(value).__name__}")
+        return value
+
+    return check
+
+
+def _json_object(value: object, place: str) -> object:
+    values.json_object(value, place)
+    values.json_text(value, place)
+    return value
+
+
+_CHECKS: dict[str, Check] = {
+    "str": values.words,
+    "int": values.positive,
+    "bool": values.boolean,
+    "dict[str, Any]": _json_object,
+}
+
+
+def transition(
+    *sources: Status,
+    to: Status,
+    guards: tuple[Guard, ...] = (),
+    word: Guard | None = None,
+    decision: DecisionType | None = None,
+    sets: tuple[str, ...] = (),
+    dead_may: bool = False,
+) -> Callable[[Callable[Concatenate[R, P], Columns | list[Move]]], Callable[Concatenate[R, P], list[Move]]]:
+    """Declare a trigger on a model; stack it for sources that differ in where they lead or what they ask.
+
+    Args:
+        sources: the statuses it starts from.
+        to: the status it leads to.
+        guards: what must be true, asked of the act and of moves that follow alike.
+        word: who may fire it, asked of the act only; anybody when None.
+        decision: the decision it writes; a `HUMAN_OVERRIDE` only when a person fires it.
+        sets: the columns it owns; no `save` may change them.
+        dead_may: whether an errored or completed agent may fire it on itself.
+    """
+
+    def declare(body: Callable[Concatenate[R, P], Columns | list[Move]]) -> Callable[Concatenate[R, P], list[Move]]:
+        method: Any = body if hasattr(body, "trigger") else _firing_method(body)
+        trigger: Trigger = method.trigger
+        trigger.add(sources, lambda source: Edge(source, to, guards, word, decision))
+        trigger.owned.update(sets)
+        trigger.dead_may |= dead_may
+        return method  # type: ignore[no-any-return]
+
+    return declare
+
+
+def _firing_method(body: Any) -> Any:
+    trigger = Trigger(body)
+
+    @wraps(body)
+    def fire(row: Any, *args: Any, **kwargs: Any) -> list[Move]:
+        return door().fire(row, trigger, args, kwargs)
+
+    fire.trigger = trigger  # type: ignore[attr-defined]
+    return fire
+
+
+# ---- judging -------------------------------------------------------------------------------------
+
+
+class _Judged(transitions.Transition):
+    """A transition with one condition, ours, which asks every guard and collects the refusals.
+
+    Leaves out the log calls and the callback chains that nothing here uses; it decides as the stock one does.
+    """
+
+    def execute(self, event_data: transitions.EventData) -> bool:
+        if not self._eval_conditions(event_data):
+            return False
+        moved: Any = event_data.model
+        moved.status = self.dest
+        return True
+
+
+class _Fired(transitions.Event):
+    """An event that decides as the stock one does, without its logging."""
+
+    def trigger(self, model: Any, *args: Any, **kwargs: Any) -> bool:
+        data = transitions.EventData(self.machine.get_model_state(model), self, self.machine, model, args, kwargs)
+        if not self._is_valid_source(data.state):
+            return False
+        for candidate in self.transitions[model.status]:
+            data.transition = candidate
+            if candidate.execute(data):
+                return True
+        return False
+
+
+class _Machine(transitions.Machine):
+    transition_cls = _Judged
+    event_cls = _Fired
+
+
+class Lifecycle:
+    """The machine of one model: its statuses, its transitions, and the judge of both.
+
+    Args:
+        entity: the table's name.
+        statuses: every status.
+        triggers: every trigger, in the order they are declared.
+        births: the statuses a row may be born in, the usual one first.
+
+    Raises:
+        TypeError: an unknown, unreachable or trapped status, or a final one with a way out.
+    """
+
+    def __init__(
+        self, entity: str, statuses: type[Status], triggers: Mapping[str, Trigger], births: tuple[Status, ...]
+    ) -> None:
+        self.entity = entity
+        self.states: tuple[Status, ...] = tuple(statuses)
+        self.births = births
+        self.initial: Status = births[0]
+        self.final: tuple[Status, ...] = tuple(s for s in statuses if s.final)
+        self.triggers = dict(triggers)
+        self.transitions = tuple(
+            Transition(name, edge.source, edge.dest) for name, t in triggers.items() for edge in t.edges.values()
+        )
+        self.owned = frozenset({"status", "version"}.union(*(t.owned for t in triggers.values())))
+        self._check()
+        self._machine = self._build()
+
+    def _check(self) -> None:
+        known = set(self.states)
+        for name, source, dest in self.transitions:
+            if source not in known or dest not in known:
+                raise TypeError(f"{self.entity}.{name}: {source} -> {dest} names a status it does not have")
+            if source.final:
+                raise TypeError(f"{self.entity}.{name}: leaves {source}, which is final")
+        if unreached := known - self._reachable():
+            raise TypeError(f"{self.entity}: no way leads to {listed(sorted(unreached))}")
+        if trapped := known - {t.source for t in self.transitions} - set(self.final):
+            raise TypeError(f"{self.entity}: no way leads out of {listed(sorted(trapped))}, which is live")
+
+    def _reachable(self) -> set[Status]:
+        reached = set(self.births)
+        while more := {t.dest for t in self.transitions if t.source in reached} - reached:
+            reached |= more
+        return reached
+
+    def _build(self) -> transitions.Machine:
+        machine = _Machine(
+            model=None,
+            states=[str(state) for state in self.states],
+            initial=str(self.initial),
+            auto_transitions=False,
+            send_event=True,
+            model_attribute="status",
+        )
+        for name, trigger in self.triggers.items():
+            for edge in trigger.edges.values():
+                condition = _condition(edge)
+                machine.add_transition(name, str(edge.source), str(edge.dest), conditions=condition)
+        return machine
+
+    def legal(self, status: str) -> tuple[str, ...]:
+        """The triggers that start from a status, in the order they are declared."""
+        return tuple(name for name, trigger in self.triggers.items() if status in trigger.edges)
+
+    def decide(self, firing: Firing) -> Edge:
+        """Judge a firing: the edge it takes, its `status` set to where that leads.
+
+        Raises:
+            IllegalTransition: no such move from the row's status.
+            GuardRefused: a guard says no; `reasons` holds all of them.
+        """
+        firing.status = source = str(firing.row.status)
+        try:
+            moved = self._machine.events[firing.trigger].trigger(firing)
+        except transitions.MachineError:
+            raise IllegalTransition(self.illegal(firing.row, firing.trigger)) from None
+        if not moved:
+            raise GuardRefused(refused(firing), tuple(firing.refusals))
+        return self.triggers[firing.trigger].edges[source]
+
+    def require(self, row: Any, trigger: str) -> None:
+        """Raise `IllegalTransition` when the trigger does not start from where the row is."""
+        if row.status not in self.triggers[trigger].edges:
+            raise IllegalTransition(self.illegal(row, trigger))
+
+    def illegal(self, row: Any, trigger: str) -> str:
+        """Why a trigger is no move from where a row is, and what is."""
+        legal = self.legal(row.status)
+        way = f"legal here: {listed(legal)}" if legal else "that is final, nothing leads out of it"
+        return f"{row} is {row.status}: {trigger} does not start there; {way}"
+
+    # ---- as a picture --------------------------------------------------------------------------
+
+    def to_markdown(self) -> str:
+        """The lifecycle as a Markdown table: trigger, from, to, meaning."""
+        lines = ["| trigger | from | to | meaning |", "|---|---|---|---|"]
+        for name, trigger in self.triggers.items():
+            meaning = trigger.meaning.partition("\n\n")[0].replace("\n", " ")
+            for dest, sources in _by_dest(trigger):
+                lines.append(f"| `{name}` | {listed(sources)} | {dest} | {meaning} |")
+        return "\n".join(lines) + "\n"
+
+    def to_mermaid(self) -> str:
+        """The lifecycle as a Mermaid state diagram."""
+        lines = ["stateDiagram-v2", *(f"    [*] --> {birth}" for birth in self.births)]
+        lines += [f"    {t.source} --> {t.dest}: {t.trigger}" for t in self.transitions]
+        lines += [f"    {state} --> [*]" for state in self.final]
+        return "\n".join(lines) + "\n"
+
+
+def refused(firing: Firing) -> str:
+    """What was asked of a row, and every reason it was refused for."""
+    follows = "" if firing.act else f", which follows from move {firing.cause},"
+    return f"{firing.row} is {firing.row.status}: {firing.trigger}{follows} was refused: {'; '.join(firing.refusals)}"
+
+
+def _by_dest(trigger: Trigger) -> Iterator[tuple[Status, list[Status]]]:
+    grouped: dict[Status, list[Status]] = {}
+    for edge in trigger.edges.values():
+        grouped.setdefault(edge.dest, []).append(edge.source)
+    yield from grouped.items()
+
+
+def _condition(edge: Edge) -> Callable[[transitions.EventData], bool]:
+    asked = (*((edge.word,) if edge.word else ()), *edge.guards)
+
+    def every_guard_agrees(event: transitions.EventData) -> bool:
+        firing: Any = event.model
+        for guard in asked:
+            if guard is edge.word and not firing.act:
+                continue
+            if (refusal := guard(firing.row, firing)) is not None:
+                firing.refusals.append(refusal)
+        return not firing.refusals
+
+    return every_guard_agrees
+
+
+# ---- the door to the engine ----------------------------------------------------------------------
+
+
+class Turn(Protocol):
+    """One write transaction, as a model's own methods see it; everything in it commits together or none does."""
+
+    now: datetime
+
+    def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
+        """Fire a trigger as an act, and settle what follows; its own move first."""
+        ...
+
+    def acts(self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str) -> list[Move]:
+        """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
+        ...
+
+    def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
+        """Raise `GuardRefused` when there are reasons."""
+        ...
+
+    def set(self, row: Any, **columns: Any) -> None:
+        """Set columns that make no move."""
+        ...
+
+    def insert(self, model: type[Any], **columns: Any) -> Any:
+        """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
+        ...
+
+
+T = TypeVar("T")
+
+
+class Door(Protocol):
+    """What a model asks of the open store; `open_store` puts the engine behind it."""
+
+    def now(self) -> datetime:
+        """The store's present moment."""
+        ...
+
+    def fire(self, row: Any, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
+        """Fire a trigger on a row object, fenced."""
+        ...
+
+    def refusals(self, row: Any, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
+        """Why a trigger would be refused on the row as it stands in the database."""
+        ...
+
+    def turn(
+        self,
+        row: Any,
+        work: Callable[[Turn, Any], T],
+        *,
+        reach: str,
+        by: Actor | None = None,
+        handed: tuple[Any, ...] = (),
+        touches: tuple[Any, ...] = (),
+        fenced: bool = False,
+    ) -> T:
+        """Do `work` in one write transaction, given the row as read afresh under lock.
+
+        Args:
+            reach: the name of the method or trigger, which says how far it reaches.
+            by: who acts, if anybody does; a dead agent is refused.
+            handed: further row objects to bring up to date.
+            touches: further rows to lock.
+            fenced: whether a row moved since it was read is `StaleRow`.
+        """
+        ...
+
+    def insert(self, row: Any, by: Actor, reason: str) -> None:
+        """Give birth to a row object."""
+        ...
+
+    def save(self, row: Any, columns: tuple[str, ...]) -> None:
+        """Write changed columns of a row object."""
+        ...
+
+    def remove(self, row: Any, by: Actor, reason: str) -> None:
+        """Delete a row that is final, and log what goes with it."""
+        ...
+
+    def reload(self, row: Any) -> None:
+        """Read a row object afresh, in place."""
+        ...
+
+
+class _Threshold:
+    """Where the door stands, when a store is open."""
+
+    door: Door | None = None
+
+
+def door() -> Door:
+    """The door of the open store; raises `StoreNotOpen` when there is none."""
+    if _Threshold.door is None:
+        raise StoreNotOpen()
+    return _Threshold.door
+
+
+def bind(behind: Door | None) -> None:
+    """Put the engine of a store behind the door, or take it away; the work of `open_store` and `close`."""
+    _Threshold.door = behind

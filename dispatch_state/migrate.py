@@ -1,0 +1,129 @@
+"""Bring a database to this version's schema.
+
+The steps are files in `migrations/`, run by `playhouse.migrations`, each in a transaction of its own
+that begins by taking a lock and then asks the history again, so that any number of processes may open
+one fresh database together. A step that fails leaves the database as it was before that step.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import peewee
+from playhouse.migrations import Runner
+
+from dispatch_state.database import SQLITE, Database, SqliteStore
+from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
+from dispatch_state.values import listed
+
+HISTORY = "schema_migration"
+LOCK = 0x64697370_61746368  # "dispatch" in ASCII
+WAL_TRIES = 200
+
+
+def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> None:
+    """Bring a database to this version's schema; does nothing when it is there already.
+
+    Args:
+        wanted: whether an old or an empty database may be changed.
+        create: whether an empty database may be filled.
+
+    Raises:
+        StoreNotFound: the database is empty, and `create` is False.
+        SchemaTooOld: it needs migrating, and `wanted` is False.
+        SchemaTooNew: a newer version of this library wrote it.
+        MigrationFailed: it is no database of ours, or a step failed; the steps before that one stay applied.
+    """
+    try:
+        _migrate(database, wanted, create)
+    except peewee.PeeweeException as error:
+        raise database.store_error(error) or MigrationFailed(f"the schema could not be read: {error}") from error
+
+
+def _migrate(database: Database, wanted: bool, create: bool) -> None:
+    tables = set(database.get_tables()) - {HISTORY, "sqlite_sequence"}
+    runner = _Runner(database)
+    applied = set(runner.applied())
+    pending = _pending(runner, applied)
+    if not pending:
+        return
+    if not tables and not create:
+        raise StoreNotFound("the database is empty")
+    if tables and not applied:
+        raise MigrationFailed(
+            f"this database was made by another program: it has {listed(sorted(tables))} and no history of ours; "
+            "nothing was changed"
+        )
+    if not wanted:
+        raise SchemaTooOld(f"the database lacks {listed(pending)}; open it with migrate=True")
+    if isinstance(database, SqliteStore):
+        _switch_to_wal(database)
+    runner.up()
+
+
+def _pending(runner: _Runner, applied: set[str]) -> list[str]:
+    known = [migration.name for migration in runner.migrations()]
+    if not known:
+        raise StoreError(f"the installation is broken: no migrations in {runner.directory}")
+    if unknown := sorted(applied - set(known)):
+        raise SchemaTooNew(f"the database has {listed(unknown)}, which this version does not know; upgrade it")
+    pending = [name for name in known if name not in applied]
+    if pending and applied and pending[0] < max(applied):
+        raise MigrationFailed(f"{pending[0]} was never applied, but {max(applied)} was: the history has a hole")
+    return pending
+
+
+def _switch_to_wal(database: SqliteStore) -> None:
+    """Switch once, trying again while another process does: SQLite does not wait for this lock."""
+    for attempt in range(1, WAL_TRIES + 1):
+        try:
+            return database.switch_to_wal()
+        except peewee.OperationalError:
+            if attempt == WAL_TRIES:
+                raise
+            time.sleep(0.01)
+
+
+class _Runner(Runner):  # type: ignore[misc]
+    """Peewee's runner, one process at a time."""
+
+    def __init__(self, database: Database) -> None:
+        schema = None
+        if database.kind != SQLITE:
+            schema = database.execute_sql("SELECT current_schema()").fetchone()[0]
+        super().__init__(database, str(_folder()), HISTORY, schema)
+
+    def up(self, target: str | None = None, fake: bool = False) -> Any:
+        with self.database.atomic():
+            self._lock()
+            self.History.create_table()
+        return super().up(target, fake)
+
+    def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
+        try:
+            with self.migrator.migration_context():
+                self._lock()
+                if name not in self.applied():
+                    module.up(self.migrator, self.database)
+                    self.History.create(name=name)
+        except DispatchError:
+            raise
+        except Exception as error:
+            busy = self.database.store_error(error)
+            raise busy or MigrationFailed(f"{name}: {error}; the database is as it was before it") from error
+
+    def _lock(self) -> None:
+        """Hold the turn until the transaction ends; on SQLite it began IMMEDIATE, which is the lock."""
+        if self.database.kind != SQLITE:
+            self.database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+
+
+def _folder() -> Path:
+    """Where the steps are: in the installed package, or beside it in a bare checkout."""
+    try:
+        return Path(str(resources.files("dispatch_state.migrations")))
+    except ModuleNotFoundError:
+        return Path(__file__).parent.parent / "migrations"

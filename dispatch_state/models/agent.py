@@ -1,0 +1,337 @@
+"""Agents: one row is one session of one agent process; and the lines they log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from peewee import ModelSelect
+
+from dispatch_state import values
+from dispatch_state.actors import Actor
+from dispatch_state.errors import GuardRefused
+from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.machine import NOW, Columns, Firing, Turn, door, transition
+from dispatch_state.models.base import ParentField, PointerField, Row, Stateful
+from dispatch_state.models.guards import owner
+from dispatch_state.statements import one, some
+from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
+
+if TYPE_CHECKING:
+    from dispatch_state.models.issue import Issue
+    from dispatch_state.models.proposal import Proposal, Vote
+
+WAITING = (AgentStatus.WAITING_FOR_INPUT, AgentStatus.WAITING_FOR_VOTE)
+BUSY = (AgentStatus.STARTING, AgentStatus.WORKING, *WAITING, AgentStatus.PAUSED)
+DEAD = (AgentStatus.ERRORED, AgentStatus.COMPLETED)
+UNDER_WAY = (IssueStatus.ASSIGNED, IssueStatus.IN_PROGRESS)
+
+
+def fits_the_issue(agent: Agent, firing: Firing) -> str | None:
+    issue = firing["issue"]
+    if issue.assigned_agent_id == agent.id:
+        return None if issue.status in UNDER_WAY else f"{issue}, which is assigned to it, is {issue.status}"
+    if issue.status != IssueStatus.IN_REVIEW:
+        return f"{issue} is not assigned to it, and is {issue.status}, not in_review"
+    reviewer = holder(issue.id)
+    return f"{reviewer} reviews {issue}" if reviewer else None
+
+
+def nothing_under_way(agent: Agent, firing: Firing) -> str | None:
+    issue = issue_under_way(agent.id)
+    return f"{issue}, which is assigned to it, is {issue.status}; submit, block or release it" if issue else None
+
+
+def a_proposal_is_undecided(agent: Agent, firing: Firing) -> str | None:
+    return None if any_undecided(agent.id) else "no proposal of it is open or voting"
+
+
+def no_proposal_is_undecided(agent: Agent, firing: Firing) -> str | None:
+    return "a proposal of it is still open or voting" if any_undecided(agent.id) else None
+
+
+class Agent(Stateful):
+    """One session of one agent process; also an actor."""
+
+    statuses = AgentStatus
+    stamps = ("started_at", "last_heartbeat")
+    kept = ("metrics",)
+    written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
+
+    agent_type = WordField(AgentType)
+    status = WordField(AgentStatus, default=AgentStatus.IDLE)
+    current_issue = PointerField("Issue", null=True, column_name="current_issue_id", backref="+", on_delete="SET NULL")
+    worktree_path = TextField(null=True)
+    process_id = IntegerField(null=True)
+    claude_session_id = TextField(null=True)
+    started_at = StampField()
+    last_heartbeat = StampField()
+    completed_at = StampField(null=True)
+    metrics = JsonField(values.json_object, null=True)
+
+    if TYPE_CHECKING:
+        current_issue: Issue | None  # type: ignore[no-redef]
+        current_issue_id: UUID | None
+        issues: ModelSelect[Issue]
+        logs: ModelSelect[AgentLog]
+        proposals: ModelSelect[Proposal]
+        votes: ModelSelect[Vote]
+
+    class Meta:
+        table_name = "agents"
+
+    @property
+    def actor(self) -> str:
+        """As stored in the log: `agent:<uuid>`."""
+        return f"agent:{self.id}"
+
+    @property
+    def signature(self) -> str:
+        """As stored in a comment's author: `agent:<uuid>`."""
+        return self.actor
+
+    # ---- triggers ------------------------------------------------------------------------------
+
+    @transition(
+        AgentStatus.IDLE,
+        to=AgentStatus.STARTING,
+        guards=(fits_the_issue,),
+        sets=("current_issue", "worktree_path", "last_heartbeat"),
+    )
+    def dispatch(self, issue: Issue, *, by: Actor, reason: str = "") -> Columns:
+        """Send the agent to an issue that is assigned to it, or to one that it will review."""
+        return Columns(current_issue=issue.id, worktree_path=issue.worktree_path, last_heartbeat=NOW)
+
+    @transition(
+        AgentStatus.STARTING,
+        to=AgentStatus.WORKING,
+        word=owner,
+        sets=("process_id", "claude_session_id", "last_heartbeat"),
+    )
+    def run(
+        self, process_id: int | None = None, session_id: str | None = None, *, by: Actor, reason: str = ""
+    ) -> Columns:
+        """Say that the process is up; its assigned issue starts.
+
+        Args:
+            process_id: of the operating system; kept when given.
+            session_id: by which the session can be resumed; kept when given.
+        """
+        given = {"process_id": process_id, "claude_session_id": session_id}
+        return Columns(last_heartbeat=NOW, **{name: value for name, value in given.items() if value is not None})
+
+    @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_INPUT, word=owner)
+    def request_input(self, *, by: Actor, reason: str = "") -> Columns:
+        """Ask a person something and wait."""
+        return Columns()
+
+    @transition(AgentStatus.WAITING_FOR_INPUT, to=AgentStatus.WORKING, word=owner, sets=("last_heartbeat",))
+    def receive_input(self, *, by: Actor, reason: str = "") -> Columns:
+        """Go on with the answer."""
+        return Columns(last_heartbeat=NOW)
+
+    @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_VOTE, guards=(a_proposal_is_undecided,), word=owner)
+    def await_vote(self, *, by: Actor, reason: str = "") -> Columns:
+        """Wait until the agent's own proposals are decided; those still open go to the vote."""
+        return Columns()
+
+    @transition(
+        AgentStatus.WAITING_FOR_VOTE,
+        to=AgentStatus.WORKING,
+        guards=(no_proposal_is_undecided,),
+        sets=("last_heartbeat",),
+    )
+    def vote_resolved(self, *, by: Actor, reason: str = "") -> Columns:
+        """Go on after the vote; follows from the decision."""
+        return Columns(last_heartbeat=NOW)
+
+    @transition(
+        AgentStatus.WORKING,
+        *WAITING,
+        to=AgentStatus.PAUSED,
+        word=owner,
+        decision=DecisionType.HUMAN_OVERRIDE,
+    )
+    def pause(self, *, by: Actor, reason: str) -> Columns:
+        """Hold the agent still; it keeps its issue and is not expected to beat."""
+        return Columns()
+
+    @transition(AgentStatus.PAUSED, to=AgentStatus.WORKING, word=owner, sets=("last_heartbeat",))
+    def resume(self, *, by: Actor, reason: str = "") -> Columns:
+        """Go on after a pause."""
+        return Columns(last_heartbeat=NOW)
+
+    @transition(
+        *BUSY,
+        to=AgentStatus.IDLE,
+        guards=(nothing_under_way,),
+        word=owner,
+        sets=("current_issue", "worktree_path"),
+    )
+    def finish(self, *, by: Actor, reason: str = "") -> Columns:
+        """Become free; a review it leaves open goes back to awaiting_review."""
+        return Columns(current_issue=None, worktree_path=None)
+
+    @transition(
+        *AgentStatus.live(),
+        to=AgentStatus.COMPLETED,
+        word=owner,
+        decision=DecisionType.HUMAN_OVERRIDE,
+        sets=("completed_at", "process_id", "current_issue"),
+        dead_may=True,
+    )
+    def stop(self, *, by: Actor, reason: str) -> Columns:
+        """End the session; its work under way is released."""
+        held = self.current_issue_id
+        return Columns(completed_at=NOW, process_id=None, current_issue=None).note(current_issue=held)
+
+    @transition(
+        *BUSY,
+        to=AgentStatus.ERRORED,
+        word=owner,
+        sets=("process_id", "current_issue"),
+    )
+    def fail(self, error: str, *, max_attempts: int = 3, by: Actor, reason: str = "") -> Columns:
+        """Record that the session failed; its work under way is released, or set aside after too many attempts.
+
+        Args:
+            error: what went wrong; the reason of this move and of those that follow.
+            max_attempts: from how many attempts on the issue is blocked or unassigned instead of queued again.
+        """
+        counted = self.counters()
+        counted["errors_encountered"] += 1
+        held = self.current_issue_id
+        return (
+            Columns(process_id=None, current_issue=None, metrics=counted)
+            .note(current_issue=held)
+            .record(AgentLog, agent=self.id, issue=held, level=LogLevel.ERROR, message=error)
+        )
+
+    @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, word=owner, dead_may=True)
+    def recover(self, *, by: Actor, reason: str = "") -> Columns:
+        """Come back after a failure, free for work."""
+        return Columns()
+
+    # ---- conveniences --------------------------------------------------------------------------
+
+    def counters(self) -> dict[str, Any]:
+        """The metrics with every counter present: issues_completed, errors_encountered, tokens_used, and
+        avg_completion_time_secs (mean of completed_at - assigned_at, in seconds)."""
+        empty = {
+            "issues_completed": 0, "errors_encountered": 0, "tokens_used": 0, "avg_completion_time_secs": 0.0
+        }  # fmt: skip
+        return {**empty, **(self.metrics or {})}
+
+    def heartbeat(self) -> None:
+        """Say that the agent lives: moves `last_heartbeat` forward, never back; no transition.
+
+        Raises:
+            RowNotFound: the agent is gone.
+            GuardRefused: it is errored or completed.
+        """
+        door().turn(self, _beat, reach="heartbeat", by=self)
+
+    def log(
+        self,
+        level: LogLevel | str,
+        message: str,
+        context: dict[str, Any] | None = None,
+        issue: Issue | UUID | None = None,
+    ) -> AgentLog:
+        """Keep a line in `agent_logs`; also a dead agent may.
+
+        Args:
+            level: debug, info, warn or error.
+            message: what happened.
+            context: further facts, as a JSON object.
+            issue: what it was about.
+
+        Raises:
+            InvalidValue: a value is wrong.
+            RowNotFound: the agent or the issue is gone.
+        """
+        columns = {"level": level, "message": message, "context": context, "issue": issue}
+        checked = {name: AgentLog._meta.fields[name].check(value) for name, value in columns.items()}
+        line: AgentLog = door().turn(
+            self, lambda turn, agent: turn.insert(AgentLog, agent=agent.id, **checked), reach="log"
+        )
+        return line
+
+    def use_tokens(self, count: int) -> None:
+        """Add to the agent's `tokens_used`, exactly also when several processes do at once.
+
+        Raises:
+            InvalidValue: the count is no positive integer.
+            RowNotFound: the agent is gone.
+            GuardRefused: it is errored or completed.
+        """
+        used = values.positive(count, "tokens")
+
+        def add(turn: Turn, agent: Agent) -> None:
+            counted = agent.counters()
+            counted["tokens_used"] = values.integer(counted["tokens_used"] + used, "agents.metrics")
+            turn.set(agent, metrics=counted)
+
+        door().turn(self, add, reach="use_tokens", by=self)
+
+    def owner_id(self) -> UUID | None:
+        return self.id
+
+    def context(self) -> dict[str, UUID | None]:
+        held = self.current_issue
+        return {"agent": self.id, "issue": held.id if held else None, "epic": held.epic_id if held else None}
+
+    def label(self) -> str:
+        return str(self.agent_type)
+
+
+def _beat(turn: Turn, agent: Agent) -> None:
+    if agent.status in DEAD:
+        raise GuardRefused(f"{agent} is {agent.status}: the dead do not beat", (f"it is {agent.status}",))
+    if turn.now > agent.last_heartbeat:
+        turn.set(agent, last_heartbeat=turn.now)
+
+
+class AgentLog(Row):
+    """A line that an agent logged, or that its failure did."""
+
+    written_by = "Agent.log() and Agent.fail()"
+
+    id = IdField(primary_key=True, default=values.new_id)
+    agent = ParentField(Agent, backref="logs", column_name="agent_id", on_delete="CASCADE")
+    issue = PointerField("Issue", null=True, column_name="issue_id", backref="logs", on_delete="SET NULL")
+    level = WordField(LogLevel)
+    message = TextField(holds=values.words)
+    context = JsonField(values.json_object, null=True)
+    created_at = StampField()
+
+    if TYPE_CHECKING:
+        issue: Issue | None  # type: ignore[no-redef]
+        agent_id: UUID
+        issue_id: UUID | None
+
+    class Meta:
+        table_name = "agent_logs"
+
+
+def _issues() -> Any:
+    accessor: Any = Agent.issues
+    return accessor
+
+
+@one
+def issue_under_way(agent: UUID) -> ModelSelect[Issue]:
+    issue = _issues().rel_model
+    return issue.select().where(_issues().field == agent, issue.status.in_(UNDER_WAY)).order_by(issue.id)  # type: ignore[no-any-return]
+
+
+@one
+def holder(issue: UUID) -> ModelSelect[Agent]:
+    return Agent.select().where(Agent.current_issue == issue).order_by(Agent.id)
+
+
+@some
+def any_undecided(agent: UUID) -> ModelSelect[Any]:
+    proposals: Any = Agent.proposals
+    proposal = proposals.rel_model
+    return proposal.select().where(proposals.field == agent, proposal.status.in_(proposal.UNDECIDED))  # type: ignore[no-any-return]

@@ -1,0 +1,385 @@
+"""What every row has: checked columns, one door for each way to write, and, with a lifecycle, its machine."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, overload
+from uuid import UUID
+
+import peewee
+
+from dispatch_state.actors import STORE, Actor
+from dispatch_state.errors import InvalidValue, RowNotFound
+from dispatch_state.fields import Checked, IdField, IntegerField, fingerprint
+from dispatch_state.machine import Firing, Lifecycle, Trigger, door
+from dispatch_state.statements import DATABASE, find
+from dispatch_state.values import listed, new_id, shown, uuid
+from dispatch_state.vocabulary import Status
+
+
+V = TypeVar("V")
+M = TypeVar("M", bound=peewee.Model)
+
+
+class RowAccessor(peewee.ForeignKeyAccessor):
+    """Reads the row that a key names through a kept statement, and remembers it on the object."""
+
+    def get_rel_instance(self, instance: Any) -> Any:
+        key = instance.__data__.get(self.name)
+        if key is None:
+            return instance.__rel__.get(self.name)
+        if self.name not in instance.__rel__:
+            instance.__rel__[self.name] = present(self.rel_model, key)
+        return instance.__rel__[self.name]
+
+
+if TYPE_CHECKING:
+
+    class _Key(Checked, peewee.Field[V]):
+        rel_model: Any
+
+        def db_value(self, value: Any) -> Any: ...
+else:
+    _Key = types.new_class("_Key", (Checked, peewee.ForeignKeyField, Generic[V]))
+
+
+class ParentField(_Key[V]):
+    """A key to another row; given as that row, its id, or the id's text."""
+
+    accessor_class = RowAccessor
+
+    @overload
+    def __init__(self: ParentField[M], model: type[M], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: ParentField[M | None], model: type[M], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, model: Any, **options: Any) -> None:
+        super().__init__(model, **options)
+
+    def checked(self, value: object) -> UUID:
+        if isinstance(value, self.rel_model):
+            value = value.__data__["id"]
+        return uuid(value, self.place)
+
+    def stored(self, value: Any) -> str:
+        return str(value.__data__["id"] if isinstance(value, self.rel_model) else value)
+
+    def python_value(self, value: Any) -> Any:
+        return UUID(value) if isinstance(value, str) else value
+
+
+class PointerField(peewee.DeferredForeignKey):
+    """A key to a row of a model that is declared later; it becomes a `ParentField` once that is."""
+
+    def set_model(self, rel_model: Any) -> None:
+        field: ParentField[Any] = ParentField(rel_model, _deferred=True, **self.field_kwargs)
+        self.model._meta.add_field(self.name, field)
+
+
+def present(model: Any, key: Any) -> Any:
+    """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
+    row = find(model, key)
+    if row is None:
+        raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
+    return row
+
+
+def short(key: object) -> str:
+    """The end of an id, by which people tell rows apart."""
+    return str(key)[-8:] if isinstance(key, UUID) else shown(key)
+
+
+def _shown(row: Row) -> str:
+    stands = [str(row.__data__[name]) for name in ("status", "version") if name in row.__data__]
+    return f"<{' '.join([str(row), *stands])}>"
+
+
+class Row(peewee.Model):
+    """A row of any table: a Peewee model, queried with everything Peewee has, written only by its own door."""
+
+    written_by: ClassVar[str]
+    """What writes rows of this model, as messages name it."""
+
+    if TYPE_CHECKING:
+        _pk: Any
+        _dirty: set[str]
+        DoesNotExist: ClassVar[type[Exception]]
+
+    class Meta:
+        database = DATABASE
+        only_save_dirty = True
+
+    def __init__(self, **columns: Any) -> None:
+        stored = columns.pop("__no_default__", False)
+        super().__init__(__no_default__=stored)
+        self.is_new = not stored
+        for name, value in columns.items():
+            if not stored and name not in self._meta.combined and name not in _ids(type(self)):
+                raise InvalidValue(f"{type(self).__name__} has no column {shown(name)}{_closest(type(self), name)}")
+            setattr(self, name, value)
+
+    @classmethod
+    def validate_model(cls) -> None:
+        """Make the model's `DoesNotExist` one of our errors too; Peewee calls this when it has made the class."""
+        name = f"{cls.__name__}DoesNotExist"
+        cls.DoesNotExist = type(name, (RowNotFound, cls.DoesNotExist), {"__module__": cls.__module__})
+        cls.__repr__ = _shown  # type: ignore[assignment]  # Peewee gives each class one of its own
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {short(self._pk)}"
+
+    def unsaved(self) -> tuple[str, ...]:
+        """The columns changed in memory and not written, lists and dicts changed in place among them."""
+        for name, was in self.__dict__.get("_handed", {}).items():
+            if fingerprint(self.__data__.get(name)) != was:
+                self._dirty.add(name)
+        return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty)
+
+    def take(self, data: dict[str, Any]) -> None:
+        """Hold these columns as read from the database; unsaved changes to others stay."""
+        self.__data__.update(data)
+        self.__rel__.clear()
+        self.__dict__.pop("_handed", None)
+        self._dirty.difference_update(data)
+        self.is_new = False
+
+    def reload(self) -> Self:
+        """Read this row afresh, in place; unsaved changes are dropped. Returns the row.
+
+        Raises:
+            RowNotFound: it is not in the store any more.
+        """
+        door().reload(self)
+        return self
+
+    # ---- Peewee's own ways to write, each of which names the door --------------------------------
+
+    @classmethod
+    def _refuse(cls, what: str) -> NoReturn:
+        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {cls.written_by}")
+
+    @classmethod
+    def create(cls, **columns: Any) -> Self:
+        cls._refuse("create()")
+
+    def save(self, force_insert: bool = False, only: Any = None) -> int:
+        self._refuse("save()")
+
+    def delete_instance(self, recursive: bool = False, delete_nullable: bool = False) -> int:
+        self._refuse("delete_instance()")
+
+    @classmethod
+    def insert(cls, data: Any = None, /, **columns: Any) -> NoReturn:
+        cls._refuse("insert()")
+
+    @classmethod
+    def insert_many(cls, rows: Any, fields: Any = None) -> NoReturn:
+        cls._refuse("insert_many()")
+
+    @classmethod
+    def insert_from(cls, query: Any, fields: Any) -> NoReturn:
+        cls._refuse("insert_from()")
+
+    @classmethod
+    def replace(cls, data: Any = None, /, **columns: Any) -> NoReturn:
+        cls._refuse("replace()")
+
+    @classmethod
+    def replace_many(cls, rows: Any, fields: Any = None) -> NoReturn:
+        cls._refuse("replace_many()")
+
+    @classmethod
+    def bulk_create(cls, model_list: Any, batch_size: Any = None) -> NoReturn:
+        cls._refuse("bulk_create()")
+
+    @classmethod
+    def bulk_update(cls, model_list: Any, fields: Any, batch_size: Any = None) -> NoReturn:
+        cls._refuse("bulk_update()")
+
+    @classmethod
+    def set_by_id(cls, key: Any, value: Any) -> NoReturn:
+        cls._refuse("set_by_id()")
+
+    @classmethod
+    def delete_by_id(cls, pk: Any) -> NoReturn:
+        cls._refuse("delete_by_id()")
+
+    @classmethod
+    def delete(cls) -> NoReturn:
+        cls._refuse("delete()")
+
+    @classmethod
+    def update(cls, data: Any = None, /, **columns: Any) -> Any:
+        cls._refuse("update()")
+
+
+def _ids(model: type[Row]) -> set[str]:
+    return {field.object_id_name for field in model._meta.refs}
+
+
+def _closest(model: type[Row], name: str) -> str:
+    close = difflib.get_close_matches(str(name), [*model._meta.combined], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class Stateful(Row):
+    """A row with a lifecycle: its status moves only by triggers, and every move is logged."""
+
+    machine: ClassVar[Lifecycle]
+    """Its statuses and transitions, with diagrams."""
+    statuses: ClassVar[type[Status]]
+    """Its statuses, the one it is born in first."""
+    births: ClassVar[tuple[Status, ...]]
+    """The statuses it may be born in, when there are several."""
+    stamps: ClassVar[tuple[str, ...]] = ("created_at",)
+    """The columns that hold the moment of its birth."""
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Further columns that neither creation nor `save` may set: other moves, or methods, write them."""
+    parents: ClassVar[tuple[str, ...]] = ()
+    """The keys that never change by `save`."""
+    filled: ClassVar[tuple[str, ...]] = ()
+    """The columns that `birth` fills in when they are left open."""
+    written_by = "create(), save(), its triggers and remove()"
+
+    id = IdField(primary_key=True, default=new_id)
+    version = IntegerField(default=1)
+
+    status: Any
+
+    @classmethod
+    def validate_model(cls) -> None:
+        """Build the machine from the declared triggers; Peewee calls this when it has made the class."""
+        super().validate_model()
+        if "statuses" in vars(cls):
+            declared = {name: getattr(method, "trigger", None) for name, method in vars(cls).items()}
+            triggers = {name: found for name, found in declared.items() if isinstance(found, Trigger)}
+            births = vars(cls).get("births") or (next(iter(cls.statuses)),)
+            cls.machine = Lifecycle(cls._meta.table_name, cls.statuses, triggers, births)
+
+    @classmethod
+    def create(cls, *, by: Actor = STORE, reason: str = "", **columns: Any) -> Self:
+        """Insert a new row, in its first status.
+
+        Args:
+            by: who makes it.
+            reason: why, for the log.
+            columns: its columns by name; a key takes a row or its id.
+
+        Raises:
+            InvalidValue: a column is unknown, missing, wrong, or not set at birth.
+            RowNotFound: a key names nothing.
+            GuardRefused: what the other rows hold forbids this birth.
+        """
+        row = cls(**columns)
+        door().insert(row, by, reason)
+        return row
+
+    def save(self, force_insert: bool = False, only: Any = None, *, by: Actor = STORE, reason: str = "") -> int:
+        """Insert a new row, or write the changed columns of one that exists; returns how many rows were written.
+
+        Args:
+            force_insert: insert, also a row that was read from the database.
+            only: the fields or names to write; all that changed when None.
+            by, reason: who gives birth to a new row and why; of no use for one that exists.
+
+        Raises:
+            InvalidValue: a column is wrong, or is none that `save` may change.
+            RowNotFound: the row is gone, or a key names nothing.
+            GuardRefused: the column cannot change any more where the row stands.
+        """
+        if force_insert or self.is_new:
+            door().insert(self, by, reason)
+            return 1
+        changed = self.unsaved()
+        if only is not None:
+            wanted = {field if isinstance(field, str) else field.name for field in only}
+            changed = tuple(name for name in changed if name in wanted)
+        if changed:
+            door().save(self, changed)
+        return int(bool(changed))
+
+    def remove(self, *, by: Actor, reason: str) -> None:
+        """Delete a row that is final, with what the schema's keys take along; each that goes is logged.
+
+        Args:
+            by: a person or the system.
+            reason: why; required.
+
+        Raises:
+            IllegalTransition: the row is live.
+            GuardRefused: an agent asks, or a key without ON DELETE still names a row that would go.
+        """
+        door().remove(self, by, reason)
+
+    def may(self, trigger: str, *, by: Actor, **arguments: Any) -> bool:
+        """Whether the trigger would be accepted on the row as it stands in the database.
+
+        Raises:
+            InvalidValue: there is no such trigger, or an argument is wrong.
+            RowNotFound: the row is gone.
+        """
+        return not self.why_not(trigger, by=by, **arguments)
+
+    def why_not(self, trigger: str, *, by: Actor, **arguments: Any) -> list[str]:
+        """Why the trigger would be refused on the row as it stands in the database; empty when it would not.
+
+        Raises:
+            InvalidValue: there is no such trigger, or an argument is wrong.
+            RowNotFound: the row is gone.
+        """
+        return door().refusals(self, trigger, by, arguments)
+
+    def legal_triggers(self) -> tuple[str, ...]:
+        """The triggers that start from this object's status; reads memory only and asks no guard."""
+        return self.machine.legal(self.status)
+
+    # ---- what each model says of itself ----------------------------------------------------------
+
+    def whole(self) -> None:
+        """Raise `InvalidValue` when the columns of a newborn row do not fit each other."""
+
+    def birth(self, firing: Firing) -> None:
+        """Fill in what a newborn row leaves open, and add to `firing.refusals` what forbids the birth."""
+
+    def frozen(self, columns: tuple[str, ...]) -> list[str]:
+        """Why these columns cannot change any more, where the row stands."""
+        return []
+
+    def owner_id(self) -> UUID | None:
+        """The agent whose word counts as the owner's."""
+        return None
+
+    def context(self) -> dict[str, UUID | None]:
+        """The ids a decision about this row names: proposal, issue, epic, gate, stage, agent."""
+        return {}
+
+    def verdict_details(self, firing: Firing) -> dict[str, Any]:
+        """What a decision's outcome says beyond the action, the reason and the ids."""
+        return {}
+
+    def label(self) -> str:
+        """A few words people know the row by."""
+        return str(self)
+
+    @classmethod
+    def update(cls, data: Any = None, /, **columns: Any) -> Any:
+        """Peewee's UPDATE, for columns that no transition owns; neither checked nor logged.
+
+        Raises:
+            InvalidValue: a column is guarded.
+        """
+        named = {getattr(key, "name", key) for key in (*(data or ()), *columns)}
+        ids = {field.object_id_name: field.name for field in cls._meta.refs}
+        if guarded := sorted({ids.get(name, name) for name in named} & cls.guarded()):
+            raise InvalidValue(f"{cls.__name__}.update() may not set {listed(guarded)}; use {cls.written_by}")
+        return super(Row, cls).update(data, **columns)
+
+    @classmethod
+    def born_with(cls) -> frozenset[str]:
+        """The columns that creation may set."""
+        return frozenset(cls._meta.fields) - cls.guarded() | {"id", "status", *cls.parents}
+
+    @classmethod
+    def guarded(cls) -> frozenset[str]:
+        """The columns that `save` and `update` may never change."""
+        return cls.machine.owned | {"id", "updated_at", *cls.stamps, *cls.kept, *cls.parents}

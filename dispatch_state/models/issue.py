@@ -1,0 +1,561 @@
+"""Issues and their pull requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from peewee import SQL, Case, ModelSelect
+
+from dispatch_state import values
+from dispatch_state.actors import Actor, Human
+from dispatch_state.errors import InvalidValue
+from dispatch_state.fields import BooleanField, IntegerField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.machine import NOW, Columns, Firing, Move, Turn, door, transition
+from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way
+from dispatch_state.models.base import ParentField, Stateful, present
+from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.guards import human_or_system, owner
+from dispatch_state.models.log import moves_of
+from dispatch_state.statements import one, rows
+from dispatch_state.vocabulary import (
+    AgentStatus,
+    AgentType,
+    DecisionType,
+    EpicStatus,
+    IssueStatus,
+    IssueType,
+    Priority,
+    PullRequestStatus,
+    ReviewStatus,
+    StageStatus,
+)
+
+if TYPE_CHECKING:
+    from dispatch_state.models.agent import AgentLog
+    from dispatch_state.models.ledger import Decision
+    from dispatch_state.models.proposal import Proposal
+
+REVIEWING = (IssueStatus.AWAITING_REVIEW, IssueStatus.IN_REVIEW)
+UNSETTLED = (PullRequestStatus.DRAFT, PullRequestStatus.OPEN)
+CLOSED_TO_BIRTHS = (StageStatus.AWAITING_GATE, StageStatus.APPROVED, StageStatus.SKIPPED)
+
+
+# ---- issues ----------------------------------------------------------------------------------------
+
+
+def its_epic_runs(issue: Issue, firing: Firing) -> str | None:
+    epic = issue.epic
+    return f"{epic} is {epic.status}, not in_progress" if epic and epic.status != EpicStatus.IN_PROGRESS else None
+
+
+def its_stage_runs(issue: Issue, firing: Firing) -> str | None:
+    stage = issue.stage
+    return f"{stage} is {stage.status}, not in_progress" if stage and stage.status != StageStatus.IN_PROGRESS else None
+
+
+def the_agent_is_free(issue: Issue, firing: Firing) -> str | None:
+    agent = firing["agent"]
+    if agent.status != AgentStatus.IDLE:
+        return f"{agent} is {agent.status}, not idle"
+    other = issue_under_way(agent.id)
+    return f"{agent} has {other}, which is {other.status}" if other else None
+
+
+def the_agent_fits(issue: Issue, firing: Firing) -> str | None:
+    agent = firing["agent"]
+    if issue.agent_type in (None, agent.agent_type):
+        return None
+    return f"it takes a {issue.agent_type}, and {agent} is a {agent.agent_type}"
+
+
+def the_reviewer_is_free(issue: Issue, firing: Firing) -> str | None:
+    reviewer = reviewing_agent(firing)
+    if reviewer is None:
+        return None
+    if reviewer.id == issue.assigned_agent_id:
+        return f"{reviewer} is its assigned agent, which does not review its own work"
+    return None if reviewer.status == AgentStatus.IDLE else f"{reviewer} is {reviewer.status}, not idle"
+
+
+def no_agent_reviews_it(issue: Issue, firing: Firing) -> str | None:
+    reviewer = holder(issue.id)
+    return f"{reviewer} reviews it; finish() that agent" if reviewer else None
+
+
+def its_agent_is_idle(issue: Issue, firing: Firing) -> str | None:
+    agent = issue.assigned_agent
+    if agent is None:
+        return "its assigned agent is gone; release() it"
+    return None if agent.status == AgentStatus.IDLE else f"{agent}, its assigned agent, is {agent.status}; release() it"
+
+
+def its_pull_requests_are_settled(issue: Issue, firing: Firing) -> str | None:
+    request = unsettled_request(issue.id)
+    return f"{request} of it is {request.status}; merge or close it" if request else None
+
+
+def reviewer(issue: Issue, firing: Firing) -> str | None:
+    """An agent only when it reviews the issue; any person, and the system."""
+    if firing.agent is None or firing.agent.current_issue_id == issue.id:
+        return None
+    return f"{firing.agent} does not review it"
+
+
+def reviewing_agent(firing: Firing) -> Any:
+    """The agent that a `review` sends: the one named, else the agent that acts; None when a person reviews."""
+    return firing["reviewer"] or (firing.agent if firing.act else None)
+
+
+class Issue(Stateful):
+    """A piece of work that one agent does."""
+
+    statuses = IssueStatus
+    stamps = ("created_at", "updated_at")
+    written_by = "Issue.create(), add_issue(), save(), place(), its triggers and remove()"
+    parents = ("epic", "stage")
+    filled = ("repo_path",)
+
+    github_id = IntegerField(null=True)
+    github_url = TextField(null=True)
+    epic = ParentField(Epic, null=True, backref="issues", column_name="epic_id", on_delete="SET NULL")
+    stage = ParentField(Stage, null=True, backref="issues", column_name="stage_id", on_delete="SET NULL")
+    repo_path = TextField()
+    repo_url = TextField(null=True)
+    worktree_path = TextField(null=True)
+    branch_name = TextField(null=True)
+    title = TextField()
+    prompt = TextField()
+    issue_type = WordField(IssueType)
+    priority = WordField(Priority, default=Priority.MEDIUM)
+    labels = JsonField(values.list_of_text, null=True)
+    status = WordField(IssueStatus, default=IssueStatus.UNASSIGNED)
+    assigned_agent = ParentField(
+        Agent, null=True, backref="issues", column_name="assigned_agent_id", on_delete="SET NULL"
+    )
+    agent_type = WordField(AgentType, null=True)
+    created_at = StampField()
+    updated_at = StampField()
+    assigned_at = StampField(null=True)
+    completed_at = StampField(null=True)
+
+    if TYPE_CHECKING:
+        epic_id: UUID | None
+        stage_id: UUID | None
+        assigned_agent_id: UUID | None
+        pull_requests: ModelSelect[PullRequest]
+        proposals: ModelSelect[Proposal]
+        decisions: ModelSelect[Decision]
+        logs: ModelSelect[AgentLog]
+
+    class Meta:
+        table_name = "issues"
+
+    # ---- triggers ------------------------------------------------------------------------------
+
+    @transition(IssueStatus.UNASSIGNED, to=IssueStatus.QUEUED, guards=(its_epic_runs, its_stage_runs))
+    def queue(self, *, by: Actor, reason: str = "") -> Columns:
+        """Offer the issue to agents."""
+        return Columns()
+
+    @transition(IssueStatus.QUEUED, to=IssueStatus.UNASSIGNED)
+    def dequeue(self, *, by: Actor, reason: str = "") -> Columns:
+        """Take the issue off the queue."""
+        return Columns()
+
+    @transition(
+        IssueStatus.UNASSIGNED,
+        IssueStatus.QUEUED,
+        to=IssueStatus.ASSIGNED,
+        guards=(the_agent_is_free, the_agent_fits, its_epic_runs, its_stage_runs),
+        sets=("assigned_agent", "assigned_at", "worktree_path", "branch_name"),
+    )
+    def assign(
+        self,
+        agent: Agent,
+        *,
+        worktree_path: str | None = None,
+        branch_name: str | None = None,
+        by: Actor,
+        reason: str = "",
+    ) -> Columns:
+        """Give the issue to an agent, which is dispatched to it.
+
+        Args:
+            agent: an idle agent of the type the issue asks for.
+            worktree_path, branch_name: where the work happens; kept when given.
+        """
+        given = {"worktree_path": worktree_path, "branch_name": branch_name}
+        kept = {name: value for name, value in given.items() if value is not None}
+        return Columns(assigned_agent=agent.id, assigned_at=NOW, **kept).note(agent=agent.id)
+
+    @transition(IssueStatus.ASSIGNED, to=IssueStatus.IN_PROGRESS, word=owner)
+    def start(self, *, by: Actor, reason: str = "") -> Columns:
+        """Begin the work; the assigned agent is working."""
+        return Columns()
+
+    @transition(IssueStatus.ASSIGNED, to=IssueStatus.UNASSIGNED, word=owner, sets=("assigned_agent", "assigned_at"))
+    def unassign(self, *, by: Actor, reason: str = "") -> Columns:
+        """Take the issue back from an agent that has not begun, without queueing it."""
+        return _free(self)
+
+    @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.AWAITING_REVIEW, word=owner)
+    def submit(self, *, by: Actor, reason: str = "") -> Columns:
+        """Hand the work in; the agent is free and stays the assigned one."""
+        return Columns()
+
+    @transition(IssueStatus.AWAITING_REVIEW, to=IssueStatus.IN_REVIEW, guards=(the_reviewer_is_free,))
+    def review(self, reviewer: Agent | None = None, *, by: Actor, reason: str = "") -> Columns:
+        """Begin the review.
+
+        Args:
+            reviewer: the agent that reviews; when left out, the acting agent, or the person who acts.
+        """
+        return Columns()
+
+    @transition(IssueStatus.IN_REVIEW, to=IssueStatus.AWAITING_REVIEW, guards=(no_agent_reviews_it,))
+    def return_review(self, *, by: Actor, reason: str = "") -> Columns:
+        """Stop a review without a verdict."""
+        return Columns()
+
+    @transition(*REVIEWING, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,))
+    def request_changes(self, *, by: Actor, reason: str) -> Columns:
+        """Send the work back to its agent, which is dispatched again."""
+        return Columns()
+
+    @transition(
+        IssueStatus.IN_PROGRESS,
+        to=IssueStatus.DONE,
+        guards=(its_pull_requests_are_settled,),
+        word=owner,
+        sets=("completed_at",),
+    )
+    @transition(
+        IssueStatus.IN_REVIEW,
+        to=IssueStatus.DONE,
+        guards=(its_pull_requests_are_settled,),
+        word=reviewer,
+        sets=("completed_at",),
+    )
+    def complete(self, *, by: Actor, reason: str = "") -> Columns:
+        """Finish the issue; it counts for its assigned agent."""
+        columns = Columns(completed_at=NOW)
+        if (agent := self.assigned_agent) is not None:
+            columns.on(agent, metrics=lambda now: _counted(agent, self.assigned_at, now))
+        return columns
+
+    @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.BLOCKED, word=owner)
+    def block(self, *, by: Actor, reason: str) -> Columns:
+        """Set the issue aside until somebody unblocks it; its agent is free."""
+        return Columns()
+
+    @transition(IssueStatus.BLOCKED, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,))
+    def unblock(self, *, by: Actor, reason: str = "") -> Columns:
+        """Go on with the agent it is assigned to, which is dispatched again."""
+        return Columns()
+
+    @transition(
+        *UNDER_WAY,
+        IssueStatus.BLOCKED,
+        *REVIEWING,
+        to=IssueStatus.QUEUED,
+        word=owner,
+        decision=DecisionType.HUMAN_OVERRIDE,
+        sets=("assigned_agent", "assigned_at"),
+    )
+    def release(self, *, by: Actor, reason: str) -> Columns:
+        """Take the issue from its agent and offer it again; worktree and branch stay."""
+        return _free(self)
+
+    @transition(
+        *IssueStatus.live(),
+        to=IssueStatus.CANCELLED,
+        word=human_or_system,
+        decision=DecisionType.HUMAN_OVERRIDE,
+    )
+    def cancel(self, *, by: Actor, reason: str) -> Columns:
+        """Give the issue up; agents that hold it are free."""
+        return Columns()
+
+    # ---- birth and place -----------------------------------------------------------------------
+
+    def birth(self, firing: Firing) -> None:
+        self.settle_in(firing.refusals)
+
+    def settle_in(self, refusals: list[str]) -> None:
+        """Fill in what the stage and the epic give, and add why the issue may not live there."""
+        epic, stage = self.epic, self.stage
+        if stage is not None:
+            epic = epic or stage.epic
+            self.epic = epic
+            if stage.epic_id != epic.id:
+                refusals.append(f"{stage} belongs to another epic than {epic}")
+            if stage.status in CLOSED_TO_BIRTHS:
+                refusals.append(f"{stage} is {stage.status}")
+        if epic is not None:
+            self.repo_path = self.repo_path or epic.repo_path
+            self.repo_url = self.repo_url or epic.repo_url
+            if epic.status.final:
+                refusals.append(f"{epic} is {epic.status}")
+
+    def place(self, epic_or_stage: Epic | Stage, *, by: Actor) -> list[Move]:
+        """Give an unassigned issue without an epic one, by the rules of birth.
+
+        In a stage that is in_progress it is queued at once: that move is returned.
+
+        Args:
+            epic_or_stage: where it belongs from now on.
+            by: who places it.
+
+        Raises:
+            InvalidValue: it is neither an epic nor a stage.
+            RowNotFound: a row is gone.
+            StaleRow: the issue moved since it was read.
+            GuardRefused: it has an epic, is not unassigned, or may not be born there.
+        """
+        if not isinstance(epic_or_stage, Epic | Stage):
+            raise InvalidValue("place: takes an Epic or a Stage row")
+
+        def work(turn: Turn, issue: Issue) -> list[Move]:
+            return _place(turn, issue, epic_or_stage, by)
+
+        return door().turn(self, work, reach="place", by=by, touches=(epic_or_stage,), fenced=True)
+
+    def reassign(self, agent: Agent, *, by: Actor, reason: str) -> list[Move]:
+        """Take the issue from its agent and give it to another: `release`, then `assign`, with one decision.
+
+        Args:
+            agent: an idle agent of the type the issue asks for.
+            by: a person.
+            reason: why; required.
+
+        Raises:
+            As `release` and `assign`; nothing changes unless both are accepted.
+        """
+        reason = values.words(reason, "reason")
+        if not isinstance(agent, Agent):
+            raise InvalidValue("reassign: takes an Agent row")
+
+        def work(turn: Turn, issue: Issue) -> list[Move]:
+            self.machine.require(issue, "release")
+            if not isinstance(by, Human):
+                turn.refuse(issue, "reassign", [f"it takes a person, not {by.actor}"])
+            given = {"agent": present(Agent, agent.id)}
+            return turn.acts("reassign", [(issue, "release", {}), (issue, "assign", given)], by, reason)
+
+        return door().turn(self, work, reach="reassign", by=by, handed=(agent,), touches=(agent,), fenced=True)
+
+    @classmethod
+    def by_status(cls, status: IssueStatus | str) -> ModelSelect[Issue]:
+        """The issues of a status, the most urgent first, then the oldest: a Peewee query.
+
+        Raises:
+            InvalidValue: there is no such status.
+        """
+        wanted = word(status, IssueStatus, "issues.status")
+        return cls.select().where(cls.status == wanted).order_by(urgency(), cls.created_at, cls.id)
+
+    def owner_id(self) -> UUID | None:
+        return self.assigned_agent_id
+
+    def context(self) -> dict[str, UUID | None]:
+        return {
+            "issue": self.id,
+            "epic": self.epic_id,
+            "stage": self.stage_id,
+            "agent": self.assigned_agent_id,
+        }
+
+    def label(self) -> str:
+        return self.title
+
+
+def urgency() -> Any:
+    """The seed's order of priorities, as an SQL expression without parameters."""
+    return Case(Issue.priority, [(SQL(f"'{p}'"), SQL(str(rank))) for rank, p in enumerate(Priority)])
+
+
+def _free(issue: Issue) -> Columns:
+    return Columns(assigned_agent=None, assigned_at=None).note(agent=issue.assigned_agent_id)
+
+
+def _counted(agent: Agent, since: Any, now: Any) -> dict[str, Any]:
+    counted = agent.counters()
+    done = counted["issues_completed"]
+    spent = max((now - since).total_seconds(), 0.0) if since else 0.0
+    counted["avg_completion_time_secs"] = (counted["avg_completion_time_secs"] * done + spent) / (done + 1)
+    counted["issues_completed"] = done + 1
+    return counted
+
+
+def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Move]:
+    refusals = []
+    if issue.epic_id is not None or issue.stage_id is not None:
+        refusals.append("it has an epic already, and a row's parent never changes")
+    if issue.status != IssueStatus.UNASSIGNED:
+        refusals.append(f"it is {issue.status}, not unassigned")
+    if not refusals:
+        setattr(issue, "stage" if isinstance(where, Stage) else "epic", where.id)
+        issue.settle_in(refusals)
+    turn.refuse(issue, "place", refusals)
+    turn.set(issue, epic=issue.epic_id, stage=issue.stage_id)
+    stage = issue.stage
+    return turn.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
+
+
+# ---- pull requests ---------------------------------------------------------------------------------
+
+
+def its_issue_is_live(request: PullRequest, firing: Firing) -> str | None:
+    issue = request.issue
+    return f"{issue} is {issue.status}" if issue.status.final else None
+
+
+def merger(request: PullRequest, firing: Firing) -> str | None:
+    """An agent only when the issue was never assigned to it; any person, and the system."""
+    if firing.agent is None or str(firing.agent.id) not in ever_assigned(request.issue_id):
+        return None
+    return f"{request.issue} was once assigned to {firing.agent}, which does not merge its own work"
+
+
+class PullRequest(Stateful):
+    """A pull request for an issue."""
+
+    statuses = PullRequestStatus
+    births = (PullRequestStatus.OPEN, PullRequestStatus.DRAFT)
+    kept = ("checks_passing", "review_status")
+    written_by = "PullRequest.create(), save(), its triggers, record_review(), record_checks() and remove()"
+    parents = ("issue",)
+
+    issue = ParentField(Issue, backref="pull_requests", column_name="issue_id", on_delete="CASCADE")
+    github_number = IntegerField()
+    github_url = TextField()
+    branch = TextField()
+    status = WordField(PullRequestStatus, default=PullRequestStatus.OPEN)
+    checks_passing = BooleanField(null=True, default=False)
+    review_status = WordField(ReviewStatus, null=True, default=ReviewStatus.PENDING)
+    created_at = StampField()
+    merged_at = StampField(null=True)
+
+    if TYPE_CHECKING:
+        issue_id: UUID
+
+    class Meta:
+        table_name = "pull_requests"
+
+    @transition(PullRequestStatus.DRAFT, to=PullRequestStatus.OPEN, word=owner)
+    def mark_ready(self, *, by: Actor, reason: str = "") -> Columns:
+        """Offer it for review; its issue is submitted."""
+        return Columns()
+
+    @transition(PullRequestStatus.OPEN, to=PullRequestStatus.DRAFT, word=owner)
+    def convert_to_draft(self, *, by: Actor, reason: str = "") -> Columns:
+        """Take it back from review."""
+        return Columns()
+
+    @transition(*UNSETTLED, to=PullRequestStatus.MERGED, word=merger, sets=("merged_at",))
+    def merge(self, *, by: Actor, reason: str = "") -> Columns:
+        """Record that it is in the main line; with no other one undecided, its issue goes to done."""
+        columns, issue = Columns(merged_at=NOW), self.issue
+        if issue.status not in (IssueStatus.IN_PROGRESS, *REVIEWING):
+            columns.note(issue=f"stays {issue.status}")
+        elif other := other_unsettled_request(self.issue_id, self.id):
+            columns.note(issue=f"stays {issue.status}: {other} is {other.status}")
+        return columns
+
+    @transition(*UNSETTLED, to=PullRequestStatus.CLOSED, word=owner)
+    def close(self, *, by: Actor, reason: str = "") -> Columns:
+        """Withdraw it; with no other one undecided, its issue goes back to its agent if that is idle."""
+        return Columns()
+
+    @transition(PullRequestStatus.CLOSED, to=PullRequestStatus.OPEN, guards=(its_issue_is_live,), word=owner)
+    def reopen(self, *, by: Actor, reason: str = "") -> Columns:
+        """Offer it for review again; its issue is submitted."""
+        return Columns()
+
+    def birth(self, firing: Firing) -> None:
+        issue = self.issue
+        if issue.status.final:
+            firing.refusals.append(f"{issue} is {issue.status}")
+        if firing.agent is not None and issue.assigned_agent_id != firing.agent.id:
+            firing.refusals.append(f"{issue} is not assigned to {firing.agent}")
+
+    def record_review(self, status: ReviewStatus | str, *, by: Actor) -> None:
+        """Keep what the reviews say: pending, approved, changes_requested or dismissed; no transition.
+
+        Raises:
+            InvalidValue: there is no such word, or `by` is no actor.
+            RowNotFound: the pull request is gone.
+            GuardRefused: an acting agent is dead.
+        """
+        verdict = word(status, ReviewStatus, "pull_requests.review_status")
+        door().turn(self, lambda turn, request: turn.set(request, review_status=verdict), reach="record_review", by=by)
+
+    def record_checks(self, passing: bool, *, by: Actor) -> None:
+        """Keep whether the checks pass; no transition. Errors as `record_review`."""
+        checked = values.boolean(passing, "pull_requests.checks_passing")
+        door().turn(self, lambda turn, request: turn.set(request, checks_passing=checked), reach="record_checks", by=by)
+
+    def owner_id(self) -> UUID | None:
+        return self.issue.assigned_agent_id
+
+    def context(self) -> dict[str, UUID | None]:
+        return {"pull_request": self.id, "issue": self.issue_id, "epic": self.issue.epic_id}
+
+    def label(self) -> str:
+        return f"#{self.github_number}"
+
+
+# ---- what guards and rules ask ---------------------------------------------------------------------
+
+
+@one
+def unsettled_request(issue: UUID) -> ModelSelect[PullRequest]:
+    unsettled = PullRequest.status.in_(UNSETTLED)
+    return PullRequest.select().where(PullRequest.issue == issue, unsettled).order_by(PullRequest.id)
+
+
+@one
+def other_unsettled_request(issue: UUID, but: UUID) -> ModelSelect[PullRequest]:
+    unsettled = PullRequest.status.in_(UNSETTLED)
+    query = PullRequest.select().where(PullRequest.issue == issue, unsettled, PullRequest.id != but)
+    return query.order_by(PullRequest.id)
+
+
+@rows
+def agents_holding(issue: UUID) -> ModelSelect[Agent]:
+    return Agent.select().where(Agent.current_issue == issue).order_by(Agent.started_at, Agent.id)
+
+
+@rows
+def issues_under_way(agent: UUID) -> ModelSelect[Issue]:
+    query = Issue.select().where(Issue.assigned_agent == agent, Issue.status.in_(UNDER_WAY))
+    return query.order_by(Issue.created_at, Issue.id)
+
+
+@rows
+def live_issues_of_epic(epic: UUID) -> ModelSelect[Issue]:
+    query = Issue.select().where(Issue.epic == epic, Issue.status.in_(IssueStatus.live()))
+    return query.order_by(Issue.created_at, Issue.id)
+
+
+@rows
+def live_issues_of_stage(stage: UUID) -> ModelSelect[Issue]:
+    query = Issue.select().where(Issue.stage == stage, Issue.status.in_(IssueStatus.live()))
+    return query.order_by(Issue.created_at, Issue.id)
+
+
+@rows
+def unassigned_issues_of_stage(stage: UUID) -> ModelSelect[Issue]:
+    query = Issue.select().where(Issue.stage == stage, Issue.status == IssueStatus.UNASSIGNED)
+    return query.order_by(Issue.created_at, Issue.id)
+
+
+@one
+def first_done_issue_of_stage(stage: UUID) -> ModelSelect[Issue]:
+    return Issue.select().where(Issue.stage == stage, Issue.status == IssueStatus.DONE)
+
+
+def ever_assigned(issue: UUID) -> set[str]:
+    """The ids of the agents the issue was ever assigned to, from its log."""
+    return {move.details["agent"] for move in moves_of(issue) if move.trigger == "assign"}

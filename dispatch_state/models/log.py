@@ -1,0 +1,56 @@
+"""The log of moves: one row for each, written before the status it tells of."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from peewee import BigAutoField, ModelSelect
+
+from dispatch_state import values
+from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField
+from dispatch_state.models.base import Row
+from dispatch_state.statements import rows
+
+
+class TransitionLog(Row):
+    """One move: who, when, why, from where to where, and from which earlier move it followed."""
+
+    written_by = "triggers, create() and remove()"
+
+    seq = BigAutoField()
+    entity = TextField()
+    entity_id = IdField()
+    version = IntegerField()
+    trigger = TextField()
+    source = TextField(null=True)
+    dest = TextField(null=True)
+    actor = TextField()
+    reason = TextField(null=True)
+    details = JsonField(values.json_object, null=True)
+    cause_seq = IntegerField(null=True)
+    decision_id = IdField(null=True)
+    created_at = StampField()
+
+    class Meta:
+        table_name = "transition_log"
+
+    def __str__(self) -> str:
+        return f"move {self.seq}"
+
+    def say(self) -> str:
+        """The move in one line: when, what, from where to where, by whom, and why."""
+        way = " -> ".join(str(end) for end in (self.source, self.dest) if end is not None)
+        why = f": {self.reason}" if self.reason else ""
+        at = self.created_at.isoformat(sep=" ", timespec="seconds")
+        return f"{at}  {self.entity} {str(self.entity_id)[-8:]}  {self.trigger} ({way}) by {self.actor}{why}"
+
+
+@rows
+def moves_of(row: UUID) -> ModelSelect[TransitionLog]:
+    return TransitionLog.select().where(TransitionLog.entity_id == row).order_by(TransitionLog.version)
+
+
+def is_own_act(move: Any) -> bool:
+    """Whether a person fired it, and it followed from nothing."""
+    return move.cause_seq is None and move.actor.startswith("human:")

@@ -1,0 +1,159 @@
+"""What a person asks of a store: why is this row here, what happened, who is waited for, how much is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from peewee import JOIN, ModelSelect, fn
+
+from dispatch_state import values
+from dispatch_state.errors import InvalidValue
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.base import Stateful, present
+from dispatch_state.models.epic import Epic, Gate, Stage
+from dispatch_state.models.issue import REVIEWING, Issue, PullRequest
+from dispatch_state.models.ledger import Decision
+from dispatch_state.models.log import TransitionLog, moves_of
+from dispatch_state.models.proposal import Proposal
+from dispatch_state.statements import find, one, rows
+from dispatch_state.vocabulary import (
+    AgentStatus,
+    DecisionType,
+    GateStatus,
+    IssueStatus,
+    ProposalStatus,
+    StageStatus,
+)
+
+STATEFUL: tuple[type[Stateful], ...] = (Epic, Stage, Gate, Issue, PullRequest, Agent, Proposal)
+
+
+class NeedsHuman(NamedTuple):
+    """Something that goes on only when a person says so.
+
+    kind: a short word for it; since: when it came to that; why: in a sentence.
+    """
+
+    kind: str
+    row: Stateful
+    since: datetime
+    why: str
+
+
+def history(row: Stateful) -> list[TransitionLog]:
+    """Every move of a row, the oldest first; also of one that was removed."""
+    if not isinstance(row, Stateful):
+        raise InvalidValue("history: takes a row with a lifecycle")
+    return moves_of(row.id)
+
+
+def explain(row: Stateful) -> str:
+    """Why a row is where it is: its last move, and what that followed from, up to who acted."""
+    moves = history(row)
+    here = present(type(row), row.id)
+    lines = [f"{here} “{here.label()[:80]}” is {here.status} (version {here.version})"]
+    move: TransitionLog | None = moves[-1] if moves else None
+    while move is not None:
+        lines.append(("  because " if len(lines) == 1 else "  which followed ") + move.say())
+        move = find(TransitionLog, move.cause_seq) if move.cause_seq is not None else None
+    return "\n".join(lines)
+
+
+def changes(after: int, limit: int) -> list[TransitionLog]:
+    """The moves recorded after one, in order, at most `limit`."""
+    return _changes(values.integer(after, "after"), values.positive(limit, "limit"))
+
+
+@rows
+def _changes(after: int, limit: int) -> ModelSelect[TransitionLog]:
+    return TransitionLog.select().where(TransitionLog.seq > after).order_by(TransitionLog.seq).limit(limit)
+
+
+def counts() -> dict[str, dict[str, int]]:
+    """How many rows stand in each status, by table; every status is named."""
+    found = {}
+    for model in STATEFUL:
+        tally = {str(status): 0 for status in model.statuses}
+        status: Any = model.status
+        grouped: Any = model.select(status, fn.COUNT(model.id)).group_by(status).tuples()
+        tally.update(grouped)
+        found[model._meta.table_name] = {str(word): count for word, count in tally.items()}
+    return found
+
+
+# ---- who is waited for -------------------------------------------------------------------------------
+
+
+def needs_human() -> list[NeedsHuman]:
+    """Everything that goes on only when a person says so, the longest wait first within a kind."""
+    found: list[NeedsHuman] = []
+    for kind, why, query in _WAITS:
+        waiting = [NeedsHuman(kind, row, _since(row), why) for row in query()]
+        found += sorted(waiting, key=lambda need: need.since)
+    return found
+
+
+def _since(row: Stateful) -> datetime:
+    awaited = row.stage if isinstance(row, Gate) else row
+    move = _last_move(awaited.id)
+    since: datetime = move.created_at if move is not None else getattr(awaited, awaited.stamps[0])
+    return since
+
+
+@one
+def _last_move(row: UUID) -> ModelSelect[TransitionLog]:
+    return TransitionLog.select().where(TransitionLog.entity_id == row).order_by(TransitionLog.version.desc())
+
+
+def _waiting_gates() -> ModelSelect[Gate]:
+    awaiting = Stage.status == StageStatus.AWAITING_GATE
+    return Gate.select().join(Stage).where(awaiting, Gate.status == GateStatus.PENDING)
+
+
+def _idle_stages() -> ModelSelect[Stage]:
+    live = Issue.select(Issue.stage).where(Issue.stage.is_null(False), Issue.status.in_(IssueStatus.live()))
+    return Stage.select().where(Stage.status == StageStatus.IN_PROGRESS, Stage.id.not_in(live))
+
+
+def _issues_left_out() -> ModelSelect[Issue]:
+    running = Stage.status == StageStatus.IN_PROGRESS
+    return Issue.select().join(Stage).where(running, Issue.status == IssueStatus.UNASSIGNED)
+
+
+def _issues_without_their_agent() -> ModelSelect[Issue]:
+    gone = Issue.assigned_agent.is_null() | (Agent.status == AgentStatus.COMPLETED)
+    query = Issue.select().join(Agent, JOIN.LEFT_OUTER, on=Issue.assigned_agent)
+    return query.where(Issue.status.in_(REVIEWING), gone)
+
+
+def _proposals_without_quorum() -> Iterator[Proposal | None]:
+    rejected = Decision.decision_type == DecisionType.PROPOSAL_REJECTED
+    for decision in Decision.select(Decision.outcome, Decision.proposal).where(
+        rejected, Decision.proposal.is_null(False)
+    ):
+        if decision.outcome.get("quorum") is False:
+            yield decision.proposal
+
+
+def _in_status(model: type[Stateful], status: str) -> Callable[[], Any]:
+    return lambda: model.select().where(model.status == status)
+
+
+_WAITS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
+    ("gate", "its stage is done and waits for a person to decide", _waiting_gates),
+    ("idle stage", "nothing in it is live: submit, finish or skip it, or give it an issue", _idle_stages),
+    ("unassigned issue", "its stage is running and it is not offered: queue or assign it", _issues_left_out),
+    ("blocked issue", "unblock, release or cancel it", _in_status(Issue, IssueStatus.BLOCKED)),
+    (
+        "orphaned review",
+        "the agent that did the work is gone: complete, release or cancel it",
+        _issues_without_their_agent,
+    ),
+    ("errored agent", "recover or stop it", _in_status(Agent, AgentStatus.ERRORED)),
+    ("waiting agent", "it asked a person something", _in_status(Agent, AgentStatus.WAITING_FOR_INPUT)),
+    ("no quorum", "it was rejected because too few voted: propose it again, or leave it", _proposals_without_quorum),
+    ("approved proposal", "it was approved and nobody executes it", _in_status(Proposal, ProposalStatus.APPROVED)),
+)

@@ -1,0 +1,171 @@
+"""Opening and closing the store of this process, and what a store can be asked."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import dispatch_state.cascades  # noqa: F401 - registers what follows from what
+from dispatch_state import database as databases
+from dispatch_state import machine, overview, values
+from dispatch_state.database import Database
+from dispatch_state.doorway import Doorway
+from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
+from dispatch_state.migrate import migrate as migrate_database
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.log import TransitionLog
+from dispatch_state.overview import NeedsHuman
+from dispatch_state.statements import DATABASE
+from dispatch_state.values import Clock
+
+
+class _Opened:
+    """The store that is open in this process, and the lock under which that changes."""
+
+    lock = threading.RLock()
+    store: Store | None = None
+
+
+def open_store(
+    target: str | os.PathLike[str] | None = None,
+    *,
+    create: bool = True,
+    migrate: bool = True,
+    timeout: float = 30.0,
+    pool_size: int = 5,
+    durability: str = "full",
+    clock: Clock | None = None,
+) -> Store:
+    """Open the store of this process.
+
+    Args:
+        target: a path, ":memory:", or a URL (`sqlite:///…`, `postgresql://…`). When left out: the environment's
+            `DISPATCH_DATABASE`, else `[database] path` or `url` of the configuration file (`DISPATCH_CONFIG`, else
+            `config.toml` in the user's configuration folder for `dispatch`), else `dispatch.db` in the user's data
+            folder for it.
+        create: whether to make the database when it is not there.
+        migrate: whether to bring an old schema up to date.
+        timeout: how long to wait for a lock, in seconds.
+        pool_size: connections kept open (PostgreSQL).
+        durability: "full", or "normal", which trades the last commits before a power cut for speed (SQLite).
+        clock: gives the moment for every stamp, deadline and heartbeat, as an aware datetime.
+
+    Returns:
+        The store, also a context manager that closes it.
+
+    Raises:
+        InvalidValue: an argument is wrong.
+        StoreAlreadyOpen: a store is open in this process.
+        StoreNotFound: nothing is there, and `create` is False.
+        SchemaTooOld, SchemaTooNew, MigrationFailed: its schema is not this version's, and could not be made so.
+        StoreError: it cannot be reached, read or written; a subclass says which.
+    """
+    if clock is not None and not callable(clock):
+        raise InvalidValue("clock: takes a callable that gives an aware datetime")
+    resolved = databases.resolve(target)
+    with _Opened.lock:
+        if _Opened.store is not None and _Opened.store.pid == os.getpid():
+            raise StoreAlreadyOpen(f"{_Opened.store} is open in this process; close() it first")
+        database = databases.connect(
+            resolved, create=create, timeout=timeout, pool_size=pool_size, durability=durability
+        )
+        try:
+            migrate_database(database, wanted=migrate)
+        except BaseException:
+            database.close_all()
+            raise
+        store = Store(database, Doorway(database, clock or values.utc_now), str(resolved))
+        DATABASE.initialize(database)
+        machine.bind(store._doorway)
+        _Opened.store = store
+    return store
+
+
+class Store:
+    """The open store of this process; made by `open_store`. Threads share it, each with its own connection.
+
+    database: the Peewee database behind it.
+    """
+
+    def __init__(self, database: Database, doorway: Doorway, name: str) -> None:
+        self.database = database
+        self.pid = os.getpid()
+        self._doorway = doorway
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<Store {self._name}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.pid == os.getpid():
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads; every later use is `StoreNotOpen`. Closing twice does nothing.
+
+        Raises:
+            WrongProcess: the store was opened in another process.
+        """
+        if self.pid != os.getpid():
+            raise WrongProcess()
+        with _Opened.lock:
+            if _Opened.store is self:
+                _Opened.store = None
+                machine.bind(None)
+                DATABASE.initialize(None)
+                self.database.close_all()
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """A block whose moves commit together or not at all; blocks nest.
+
+        When it rolls back, the row objects that moved in it are put back to what they were before.
+        """
+        return self._doorway.atomic()
+
+    def now(self) -> datetime:
+        """The present moment by the store's clock, in UTC."""
+        self.database.check_usable()
+        return self._doorway.now()
+
+    def history(self, row: Stateful) -> list[TransitionLog]:
+        """Every move of a row, the oldest first; also of one that was removed."""
+        with self._doorway.border():
+            return overview.history(row)
+
+    def explain(self, row: Stateful) -> str:
+        """Why a row is where it is: its last move, and what that followed from, up to who acted.
+
+        Raises:
+            RowNotFound: the row is gone.
+        """
+        with self._doorway.border():
+            return overview.explain(row)
+
+    def changes(self, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
+        """The moves recorded after one, in the order of `seq`.
+
+        Args:
+            after: the `seq` to begin behind.
+            limit: how many at most.
+        """
+        with self._doorway.border():
+            return overview.changes(after, limit)
+
+    def needs_human(self) -> list[NeedsHuman]:
+        """Everything that goes on only when a person says so: gates, blocked issues, errored agents and the like."""
+        with self._doorway.border():
+            return overview.needs_human()
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many rows stand in each status, by table."""
+        with self._doorway.border():
+            return overview.counts()

@@ -1,0 +1,298 @@
+"""Ids, clocks, and the checks that keep a value alike on both databases.
+
+SQLite stores almost anything; PostgreSQL refuses NUL, lone surrogates and numbers out of range.
+Everything is checked to the stricter of the two, before SQL, so that a value either comes back
+exactly as it went in or is refused with `InvalidValue`. Messages name the place and what is
+allowed there; they never repeat a long value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from dispatch_state.errors import InvalidValue
+
+MAX_TEXT = 1_000_000
+"""Longest text a column takes, in characters."""
+MAX_JSON = 1 << 20
+"""Longest JSON text a column takes, in bytes of UTF-8."""
+MAX_DEPTH = 32
+"""Deepest nesting of lists and objects a JSON column takes."""
+INTEGER_RANGE = range(-(1 << 63), 1 << 63)
+
+Clock = Callable[[], datetime]
+
+
+# ---- ids ----------------------------------------------------------------------------------------
+
+_id_lock = threading.Lock()
+_last_tick = 0
+
+
+def new_id() -> UUID:
+    """A UUID version 7 (RFC 9562): ids made later sort later, also within one millisecond.
+
+    The sub-millisecond part is 12 bits of the clock, raised by one where two ids of this process
+    would share it.
+    """
+    global _last_tick
+    now = (time.time_ns() << 12) // 1_000_000
+    with _id_lock:
+        _last_tick = now = max(now, _last_tick + 1)
+    high = (now >> 12) << 16 | 0x7000 | now & 0xFFF
+    low = 2 << 62 | int.from_bytes(os.urandom(8)) >> 2
+    return UUID(int=high << 64 | low)
+
+
+def uuid(value: object, place: str) -> UUID:
+    """`value` as a UUID, from a UUID or its text; raises `InvalidValue` otherwise."""
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:
+            raise InvalidValue(f"{place}: not a UUID") from None
+    raise InvalidValue(f"{place}: takes a UUID, not {_kind(value)}")
+
+
+# ---- time ---------------------------------------------------------------------------------------
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC: the clock of a store that was given none."""
+    return datetime.now(UTC)
+
+
+def instant(value: object, place: str) -> datetime:
+    """`value` as an aware UTC datetime; a naive one is refused with `InvalidValue`."""
+    if not isinstance(value, datetime):
+        raise InvalidValue(f"{place}: takes an aware datetime, not {_kind(value)}")
+    try:
+        if value.utcoffset() is None:
+            raise InvalidValue(f"{place}: the datetime is naive; give it a time zone, such as datetime.UTC")
+        return value.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        if isinstance(error, InvalidValue):
+            raise
+        raise InvalidValue(f"{place}: the datetime is out of range in UTC") from None
+
+
+def stamp(value: datetime) -> str:
+    """The stored text of an aware datetime: fixed width, UTC, so that text order is time order."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse_instant(text: str) -> datetime:
+    """The aware UTC datetime that an ISO 8601 text means; a text without offset is read as UTC."""
+    value = datetime.fromisoformat(text)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def seconds(value: object, place: str) -> timedelta:
+    """A positive, finite number of seconds as a timedelta; raises `InvalidValue` otherwise."""
+    amount = number(value, place)
+    try:
+        if amount > 0:
+            return timedelta(seconds=amount)
+    except OverflowError:
+        pass
+    raise InvalidValue(f"{place}: takes a positive number of seconds that a clock can count")
+
+
+# ---- text and numbers ---------------------------------------------------------------------------
+
+
+def text(value: object, place: str) -> str:
+    """`value` as text that both databases store: no NUL, no lone surrogate, at most `MAX_TEXT` characters."""
+    if not isinstance(value, str):
+        raise InvalidValue(f"{place}: takes text, not {_kind(value)}")
+    if len(value) > MAX_TEXT:
+        raise InvalidValue(f"{place}: {len(value):,} characters; at most {MAX_TEXT:,} are allowed")
+    if "\0" in value:
+        raise InvalidValue(f"{place}: contains a NUL character")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidValue(f"{place}: contains a lone surrogate, which is no character") from None
+    return str(value)
+
+
+def words(value: object, place: str) -> str:
+    """Text that says something: as `text`, and not blank."""
+    checked = text(value, place)
+    if not checked.strip():
+        raise InvalidValue(f"{place}: must not be blank")
+    return checked
+
+
+def integer(value: object, place: str, *, bits: int = 64) -> int:
+    """`value` as a signed integer of so many bits; a bool or a float is refused."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidValue(f"{place}: takes an integer, not {_kind(value)}")
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise InvalidValue(f"{place}: the integer does not fit into {bits} bits")
+    return int(value)
+
+
+def positive(value: object, place: str) -> int:
+    """`value` as an integer of at least 1."""
+    checked = integer(value, place)
+    if checked < 1:
+        raise InvalidValue(f"{place}: takes an integer of at least 1")
+    return checked
+
+
+def number(value: object, place: str) -> float:
+    """`value` as a finite float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidValue(f"{place}: takes a number, not {_kind(value)}")
+    try:
+        if math.isfinite(checked := float(value)):
+            return checked
+    except OverflowError:
+        pass
+    raise InvalidValue(f"{place}: takes a finite number")
+
+
+def boolean(value: object, place: str) -> bool:
+    """`value`, which must be True or False."""
+    if not isinstance(value, bool):
+        raise InvalidValue(f"{place}: takes True or False, not {_kind(value)}")
+    return value
+
+
+# ---- JSON ---------------------------------------------------------------------------------------
+
+
+def json_text(value: object, place: str) -> str:
+    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON.
+
+    Keys keep their order and characters stay as they are, so that what is read back equals what was given.
+    """
+    _check_json(value, place, MAX_DEPTH)
+    encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if len(encoded) > MAX_JSON or len(encoded.encode()) > MAX_JSON:
+        raise InvalidValue(f"{place}: the JSON is longer than {MAX_JSON:,} bytes")
+    return encoded
+
+
+def parse_json(encoded: str | bytes) -> Any:
+    """What a stored JSON text means.
+
+    PostgreSQL writes a float such as 1e23 back as a whole number; integers beyond 64 bits are
+    never stored, so one read back was a float.
+    """
+    return json.loads(encoded, parse_int=_integer_or_float)
+
+
+def _integer_or_float(digits: str) -> int | float:
+    return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
+
+
+def _check_json(value: object, place: str, depth: int) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        text(value, place)
+    elif isinstance(value, int):
+        integer(value, place)
+    elif isinstance(value, float):
+        number(value, place)
+    elif isinstance(value, list | dict):
+        if not depth:
+            raise InvalidValue(f"{place}: JSON nested deeper than {MAX_DEPTH}")
+        _check_json_items(value, place, depth - 1)
+    else:
+        raise InvalidValue(f"{place}: {_kind(value)} is not JSON")
+
+
+def _check_json_items(value: list[Any] | dict[Any, Any], place: str, depth: int) -> None:
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise InvalidValue(f"{place}: a JSON object's keys are text, not {_kind(key)}")
+            text(key, place)
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_json(item, place, depth)
+
+
+def any_json(value: object, place: str) -> None:
+    """A shape: any JSON."""
+
+
+def json_object(value: object, place: str) -> None:
+    """A shape: a JSON object."""
+    if not isinstance(value, dict):
+        raise InvalidValue(f"{place}: takes a JSON object (a dict), not {_kind(value)}")
+
+
+def list_of_text(value: object, place: str) -> None:
+    """A shape: a list of texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidValue(f"{place}: takes a list of texts")
+
+
+def list_of_objects(value: object, place: str) -> None:
+    """A shape: a list of JSON objects or texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str | dict) for item in value):
+        raise InvalidValue(f"{place}: takes a list of texts or objects")
+
+
+def names(value: object, place: str) -> tuple[str, ...]:
+    """The names in a list of options, each given as text or as an object with an `id`.
+
+    Raises `InvalidValue` for an empty list, a blank name, or one that is repeated.
+    """
+    list_of_objects(value, place)
+    assert isinstance(value, list)
+    found = tuple(words(item if isinstance(item, str) else item.get("id"), place) for item in value)
+    refuse_repeats(found, place)
+    if not found:
+        raise InvalidValue(f"{place}: takes at least one")
+    return found
+
+
+def refuse_repeats(items: Iterable[str], place: str) -> None:
+    """Raise `InvalidValue` when an item stands twice."""
+    seen: set[str] = set()
+    for item in items:
+        if item in seen:
+            raise InvalidValue(f"{place}: {shown(item)} is repeated")
+        seen.add(item)
+
+
+def shown(word: object) -> str:
+    """A short word in quotes, for a message; what is long or no text is only named."""
+    return f'"{word}"' if isinstance(word, str) and len(word) <= 40 and word.isprintable() else _kind(word)
+
+
+def listed(items: Iterable[object]) -> str:
+    """`items` as a list in prose, or "nothing"."""
+    return ", ".join(str(item) for item in items) or "nothing"
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` as JSON can hold them: ids and times as their stored text, words as plain text."""
+    return {key: _plain(value) for key, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return stamp(value)
+    return value
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
