@@ -312,9 +312,10 @@ def a_merge_finishes_its_issue(request: PullRequest, firing: Firing) -> Iterator
 def a_withdrawn_request_sends_its_issue_back(request: PullRequest, firing: Firing) -> Iterator[Step]:
     issue = present(Issue, request.issue_id)
     agent = issue.assigned_agent
-    if issue.status in REVIEWING and agent is not None and agent.status == AgentStatus.IDLE:
-        if unsettled_request(issue.id) is None:
-            yield Step(issue, "request_changes")
+    if issue.status not in REVIEWING or agent is None or agent.status != AgentStatus.IDLE:
+        return
+    if unsettled_request(issue.id) is None:
+        yield Step(issue, "request_changes")
 
 
 # ---- proposals -------------------------------------------------------------------------------------

@@ -133,11 +133,26 @@ def _from_file(file: Path) -> Target:
 # ---- what both have ----------------------------------------------------------------------------------
 
 
-class _Guarded:
+class _Savepoint(peewee._savepoint):
+    """A savepoint of constant name, which SQLite's cache of prepared statements knows.
+
+    One that is rolled back is also released: with one name for all, the block around it would else roll
+    back to the inner savepoint instead of its own.
+    """
+
+    def __init__(self, database: Any) -> None:
+        super().__init__(database, "dispatch_state")
+
+    def rollback(self, begin: bool = True) -> None:
+        super().rollback(begin=False)
+        self.commit(begin)
+
+
+class _Guarded(peewee.Database):
     """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
 
     kind: str
-    driver_errors: tuple[type[Exception], ...]
+    driver_error: type[Exception]
     _open = True
 
     def check_usable(self) -> None:
@@ -153,20 +168,23 @@ class _Guarded:
 
     def connection(self) -> Any:
         self.check_usable()
-        return super().connection()  # type: ignore[misc]
+        return super().connection()
 
     def cursor(self, named_cursor: Any = None) -> Any:
         self.check_usable()
-        return super().cursor(named_cursor)  # type: ignore[misc]
+        return super().cursor(named_cursor)
 
     def connect(self, reuse_if_open: bool = False) -> Any:
         self.check_usable()
-        return super().connect(reuse_if_open)  # type: ignore[misc]
+        return super().connect(reuse_if_open)
 
     def close(self) -> Any:
         """Give this thread's connection back."""
         self.check_usable()
-        return super().close()  # type: ignore[misc]
+        return super().close()
+
+    def savepoint(self) -> _Savepoint:
+        return _Savepoint(self)
 
     def immortal(self) -> list[Any]:
         """The connections that a forked child must never finalise."""
@@ -199,7 +217,7 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
     """One SQLite file, or one in-memory database that the threads of the process share."""
 
     kind = SQLITE
-    driver_errors = (sqlite3.Error,)
+    driver_error = sqlite3.Error
 
     def __init__(self, location: str, *, timeout: float, durability: str) -> None:
         self._connections: list[sqlite3.Connection] = []
@@ -218,7 +236,7 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
         self._anchor = self._connect() if memory else None
 
     def _connect(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = super()._connect()
+        connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
             connection.close()
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
@@ -229,7 +247,10 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
     def _close(self, connection: sqlite3.Connection) -> None:
         with self._guarding, suppress(ValueError):
             self._connections.remove(connection)
-        super()._close(connection)
+        super()._close(connection)  # type: ignore[misc]
+
+    def savepoint(self) -> _Savepoint:
+        return _Savepoint(self)
 
     def immortal(self) -> list[Any]:
         return list(self._connections)
@@ -301,7 +322,7 @@ class _Session(peewee.PostgresqlDatabase):
     lock_timeout: float
 
     def _connect(self) -> Any:
-        connection = super()._connect()
+        connection = super()._connect()  # type: ignore[misc]
         connection.execute(
             "SELECT set_config('default_transaction_isolation', 'read committed', false),"
             " set_config('TimeZone', 'UTC', false), set_config('lock_timeout', %s, false)",
@@ -313,7 +334,7 @@ class _Session(peewee.PostgresqlDatabase):
         return connection
 
 
-class PostgresStore(_Guarded, PooledDatabase, _Session):  # type: ignore[misc]
+class PostgresStore(_Guarded, PooledDatabase, _Session):
     """One schema of a PostgreSQL database; connections not in use are kept in a pool."""
 
     kind = POSTGRESQL
@@ -322,7 +343,7 @@ class PostgresStore(_Guarded, PooledDatabase, _Session):  # type: ignore[misc]
         self.lock_timeout = timeout
         self._kept = pool_size
         super().__init__(url, prefer_psycopg3=True, connect_timeout=max(2, int(timeout)))
-        self.driver_errors = (sys.modules["psycopg"].Error,)
+        self.driver_error = sys.modules["psycopg"].Error
         self._begin_guard()
 
     def _is_closed(self, connection: Any) -> bool:
@@ -341,9 +362,8 @@ class PostgresStore(_Guarded, PooledDatabase, _Session):  # type: ignore[misc]
         self._open = False
         with self._pool_lock:
             self.close_idle()
-            in_use, self._in_use = self._in_use, {}
-            for held in in_use.values():
-                self._close_raw(held.connection)
+            while self._in_use:
+                self._close_raw(self._in_use.popitem()[1].connection)
 
     def store_error(self, error: Exception) -> StoreError | None:
         """What an error of PostgreSQL means to a caller, or None when it is no fault of the store."""

@@ -30,8 +30,6 @@ from dispatch_state.values import Clock, listed, shown
 T = TypeVar("T")
 TRIES = 3
 """How often a turn starts over before it is `StoreBusy`."""
-SAVEPOINT = "dispatch_state"
-"""One name for all savepoints, so that SQLite's cache of prepared statements knows them."""
 
 
 class _Memory(threading.local):
@@ -85,8 +83,10 @@ class Doorway:
             yield
         except DispatchError:
             raise
-        except (peewee.PeeweeException, *self._database.driver_errors) as error:
+        except (peewee.PeeweeException, self._database.driver_error) as error:
             raise self._database.store_error(error) or StoreError(f"the database refused: {error}") from error
+        finally:
+            self._database.release()
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
@@ -104,7 +104,7 @@ class Doorway:
     def _block(self) -> Any:
         """A transaction, or a savepoint in the one that is open."""
         database = self._database
-        return database.savepoint(SAVEPOINT) if database.transaction_depth() else database.transaction()
+        return database.savepoint() if database.transaction_depth() else database.transaction()
 
     def _run(
         self, row: Row, work: Callable[[Turn], T], handed: tuple[Any, ...], reach: str, touches: tuple[Any, ...]
@@ -224,9 +224,7 @@ class Doorway:
             fresh = self._fenced(row) if fenced else present(type(row), row._pk)
             turn.touch(fresh)
             if by is not None:
-                agent = find(Agent, by.id) if isinstance(by, Agent) else None
-                refusal = Turn.standing(by, agent, fresh, reach)
-                turn.refuse(fresh, reach, [refusal] if refusal else [])
+                turn.refuse(fresh, reach, turn.objections(by, fresh))
             return work(turn, fresh)
 
         return self._run(row, whole, (row, by, *handed), reach, touches)
@@ -279,6 +277,12 @@ class Doorway:
         actor(by)
         reason = values.words(reason, "reason")
         self._run(row, lambda turn: turn.remove(self._fenced(row), by, reason), (), "remove", ())
+
+    def look(self, row: Any, ask: Callable[[Any], T]) -> T:
+        """Ask something of a row as it stands in the database."""
+        self._database.check_usable()
+        with self.border():
+            return ask(present(type(row), row._pk))
 
     def reload(self, row: Row) -> None:
         """Read a row object afresh, in place."""

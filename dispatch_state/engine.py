@@ -154,7 +154,7 @@ class Turn:
         row = firing.row
         trigger = row.machine.triggers[firing.trigger]
         columns = trigger.body(row, by=firing.by, reason=firing.reason, **firing.arguments)
-        if stray := columns.keys() - trigger.owned - set(row.kept):
+        if stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}:
             raise TypeError(f"{row._meta.table_name}.{firing.trigger} sets {stray}, which it does not own")
         own = self._resolved(columns)
         beside = [(neighbour, self._resolved(theirs)) for neighbour, theirs in columns.neighbours]
@@ -310,6 +310,12 @@ class Turn:
             firing.cause = firing.cause or seq
             self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
         delete(type(row), row.id)
+
+    def objections(self, by: Actor, row: Any) -> list[str]:
+        """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
+        agent = find(Agent, by.id) if isinstance(by, Agent) else None
+        refusal = self.standing(by, agent, row, "")
+        return [refusal] if refusal else []
 
     def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
         """Raise `GuardRefused` when there are reasons."""

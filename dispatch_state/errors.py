@@ -1,11 +1,11 @@
 """Every error this library raises.
 
     DispatchError
-    ├── InvalidValue        (also ValueError)              wrong whatever the rows hold; nothing was asked of the database
-    ├── RowNotFound         (also peewee's DoesNotExist)   the row is not in this store
-    ├── StaleRow                                           somebody moved the row since you read it
+    ├── InvalidValue        (also ValueError)               wrong whatever the rows hold; the database was not asked
+    ├── RowNotFound         (also peewee's DoesNotExist)    the row is not in this store
+    ├── StaleRow                                            somebody moved the row since you read it
     ├── IllegalTransition   (also transitions.MachineError) no such move from this status
-    ├── GuardRefused                                       the move exists, but who acts or what the rows hold forbids it
+    ├── GuardRefused                                        who acts, or what the rows hold, forbids the move
     └── StoreError
         ├── StoreNotFound       nothing there, and it was not to be created
         ├── StoreAlreadyOpen    this process has a store open

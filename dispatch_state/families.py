@@ -10,7 +10,7 @@ has grown meanwhile, the turn starts over.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -50,7 +50,7 @@ def family(row: Row, trigger: str, others: Iterable[Row]) -> Family:
     """
     members: defaultdict[type[Stateful], set[UUID]] = defaultdict(set)
     for other in (find(type(row), row._pk) or row, *others):
-        reach: Any = _REACH.get(type(other), _alone)  # type: ignore[call-overload]
+        reach = _REACH.get(type(other), _alone)
         reach(members, other, trigger)
     return members
 
@@ -139,7 +139,7 @@ def _proposal(members: Members, proposal: Any, trigger: str) -> None:
     members[Agent].add(proposal.proposer_id)
 
 
-_REACH = {
+_REACH: dict[type[Row], Callable[[Members, Any, str], None]] = {
     Epic: _epic,
     Stage: _stage,
     Gate: _gate,

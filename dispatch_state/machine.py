@@ -445,6 +445,10 @@ class Turn(Protocol):
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
         ...
 
+    def objections(self, by: Actor, row: Any) -> list[str]:
+        """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
+        ...
+
     def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
         """Raise `GuardRefused` when there are reasons."""
         ...
@@ -508,6 +512,10 @@ class Door(Protocol):
 
     def remove(self, row: Any, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
+        ...
+
+    def look(self, row: Any, ask: Callable[[Any], T]) -> T:
+        """Ask something of a row as it stands in the database."""
         ...
 
     def reload(self, row: Any) -> None:

@@ -80,14 +80,15 @@ def _switch_to_wal(database: SqliteStore) -> None:
     """Switch once, trying again while another process does: SQLite does not wait for this lock."""
     for attempt in range(1, WAL_TRIES + 1):
         try:
-            return database.switch_to_wal()
+            database.switch_to_wal()
+            return
         except peewee.OperationalError:
             if attempt == WAL_TRIES:
                 raise
             time.sleep(0.01)
 
 
-class _Runner(Runner):  # type: ignore[misc]
+class _Runner(Runner):
     """Peewee's runner, one process at a time."""
 
     def __init__(self, database: Database) -> None:

@@ -74,7 +74,7 @@ def open_store(
             resolved, create=create, timeout=timeout, pool_size=pool_size, durability=durability
         )
         try:
-            migrate_database(database, wanted=migrate)
+            migrate_database(database, wanted=migrate, create=create)
         except BaseException:
             database.close_all()
             raise

@@ -17,7 +17,6 @@ from dispatch_state.statements import DATABASE, find
 from dispatch_state.values import listed, new_id, shown, uuid
 from dispatch_state.vocabulary import Status
 
-
 V = TypeVar("V")
 M = TypeVar("M", bound=peewee.Model)
 
@@ -237,6 +236,8 @@ class Stateful(Row):
     """Further columns that neither creation nor `save` may set: other moves, or methods, write them."""
     parents: ClassVar[tuple[str, ...]] = ()
     """The keys that never change by `save`."""
+    terms: ClassVar[tuple[str, ...]] = ()
+    """The columns that `save` may change for a time only; `frozen` says until when."""
     filled: ClassVar[tuple[str, ...]] = ()
     """The columns that `birth` fills in when they are left open."""
     written_by = "create(), save(), its triggers and remove()"

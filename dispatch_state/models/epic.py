@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from peewee import ModelSelect
@@ -202,6 +202,7 @@ class Stage(Stateful):
     statuses = StageStatus
     written_by = "Stage.create(), Epic.add_stage(), save(), its triggers and remove()"
     parents = ("epic",)
+    terms = ("stage_order",)
     filled = ("stage_order",)
 
     epic = ParentField(Epic, backref="stages", column_name="epic_id", on_delete="CASCADE")
@@ -383,7 +384,7 @@ class Gate(Stateful):
     statuses = GateStatus
     written_by = "Gate.create(), Stage.add_gate(), save(), its triggers and remove()"
     parents = ("stage",)
-    TERMS: ClassVar = ("required_approvers", "gate_type", "options", "auto_approve_at")
+    terms = ("required_approvers", "gate_type", "options", "auto_approve_at")
 
     stage = ParentField(Stage, backref="gates", column_name="stage_id", on_delete="CASCADE")
     gate_type = WordField(GateType)
@@ -487,8 +488,8 @@ class Gate(Stateful):
         firing.refusals += self._closed_terms("a gate is born")
 
     def frozen(self, columns: tuple[str, ...]) -> list[str]:
-        terms = [name for name in columns if name in self.TERMS]
-        return self._closed_terms(f"{values.listed(terms)} may change") if terms else []
+        fixed = [name for name in columns if name in self.terms]
+        return self._closed_terms(f"{values.listed(fixed)} may change") if fixed else []
 
     def _closed_terms(self, what: str) -> list[str]:
         stage = self.stage

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from peewee import ModelSelect
 
 from dispatch_state import values
-from dispatch_state.actors import Actor
-from dispatch_state.errors import InvalidValue
+from dispatch_state.actors import SANGHA, Actor
+from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.machine import NOW, Columns, Firing, transition
-from dispatch_state.models.agent import Agent
+from dispatch_state.machine import NOW, Columns, Firing, Move, Turn, door, transition
+from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import ParentField, Row, Stateful
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
-from dispatch_state.statements import rows
-from dispatch_state.vocabulary import AgentType, DecisionType, ProposalStatus, ProposalType, Threshold, VoteDecision
+from dispatch_state.statements import one, rows
+from dispatch_state.vocabulary import (
+    AgentType,
+    DecisionType,
+    LogLevel,
+    ProposalStatus,
+    ProposalType,
+    Threshold,
+    VoteDecision,
+)
 from dispatch_state.voting import DEFAULTS, Ballot, Rules, Standing, Tally, tally
 
 if TYPE_CHECKING:
@@ -69,7 +78,7 @@ class Proposal(Stateful):
     parents = ("proposer",)
     filled = ("threshold", "required_voters")
     UNDECIDED: ClassVar = UNDECIDED
-    TERMS: ClassVar = ("threshold", "required_voters", "options", "voting_deadline")
+    terms = ("threshold", "required_voters", "options", "voting_deadline")
 
     proposal_type = WordField(ProposalType)
     proposer = ParentField(Agent, backref="proposals", column_name="proposer_id")
@@ -219,10 +228,63 @@ class Proposal(Stateful):
         self.required_voters = self.required_voters or [str(kind) for kind in default.required]
 
     def frozen(self, columns: tuple[str, ...]) -> list[str]:
-        terms = [name for name in columns if name in self.TERMS]
-        if not terms or self.status == ProposalStatus.OPEN:
+        fixed = [name for name in columns if name in self.terms]
+        if not fixed or self.status == ProposalStatus.OPEN:
             return []
-        return [f"{values.listed(terms)} may change only while it is open, and it is {self.status}"]
+        return [f"{values.listed(fixed)} may change only while it is open, and it is {self.status}"]
+
+    # ---- voting --------------------------------------------------------------------------------
+
+    def vote(
+        self,
+        agent: Agent,
+        decision: VoteDecision | str,
+        reasoning: str,
+        *,
+        confidence: float | None = None,
+        preferred_option: str | None = None,
+    ) -> list[Move]:
+        """Cast or change an agent's vote; the first one opens the voting, the deciding one moves the proposal.
+
+        A vote that is changed is kept in `agent_logs`.
+
+        Args:
+            agent: who votes; its type is among the required voters. The proposer may.
+            decision: approve, reject, abstain or need_more_info.
+            reasoning: why; not blank.
+            confidence: from 0 to 1.
+            preferred_option: one of the options.
+
+        Returns:
+            The moves it made: none, when the tally is not final yet.
+
+        Raises:
+            InvalidValue: a value is wrong.
+            RowNotFound: the proposal is gone.
+            IllegalTransition: the proposal is neither open nor voting.
+            GuardRefused: the agent is dead or of a type that has no vote here, the deadline has passed, or there
+                is no such option.
+        """
+        if not isinstance(agent, Agent):
+            raise InvalidValue(f"vote: takes an Agent row, not a value of type {type(agent).__name__}")
+        cast = {
+            "decision": word(decision, VoteDecision, "votes.decision"),
+            "reasoning": values.words(reasoning, "votes.reasoning"),
+            "confidence": None if confidence is None else _share(confidence),
+            "preferred_option": None
+            if preferred_option is None
+            else values.words(preferred_option, "votes.preferred_option"),
+        }
+        work = partial(_cast, agent=agent, columns=cast)
+        return door().turn(self, work, reach="vote", handed=(agent,), touches=(agent,))
+
+    def tally(self) -> Tally:
+        """What the votes say now, by the store's clock; changes nothing.
+
+        Raises:
+            RowNotFound: the proposal is gone.
+        """
+        return door().look(self, lambda proposal: proposal.counted(door().now()))
 
     def option_names(self) -> tuple[str, ...]:
         """The names of the options, in their order; none when it has none."""
@@ -234,6 +296,20 @@ class Proposal(Stateful):
         rules = Rules(Threshold(self.threshold), required, self.option_names())
         expired = self.voting_deadline is not None and now >= self.voting_deadline
         return tally([vote.ballot() for vote in votes_on(self.id)], rules, expired=expired)
+
+    def verdict_details(self, firing: Firing) -> dict[str, Any]:
+        if firing.trigger not in ("approve", "reject"):
+            return {"chosen_option": firing.arguments.get("choice")} if "choice" in firing.arguments else {}
+        count = self.counted(firing.now)
+        return {
+            "cause": count.cause,
+            "quorum": count.quorum,
+            "approve_weight": str(count.approve_weight),
+            "reject_weight": str(count.reject_weight),
+            "votes": [vote.said() for vote in votes_on(self.id)],
+            "chosen_option": count.chosen_option,
+            "tied": count.tied,
+        }
 
     def context(self) -> dict[str, UUID | None]:
         issue = self.related_issue
@@ -270,9 +346,73 @@ class Vote(Row):
     class Meta:
         table_name = "votes"
 
+    def said(self) -> dict[str, Any]:
+        """The vote as a decision's outcome, or an agent's log, keeps it."""
+        return values.plain(
+            {
+                "voter": self.voter_id,
+                "voter_type": self.voter_type,
+                "decision": self.decision,
+                "reasoning": self.reasoning,
+                "confidence": self.confidence,
+                "preferred_option": self.preferred_option,
+                "at": self.created_at,
+            }
+        )
+
     def ballot(self) -> Ballot:
         """The vote as the tally takes it."""
         return Ballot(str(self.voter_id), self.voter_type, self.decision, self.preferred_option)
+
+
+def _share(value: object) -> float:
+    share = values.number(value, "votes.confidence")
+    if not 0 <= share <= 1:
+        raise InvalidValue("votes.confidence: takes a number from 0 to 1")
+    return share
+
+
+def _cast(turn: Turn, proposal: Proposal, *, agent: Agent, columns: dict[str, Any]) -> list[Move]:
+    if proposal.status not in UNDECIDED:
+        raise IllegalTransition(f"{proposal} is {proposal.status}: its voting is over")
+    turn.refuse(proposal, "vote", [*turn.objections(agent, proposal), *_no_vote(proposal, agent, turn, columns)])
+    moves = turn.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
+    _keep_vote(turn, proposal, agent, columns)
+    count = proposal.counted(turn.now)
+    if count.final:
+        trigger = "approve" if count.standing is Standing.APPROVED else "reject"
+        moves = moves + turn.act(proposal, trigger, SANGHA, "")
+    return moves
+
+
+def _no_vote(proposal: Proposal, agent: Agent, turn: Turn, columns: dict[str, Any]) -> list[str]:
+    reasons = []
+    if agent.agent_type not in (proposal.required_voters or ()):
+        reasons.append(
+            f"a {agent.agent_type} has no vote; required are {values.listed(proposal.required_voters or ())}"
+        )
+    if proposal.voting_deadline is not None and turn.now >= proposal.voting_deadline:
+        reasons.append(f"its deadline passed at {proposal.voting_deadline.isoformat()}")
+    preferred, options = columns["preferred_option"], proposal.option_names()
+    if preferred is not None and preferred not in options:
+        reasons.append(f"the preferred option is not among its options: {values.listed(options)}")
+    return reasons
+
+
+def _keep_vote(turn: Turn, proposal: Proposal, agent: Agent, columns: dict[str, Any]) -> None:
+    before = vote_of(proposal.id, agent.id)
+    columns = {**columns, "voter_type": agent.agent_type}
+    if before is None:
+        turn.insert(Vote, proposal=proposal.id, voter=agent.id, **columns)
+        return
+    replaced = {"proposal": str(proposal.id), "replaced_vote": before.said()}
+    turn.insert(AgentLog, agent=agent.id, level=LogLevel.INFO, message="changed its vote", context=replaced)
+    turn.set(before, **columns, created_at=turn.now)
+
+
+@one
+def vote_of(proposal: UUID, agent: UUID) -> ModelSelect[Vote]:
+    return Vote.select().where(Vote.proposal == proposal, Vote.voter == agent)
 
 
 @rows

