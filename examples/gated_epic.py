@@ -105,7 +105,8 @@ def work(target: str, agent_id: UUID, epic_id: UUID, output: Path) -> None:
 
 def claim(agent: Agent, epic_id: UUID) -> Issue | None:
     """The most urgent queued issue of the epic that this agent can get."""
-    for issue in Issue.by_status(IssueStatus.QUEUED).where(Issue.epic == epic_id):
+    queued = list(Issue.by_status(IssueStatus.QUEUED).where(Issue.epic == epic_id))
+    for issue in queued:
         # Another worker was faster, or the issue is for another type of agent: go on to the next.
         with suppress(StaleRow, IllegalTransition, GuardRefused):
             issue.assign(agent, by=agent)
@@ -231,17 +232,20 @@ def show_moves(store: Store, epic: Epic, names: dict[str, str], after: int) -> i
 def report(store: Store, epic: Epic, agents: list[Agent]) -> None:
     """Print where the epic stands, what was decided, and how many moves it took."""
     stages = list(epic.stages.order_by(Stage.stage_order))
+    gates = [gate for stage in stages for gate in stage.gates]
     print(f"\n{epic.title}: {epic.status}")
     for stage in stages:
-        print(f"  {stage.name:<16} {stage.status:<10} {len(stage.issues)} issues, {len(stage.gates)} gates")
+        print(f"  {stage.name:<16} {stage.status:<10} {len(stage.issues)} issues, gates: {len(stage.gates)}")
+    for gate in gates:
+        if gate.chosen_option is not None:
+            print(f"  {gate.description} {gate.chosen_option}")
     print("\nDecisions")
     for decision in epic.decisions.order_by(Decision.created_at, Decision.id):
-        chosen = f" ({decision.outcome['chosen_option']})" if decision.outcome.get("chosen_option") else ""
-        why = decision.outcome["reason"] or "no reason given"
-        print(f"  {decision.decided_by}: {decision.description}{chosen}: {why}")
-    rows = [epic, *stages, *(gate for stage in stages for gate in stage.gates), *epic.issues, *agents]
+        print(f"  {decision.decided_by}: {decision.description}")
+        print(f"    because: {decision.outcome['reason'] or 'no reason was given'}")
+    rows = [epic, *stages, *gates, *epic.issues, *agents]
     moves = sum(move.source is not None for row in rows for move in store.history(row))
-    print(f"\n{moves} moves of {len(rows)} rows, each of them in transition_log")
+    print(f"\n{moves} moves of {len(rows)} rows, all of them in transition_log")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -273,7 +277,8 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nstopped")
+        print("\nstopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except EOFError:
         sys.exit("\nnobody answers at the gate; --approve-as LOGIN approves without asking")
     except DispatchError as error:

@@ -1,0 +1,313 @@
+"""A walk over all public triggers, legal and illegal, by several actors, on fresh and on stale copies.
+
+After every step the store is sound: no invariant is broken and the log folds to the tables.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dispatch_state import (
+    SANGHA,
+    Agent,
+    Epic,
+    Gate,
+    GuardRefused,
+    Human,
+    IllegalTransition,
+    Issue,
+    Proposal,
+    PullRequest,
+    Stage,
+    StaleRow,
+    System,
+    open_store,
+)
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests import postgres
+from tests.conftest import BACKENDS, Clock
+from tests.invariants import broken
+from tests.world import MODELS, WHY, World
+
+LONG = bool(os.environ.get("DISPATCH_LONG"))
+PEOPLE = (Human("maintainer"), Human("ada"), System("runner"), System("checkpoint"), SANGHA)
+TYPES = ("coder", "reviewer", "pm")
+
+
+class Walk(RuleBasedStateMachine):
+    """One store; rows of every kind; the copies of rows that somebody read some time ago."""
+
+    backend = "sqlite"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.clock = Clock()
+        if self.backend == "sqlite":
+            target = str(Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "walk.db")
+        else:
+            target = self.stack.enter_context(postgres.fresh_schema())
+        self.store = self.stack.enter_context(open_store(target, durability="normal", clock=self.clock))
+        self.world = World(self.store)
+        self.rows: list[Any] = []
+        self.counts: dict[str, int] = {}
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    def of(self, model: type[Any]) -> list[Any]:
+        return [row for row in self.rows if isinstance(row, model)]
+
+    @initialize()
+    def people_and_work(self) -> None:
+        epic = Epic.create(title="e", description="d", repo_path="/src")
+        for number in range(2):
+            stage = epic.add_stage(f"stage {number}")
+            issue = stage.add_issue(**self.world.issue_columns())
+            gate = stage.add_gate("approval", "look")
+            self.rows += [stage, issue, gate]
+        self.rows += [epic, *(self.world.agent(kind) for kind in ("coder", "coder", "reviewer"))]
+
+    # ---- births --------------------------------------------------------------------------------
+
+    def born(self, make: Any) -> None:
+        try:
+            self.rows.append(make())
+        except GuardRefused:
+            pass
+
+    @rule(data=st.data(), kind=st.sampled_from(TYPES))
+    def birth(self, data: st.DataObject, kind: str) -> None:
+        what = data.draw(
+            st.sampled_from(
+                ["agent", "stage", "gate", "checkpoint", "decision", "issue", "free", "request", "proposal"]
+            )
+        )
+        make = getattr(self, f"new_{what}")
+        self.born(lambda: make(data, kind))
+
+    def new_agent(self, data: Any, kind: str) -> Any:
+        return self.world.agent(kind)
+
+    def new_stage(self, data: Any, kind: str) -> Any:
+        return data.draw(st.sampled_from(self.of(Epic))).add_stage("late")
+
+    def new_gate(self, data: Any, kind: str) -> Any:
+        return data.draw(st.sampled_from(self.of(Stage))).add_gate(
+            "review", "look", data.draw(st.sampled_from([None, ["ada"], "any"]))
+        )
+
+    def new_checkpoint(self, data: Any, kind: str) -> Any:
+        return data.draw(st.sampled_from(self.of(Stage))).add_gate("checkpoint", "wait", auto_approve_at=self.clock.now)
+
+    def new_decision(self, data: Any, kind: str) -> Any:
+        return data.draw(st.sampled_from(self.of(Stage))).add_gate("decision", "choose", options=["a", "b"])
+
+    def new_issue(self, data: Any, kind: str) -> Any:
+        return data.draw(st.sampled_from(self.of(Stage) + self.of(Epic))).add_issue(**self.world.issue_columns())
+
+    def new_free(self, data: Any, kind: str) -> Any:
+        return self.world.new_issue(agent_type=data.draw(st.sampled_from([None, kind])))
+
+    def new_request(self, data: Any, kind: str) -> Any:
+        status = data.draw(st.sampled_from(["open", "draft"]))
+        issue = data.draw(st.sampled_from(self.of(Issue)))
+        return PullRequest.create(issue=issue, **self.world.request_columns(status=status))
+
+    def new_proposal(self, data: Any, kind: str) -> Any:
+        proposer = data.draw(st.sampled_from(self.of(Agent)))
+        threshold = data.draw(st.sampled_from(["unanimous", "super_majority", "simple_majority", "single_approval"]))
+        return self.world.new_proposal(
+            proposer, required_voters=["coder", kind] if kind != "coder" else ["coder"], threshold=threshold
+        )
+
+    # ---- moves ---------------------------------------------------------------------------------
+
+    def draw_row(self, data: Any) -> Any:
+        return data.draw(st.sampled_from(self.rows))
+
+    def draw_arguments(self, data: Any, row: Any, trigger: str) -> dict[str, Any]:
+        parameters = row.machine.triggers[trigger].parameters
+        agents, issues = self.of(Agent), self.of(Issue)
+        actors = [*PEOPLE, *agents] if row.machine.triggers[trigger].name != "cancel" else [*PEOPLE, *agents]
+        given: dict[str, Any] = {"by": data.draw(st.sampled_from(actors)), "reason": WHY}
+        draws: dict[str, Any] = {
+            "agent": st.sampled_from(agents),
+            "reviewer": st.sampled_from([None, *agents]),
+            "issue": st.sampled_from(issues) if issues else st.nothing(),
+            "choice": st.sampled_from([None, "a", "peewee", "nonsense"]),
+            "comment": st.sampled_from([None, "good"]),
+            "cancel_issues": st.booleans(),
+            "error": st.just("it fell over"),
+            "max_attempts": st.integers(1, 3),
+            "result": st.just({"success": True}),
+            "process_id": st.sampled_from([None, 4711]),
+        }
+        given.update({name: data.draw(draws[name]) for name in parameters if name in draws})
+        return given
+
+    @rule(data=st.data(), legal=st.booleans(), reload=st.booleans())
+    def fire(self, data: st.DataObject, legal: bool, reload: bool) -> None:
+        """Fire a trigger: from the row's present status three times in four, on a fresh copy half the time."""
+        row = self.draw_row(data)
+        if reload or legal:
+            row.reload()
+        names = row.legal_triggers() if legal and row.legal_triggers() else tuple(row.machine.triggers)
+        trigger = data.draw(st.sampled_from(names))
+        arguments = self.draw_arguments(data, row, trigger)
+        self.attempt(row, trigger, arguments)
+
+    def attempt(self, row: Any, trigger: str, arguments: dict[str, Any]) -> None:
+        before = dict(row.__data__)
+        stale = (row.version, row.status) != self.present(row)
+        wanted = row.why_not(trigger, **{k: v for k, v in arguments.items() if k != "reason"})
+        try:
+            moves = getattr(row, trigger)(**arguments)
+        except StaleRow:
+            assert stale
+            assert dict(row.__data__) == before
+        except (IllegalTransition, GuardRefused) as refusal:
+            assert not stale
+            assert dict(row.__data__) == before
+            assert "which follows from move" not in str(refusal), f"a cascade was refused: {refusal}"
+            reasons = list(refusal.reasons) if isinstance(refusal, GuardRefused) else [str(refusal)]
+            assert wanted == reasons
+        else:
+            assert not stale
+            assert not wanted
+            assert (moves[0].entity, moves[0].id, moves[0].trigger) == (row._meta.table_name, row.id, trigger)
+            assert self.present(row) == (row.version, row.status)
+            assert dict(row.__data__) == dict(type(row).get_by_id(row.id).__data__)
+
+    def present(self, row: Any) -> tuple[int, str]:
+        now = type(row).get_by_id(row.id)
+        return now.version, now.status
+
+    @rule(data=st.data())
+    def work(self, data: st.DataObject) -> None:
+        """A helpful agent does what its issue needs next, so that walks get far."""
+        issue = data.draw(st.sampled_from(self.of(Issue))).reload()
+        idle = [a.reload() for a in self.of(Agent) if a.reload().status == "idle"]
+        if issue.status in ("queued", "unassigned") and idle:
+            self.attempt(issue, "assign", {"agent": idle[0], "by": idle[0]})
+        elif issue.status in ("assigned", "in_progress", "in_review"):
+            agent = issue.assigned_agent if issue.status != "in_review" else Human("ada")
+            trigger = "start" if issue.status == "assigned" else "complete"
+            self.attempt(issue, trigger, {"by": agent})
+
+    @rule(data=st.data())
+    def open_the_epic(self, data: st.DataObject) -> None:
+        epic = data.draw(st.sampled_from(self.of(Epic))).reload()
+        for trigger in ("mark_ready", "start"):
+            if trigger in epic.legal_triggers():
+                self.attempt(epic, trigger, {"by": Human("ada")})
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.of(Gate))
+    def decide(self, data: st.DataObject) -> None:
+        gate = data.draw(st.sampled_from(self.of(Gate))).reload()
+        choice = gate.options[0] if gate.options else None
+        trigger, more = data.draw(st.sampled_from([("approve", {"choice": choice}), ("reject", {"reason": WHY})]))
+        self.attempt(gate, trigger, {"by": Human("ada"), **more})
+
+    @rule(data=st.data(), decision=st.sampled_from(["approve", "reject", "abstain", "need_more_info"]))
+    @precondition(lambda self: self.of(Proposal))
+    def vote(self, data: st.DataObject, decision: str) -> None:
+        proposal = data.draw(st.sampled_from(self.of(Proposal)))
+        voter = data.draw(st.sampled_from(self.of(Agent)))
+        try:
+            proposal.vote(voter, decision, WHY)
+        except (GuardRefused, IllegalTransition):
+            pass
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.of(Issue))
+    def reassign(self, data: st.DataObject) -> None:
+        issue = data.draw(st.sampled_from(self.of(Issue))).reload()
+        try:
+            issue.reassign(data.draw(st.sampled_from(self.of(Agent))), by=Human("ada"), reason=WHY)
+        except (GuardRefused, IllegalTransition):
+            pass
+
+    @rule(data=st.data())
+    def place(self, data: st.DataObject) -> None:
+        free = [i for i in self.of(Issue) if i.epic_id is None]
+        if free:
+            issue = data.draw(st.sampled_from(free)).reload()
+            try:
+                issue.place(data.draw(st.sampled_from(self.of(Stage) + self.of(Epic))), by=Human("ada"))
+            except GuardRefused:
+                pass
+
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        final = [r for r in self.rows if r.reload().status.final]
+        if len(final) > 4:
+            row = data.draw(st.sampled_from(final))
+            try:
+                row.remove(by=Human("ada"), reason=WHY)
+            except GuardRefused:
+                return
+            there = {r.id for model in MODELS.values() for r in model.select()}
+            self.rows = [r for r in self.rows if r.id in there]
+
+    @rule(data=st.data())
+    def a_callers_transaction_rolls_back(self, data: st.DataObject) -> None:
+        row = self.draw_row(data).reload()
+        before = dict(row.__data__)
+        legal = row.legal_triggers()
+        with pytest.raises(ZeroDivisionError), self.store.atomic():
+            for trigger in legal[:2]:
+                try:
+                    getattr(row, trigger)(**self.draw_arguments(data, row, trigger))
+                except (GuardRefused, IllegalTransition):
+                    pass
+            raise ZeroDivisionError
+        assert dict(row.__data__) == before
+        assert self.present(row) == (row.version, row.status)
+
+    @rule(hours=st.integers(1, 30))
+    def time_passes(self, hours: int) -> None:
+        self.clock.forward(hours=hours)
+
+    @invariant()
+    def sound(self) -> None:
+        assert broken(self.store) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_walk(backend: str) -> None:
+    class Backend(Walk):
+        pass
+
+    Backend.backend = backend
+    if backend == "postgresql":
+        try:
+            postgres.server_url()
+        except postgres.Unavailable as error:
+            pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
+    short = 60 if backend == "sqlite" else 15
+    run_state_machine_as_test(
+        Backend,
+        settings=settings(
+            max_examples=300 if LONG else short,
+            stateful_step_count=60 if LONG else 40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
