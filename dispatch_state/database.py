@@ -12,7 +12,8 @@ import sys
 import threading
 import tomllib
 import weakref
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,6 +245,14 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
             self._connections.append(connection)
         return connection
 
+    def execute(self, query: Any, **context_options: Any) -> Any:
+        """As Peewee does, with the first rows read at once.
+
+        A query that is still being read holds its snapshot, and SQLite refuses to write from an old one: a
+        loop over a query that fires triggers would fail as soon as another process writes.
+        """
+        return _ReadAhead(super().execute(query, **context_options))
+
     def _close(self, connection: sqlite3.Connection) -> None:
         with self._guarding, suppress(ValueError):
             self._connections.remove(connection)
@@ -273,6 +282,8 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
     def store_error(self, error: Exception) -> StoreError | None:
         """What an error of SQLite means to a caller, or None when it is no fault of the store."""
         code = getattr(_original(error), "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return StoreBusy("a query of this thread is still being read: read it to its end before writing")
         known = _SQLITE_ERRORS.get(code & 0xFF) if code is not None else None
         if known is None and isinstance(error, peewee.DatabaseError) and "malformed" in str(error):
             known = StoreCorrupt
@@ -281,6 +292,29 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
     def should_retry(self, error: Exception) -> bool:
         """Never: SQLite has waited for the lock already."""
         return False
+
+
+class _ReadAhead:
+    """A cursor whose first rows, which are mostly all of them, have been read."""
+
+    ROWS = 10_000
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self._rows = deque(cursor.fetchmany(self.ROWS) if cursor.description else ())
+
+    def fetchone(self) -> Any:
+        return self._rows.popleft() if self._rows else self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        rows, self._rows = list(self._rows), deque()
+        return rows + self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.fetchone, None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
 
 
 _SQLITE_ERRORS: Mapping[int, type[StoreError]] = {

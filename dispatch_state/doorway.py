@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import peewee
 
 from dispatch_state import values
-from dispatch_state.actors import SANGHA, Actor, Human, System
+from dispatch_state.actors import SANGHA, STORE, Actor, Human, System
 from dispatch_state.database import Database
 from dispatch_state.engine import Turn
 from dispatch_state.errors import DispatchError, GuardRefused, InvalidValue, StaleRow, StoreBusy, StoreError
@@ -210,21 +210,19 @@ class Doorway:
         work: Callable[[Turn, Any], T],
         *,
         reach: str,
-        by: Actor | None = None,
+        by: Actor = STORE,
         handed: tuple[Any, ...] = (),
         touches: tuple[Any, ...] = (),
         fenced: bool = False,
     ) -> T:
         """Do `work` in one write transaction; see `dispatch_state.machine.Door`."""
         self._database.check_usable()
-        if by is not None:
-            actor(by)
+        actor(by)
 
         def whole(turn: Turn) -> T:
             fresh = self._fenced(row) if fenced else present(type(row), row._pk)
             turn.touch(fresh)
-            if by is not None:
-                turn.refuse(fresh, reach, turn.objections(by, fresh))
+            turn.refuse(fresh, reach, turn.objections(by, fresh))
             return work(turn, fresh)
 
         return self._run(row, whole, (row, by, *handed), reach, touches)
@@ -238,11 +236,11 @@ class Doorway:
         newborn = _holding(type(row), columns)
         newborn.whole()
 
-        def work(turn: Turn) -> Stateful:
+        def work(turn: Turn) -> dict[str, Any]:
             fresh = _holding(type(row), columns)
             refuse_orphans(fresh)
             turn.birth(fresh, by, reason)
-            return fresh
+            return turn.touched[type(row), fresh.id]
 
         try:
             born = self._run(newborn, work, (), "create", ())
@@ -251,7 +249,7 @@ class Doorway:
                 raise InvalidValue(f"{newborn}: that id was used before") from error
             raise
         self._memory.remember(row)
-        row.take(born.__data__)
+        row.take(born)
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
         """Write changed columns of a row object."""

@@ -370,7 +370,7 @@ def takes_along(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
                 continue
             children = model.select().where(key == parent.id).order_by(model._meta.primary_key)
             if key.on_delete is None:
-                holders += [(child, parent) for child in children]
+                holders.extend((child, parent) for child in children)
             elif issubclass(model, Stateful):
-                going += children
+                going.extend(children)
     return going, [(holder, named) for holder, named in holders if holder not in going]

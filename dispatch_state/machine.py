@@ -26,7 +26,7 @@ from uuid import UUID
 import transitions
 
 from dispatch_state import values
-from dispatch_state.actors import Actor
+from dispatch_state.actors import STORE, Actor
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StoreNotOpen
 from dispatch_state.values import listed
 from dispatch_state.vocabulary import DecisionType, Status
@@ -486,7 +486,7 @@ class Door(Protocol):
         work: Callable[[Turn, Any], T],
         *,
         reach: str,
-        by: Actor | None = None,
+        by: Actor = STORE,
         handed: tuple[Any, ...] = (),
         touches: tuple[Any, ...] = (),
         fenced: bool = False,
@@ -495,7 +495,7 @@ class Door(Protocol):
 
         Args:
             reach: the name of the method or trigger, which says how far it reaches.
-            by: who acts, if anybody does; a dead agent is refused.
+            by: who acts; a dead agent is refused.
             handed: further row objects to bring up to date.
             touches: further rows to lock.
             fenced: whether a row moved since it was read is `StaleRow`.

@@ -1,7 +1,7 @@
 """Bad input, one bad thing at a time, and the error each is; read from LIFECYCLES.md and DESIGN.md, not from the code.
 
 `CASES` lists `(name, do, error)`: `do(s)` is called with the rows that `ready_rows()` makes in an open, empty store,
-and must raise the error of that class name, which is in `dispatch_state`, and change nothing. `VOTE_CASES` are the
+and must raise the error of that name in `dispatch_state`, or a subclass of it, and write nothing. `VOTE_CASES` are the
 same for `Proposal.vote`. Everything but `do`'s one bad thing is right: where rows would refuse as well, the error
 is the one that is looked for first.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import UUID
 
 from dispatch_state import (
     SANGHA,
@@ -41,6 +41,8 @@ class Case(NamedTuple):
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAIVE = datetime(2026, 1, 1)
 NAN = float("nan")
+NOWHERE = UUID("01900000-0000-7000-8000-000000000000")
+"""An id that no row has."""
 
 
 def new_epic(**columns: Any) -> Epic:
@@ -73,9 +75,11 @@ def new_request(s: Rows, **columns: Any) -> PullRequest:
 def ready_rows() -> SimpleNamespace:
     """The rows that cases are about.
 
-    human · epic (draft) with stage (pending) with gate (pending) · issue (unassigned, in no epic) with request (draft)
-    · agent (idle coder) with proposal (open) · waiting: a pending decision gate of options a and b, which the epic
-    `running` waits at and only "maintainer" and "bob" may answer · gone: an issue that was removed.
+    - human; epic (draft), its stage (pending), its gate (pending) and an issue in it, `inside` (unassigned)
+    - issue (unassigned, in no epic) and its request (draft); agent (idle coder) and its proposal (open)
+    - running: an epic that waits at `waiting`, a decision gate of options a and b, for "maintainer" or "bob"
+    - spare: another issue in no epic; other: another idle coder; empty: a draft epic without stages
+    - gone: an issue that was removed
     """
     human = Human("maintainer")
     s = SimpleNamespace(human=human, epic=new_epic())
@@ -85,6 +89,8 @@ def ready_rows() -> SimpleNamespace:
     s.agent = Agent.create(agent_type="coder")
     s.request = new_request(s, status="draft")
     s.proposal = new_proposal(s, options=["a", "b"])
+    s.inside = s.stage.add_issue(title="Inside", prompt="Do it", issue_type="bug")
+    s.spare, s.other, s.empty = new_issue(title="Spare"), Agent.create(agent_type="coder"), new_epic(title="Empty")
     s.running = new_epic()
     running = s.running.add_stage("Design")
     s.waiting = new_decision_gate(SimpleNamespace(stage=running), required_approvers=["maintainer", "bob"])
@@ -102,14 +108,20 @@ def ready_rows() -> SimpleNamespace:
     return s
 
 
+def brief(value: object) -> str:
+    """`value` for the name of a case."""
+    shown = repr(value)
+    return shown if len(shown) <= 30 else f"{shown[:12]}… ({len(shown)} characters)"
+
+
 def set_and_save(row: Any, column: str, value: object) -> None:
     setattr(row, column, value)
     row.save()
 
 
 def saving(row: str, column: str, value: object, error: str = "InvalidValue", note: str = "") -> Case:
-    """A case that sets one column of a ready row and saves it; a callable value is called with the rows."""
-    name = f"save {row}.{column} = {note or repr(value)}"
+    """Setting one column of a ready row and saving it; a callable value is called with the rows."""
+    name = f"save {row}.{column} = {note or brief(value)}"
     given: Callable[[Rows], object] = value if callable(value) else lambda s: value  # type: ignore[assignment]
     return Case(name, lambda s: set_and_save(getattr(s, row), column, given(s)), error)
 
@@ -154,9 +166,9 @@ def unknown_words() -> Iterator[Case]:
 LOGINS_BAD: list[object] = [
     "", " ", " ada", "ada ", "ada lovelace", "ada\n", "a\x00b", "-ada", "ada-", "_ada", "ada_", "a--b", "a__b", "a-_b",
     "a.b", "@ada", "ada@example.org", "human:ada", "a" * 40, "a" * 40 + "[bot]", "[bot]", "x[bot]x", "x[bot][bot]",
-    "x[dog]", "jürgen", "аda", "\u212aen", "\ud800", 5, None, True, b"ada", ["ada"],
+    "x[dog]", "jürgen", "\u0430da", "\u212aen", "\ud800", 5, None, True, b"ada", ["ada"],
 ]  # fmt: skip
-"""What is no login; the fifth from the end of the letters has a Cyrillic a, the next a Kelvin sign for a K."""
+"""What is no login; U+0430 is a Cyrillic a, U+212A the Kelvin sign, which becomes a k in lower case."""
 LOGINS_GOOD = ["a", "7", "ada", "Ada", "ADA", "a-b", "a_b", "a-b_c-d", "a" * 39, "x[bot]", "X[BOT]", "a" * 39 + "[bot]"]
 """What is one; stored in lower case."""
 
@@ -176,14 +188,14 @@ ACTORS_BAD: list[tuple[str, object]] = [
     ("the class Human", Human),
     ("the class Agent", Agent),
     ("a look-alike", Forged()),
-    ("the id of an agent", uuid4()),
+    ("the id of an agent", NOWHERE),
 ]
 
 
 def actors() -> Iterator[Case]:
     for bad in LOGINS_BAD:
-        yield invalid(f"Human({bad!r:.20})", lambda s, b=bad: Human(b))
-        yield invalid(f"System({bad!r:.20})", lambda s, b=bad: System(b))
+        yield invalid(f"Human({brief(bad)})", lambda s, b=bad: Human(b))
+        yield invalid(f"System({brief(bad)})", lambda s, b=bad: System(b))
     for name, who in ACTORS_BAD:
         yield invalid(f"{name} fires mark_ready", lambda s, w=who: s.epic.mark_ready(by=w))
         yield invalid(f"{name} fires queue", lambda s, w=who: s.issue.queue(by=w))
@@ -197,15 +209,11 @@ def actors() -> Iterator[Case]:
     yield Case("SANGHA queues an issue", lambda s: s.issue.queue(by=SANGHA), "GuardRefused")
     unsaved = "an agent that was never saved fires queue"
     yield Case(unsaved, lambda s: s.issue.queue(by=Agent(agent_type="coder")), "GuardRefused")
-    yield Case("an agent stops another", lambda s: s.agent.stop(by=new_coder(), reason="away"), "GuardRefused")
+    yield Case("an agent stops another", lambda s: s.agent.stop(by=s.other, reason="away"), "GuardRefused")
     yield Case("an agent cancels an issue", lambda s: s.issue.cancel(by=s.agent, reason="away"), "GuardRefused")
     yield Case("the system cancels an epic", lambda s: s.epic.cancel(by=System("x"), reason="away"), "GuardRefused")
     yield Case("an agent skips a stage", lambda s: s.stage.skip(by=s.agent, reason="away"), "GuardRefused")
     yield Case("the system skips a gate", lambda s: s.gate.skip(by=System("x"), reason="away"), "GuardRefused")
-
-
-def new_coder() -> Agent:
-    return Agent.create(agent_type="coder")
 
 
 # ---- reasons -----------------------------------------------------------------------------------------
@@ -229,7 +237,7 @@ def reasons() -> Iterator[Case]:
         yield invalid(f"reassign because {why!r}", lambda s, w=why: s.issue.reassign(s.agent, by=s.human, reason=w))
         yield invalid(f"fail with error {why!r}", lambda s, w=why: s.agent.fail(w, by=s.human))
     for why in (5, None, "a\x00b", "\ud800", "x" * 1_000_001):
-        yield invalid(f"queue because {why!r:.20}", lambda s, w=why: s.issue.queue(by=s.human, reason=w))
+        yield invalid(f"queue because {brief(why)}", lambda s, w=why: s.issue.queue(by=s.human, reason=w))
 
 
 def firing(row: str, trigger: str, reason: object) -> Callable[[Rows], object]:
@@ -277,7 +285,6 @@ def gates() -> Iterator[Case]:
 
 
 def keys() -> Iterator[Case]:
-    nothing = uuid4()
     born: dict[str, Callable[..., Callable[[Rows], object]]] = {
         "a stage's epic": lambda key: lambda s: Stage.create(epic=key(s), name="Stage"),
         "a gate's stage": lambda key: lambda s: new_gate(s, stage=key(s)),
@@ -288,8 +295,8 @@ def keys() -> Iterator[Case]:
         "a proposal's issue": lambda key: lambda s: new_proposal(s, related_issue=key(s)),
     }
     for name, birth in born.items():
-        yield Case(f"{name} is an id of nothing", birth(lambda s: nothing), "RowNotFound")
-        yield Case(f"{name} is the text of an id of nothing", birth(lambda s: str(nothing)), "RowNotFound")
+        yield Case(f"{name} is an id of nothing", birth(lambda s: NOWHERE), "RowNotFound")
+        yield Case(f"{name} is the text of an id of nothing", birth(lambda s: str(NOWHERE)), "RowNotFound")
         yield invalid(f"{name} is no id", birth(lambda s: "abc"))
         yield invalid(f"{name} is a number", birth(lambda s: 1))
         yield invalid(f"{name} is a row of another table", birth(lambda s: s.gate))
@@ -297,16 +304,16 @@ def keys() -> Iterator[Case]:
         yield invalid(f"{name} is None", born[name](lambda s: None))
     yield Case("an issue's stage is gone", lambda s: new_request(s, issue=s.gone), "RowNotFound")
     yield Case(
-        "saved: a proposal's issue is gone", lambda s: set_and_save(s.proposal, "related_issue", nothing), "RowNotFound"
+        "saved: a proposal's issue is gone", lambda s: set_and_save(s.proposal, "related_issue", NOWHERE), "RowNotFound"
     )
-    yield Case("a log about no issue", lambda s: s.agent.log("info", "Hm", issue=nothing), "RowNotFound")
+    yield Case("a log about no issue", lambda s: s.agent.log("info", "Hm", issue=NOWHERE), "RowNotFound")
     other = "an issue in one epic and in another's stage"
     yield Case(other, lambda s: new_issue(epic=s.running, stage=s.stage), "GuardRefused")
-    for value in ("coder", None, 5, uuid4()):
-        yield invalid(f"assign({value!r:.12})", lambda s, v=value: s.issue.assign(v, by=s.human))
-        yield invalid(f"dispatch({value!r:.12})", lambda s, v=value: s.agent.dispatch(v, by=s.human))
-        yield invalid(f"reassign({value!r:.12})", lambda s, v=value: s.issue.reassign(v, by=s.human, reason="x"))
-        yield invalid(f"place({value!r:.12})", lambda s, v=value: s.issue.place(v, by=s.human))
+    for value in ("coder", None, 5, NOWHERE):
+        yield invalid(f"assign({brief(value)})", lambda s, v=value: s.issue.assign(v, by=s.human))
+        yield invalid(f"dispatch({brief(value)})", lambda s, v=value: s.agent.dispatch(v, by=s.human))
+        yield invalid(f"reassign({brief(value)})", lambda s, v=value: s.issue.reassign(v, by=s.human, reason="x"))
+        yield invalid(f"place({brief(value)})", lambda s, v=value: s.issue.place(v, by=s.human))
     yield invalid("assign to an issue", lambda s: s.issue.assign(s.issue, by=s.human))
     yield invalid("place in a gate", lambda s: s.issue.place(s.gate, by=s.human))
     yield invalid("an id that is no UUID", lambda s: new_issue(id="abc"))
@@ -334,20 +341,20 @@ LONG_JSON = ["x" * 900_000, "y" * 900_000]
 def texts() -> Iterator[Case]:
     bad: list[object] = ["a\x00b", "\ud800", "\udfff!", "x" * (10 * 2**20), "x" * 1_000_001, 5, True, b"x", ["x"], None]
     for value in bad:
-        yield invalid(f"title {value!r:.16}", lambda s, v=value: new_epic(title=v))
-        yield invalid(f"prompt {value!r:.16}", lambda s, v=value: new_issue(prompt=v))
-        yield invalid(f"stage name {value!r:.16}", lambda s, v=value: s.epic.add_stage(v))
-        yield invalid(f"comment {value!r:.16}", lambda s, v=value: s.gate.comment(v, by=s.human))
-        yield invalid(f"log {value!r:.16}", lambda s, v=value: s.agent.log("info", v))
-        yield saving("issue", "title", value, note=f"{value!r:.16}")
+        yield invalid(f"title {brief(value)}", lambda s, v=value: new_epic(title=v))
+        yield invalid(f"prompt {brief(value)}", lambda s, v=value: new_issue(prompt=v))
+        yield invalid(f"stage name {brief(value)}", lambda s, v=value: s.epic.add_stage(v))
+        yield invalid(f"comment {brief(value)}", lambda s, v=value: s.gate.comment(v, by=s.human))
+        yield invalid(f"log {brief(value)}", lambda s, v=value: s.agent.log("info", v))
+        yield saving("issue", "title", value, note=f"{brief(value)}")
     for value in bad[:-1]:
-        yield invalid(f"label {value!r:.16}", lambda s, v=value: new_issue(labels=[v]))
-        yield invalid(f"branch {value!r:.16}", lambda s, v=value: s.issue.assign(s.agent, branch_name=v, by=s.human))
+        yield invalid(f"label {brief(value)}", lambda s, v=value: new_issue(labels=[v]))
+        yield invalid(f"branch {brief(value)}", lambda s, v=value: s.issue.assign(s.agent, branch_name=v, by=s.human))
 
 
 def times() -> Iterator[Case]:
     for at in (NAIVE, date(2026, 1, 1), "2026-01-01T00:00:00", "tomorrow", "", 5, True):
-        name = f"{at!r:.40}"
+        name = f"{brief(at)}"
         checkpoint = {"gate_type": "checkpoint", "auto_approve_at": at}
         yield invalid(f"auto_approve_at {name}", lambda s, c=checkpoint: new_gate(s, **c))
         yield invalid(f"voting_deadline {name}", lambda s, a=at: new_proposal(s, voting_deadline=a))
@@ -356,7 +363,7 @@ def times() -> Iterator[Case]:
 
 def numbers() -> Iterator[Case]:
     for value in (2**63, -(2**63) - 1, 10**400, True, 1.0, NAN, "1", [1]):
-        name = f"{value!r:.24}"
+        name = f"{brief(value)}"
         yield invalid(f"github_id {name}", lambda s, v=value: new_issue(github_id=v))
         yield invalid(f"github_number {name}", lambda s, v=value: new_request(s, github_number=v))
         yield invalid(f"stage_order {name}", lambda s, v=value: s.epic.add_stage("Next", stage_order=v))
@@ -469,7 +476,7 @@ def owned_columns() -> Iterator[Case]:
         for column, value in changes.items():
             yield saving(row, column, value)
         yield saving(row, "version", 9)
-        yield saving(row, "id", lambda s: uuid4(), note="another")
+        yield saving(row, "id", lambda s: NOWHERE, note="another")
         yield saving(row, "started_at" if row == "agent" else "created_at", NOW)
 
 
@@ -478,8 +485,8 @@ def parents() -> Iterator[Case]:
     yield saving("gate", "stage", lambda s: s.waiting.stage, note="another")
     yield saving("issue", "epic", lambda s: s.epic, note="one")
     yield saving("issue", "stage", lambda s: s.stage, note="one")
-    yield saving("request", "issue", lambda s: new_issue(), note="another")
-    yield saving("proposal", "proposer", lambda s: new_coder(), note="another")
+    yield saving("request", "issue", lambda s: s.spare, note="another")
+    yield saving("proposal", "proposer", lambda s: s.other, note="another")
 
 
 def presets() -> Iterator[Case]:
@@ -522,8 +529,8 @@ def unsaved_changes() -> Iterator[Case]:
     yield invalid(
         "mark_ready with another title", lambda s: (setattr(s.epic, "title", "T"), s.epic.mark_ready(by=s.human))
     )
-    new = Issue(title="I", prompt="P", issue_type="bug", repo_path="/src/app")
-    yield invalid("queue what was never saved", lambda s: new.queue(by=s.human))
+    new: dict[str, Any] = {"title": "I", "prompt": "P", "issue_type": "bug", "repo_path": "/src/app"}
+    yield invalid("queue what was never saved", lambda s: Issue(**new).queue(by=s.human))
 
 
 def peewee_doors() -> Iterator[Case]:
@@ -553,7 +560,7 @@ def peewee_doors() -> Iterator[Case]:
             "update of status": lambda s, m=model: m.update(status=m.machine.final[0]).execute(),
             "update of status, by field": lambda s, m=model: m.update({m.status: m.machine.final[0]}).execute(),
             "update of version": lambda s, m=model: m.update(version=m.version + 1).execute(),
-            "update of id": lambda s, m=model: m.update(id=uuid4()).execute(),
+            "update of id": lambda s, m=model: m.update(id=NOWHERE).execute(),
         }
         for way, do in ways.items():
             yield invalid(at + way, do)
@@ -576,13 +583,11 @@ def frozen_columns() -> Iterator[Case]:
     yield Case("a stage_order that is taken", lambda s: s.epic.add_stage("Other", stage_order=0), "GuardRefused")
     yield Case("a gate in a stage that waits", lambda s: new_gate(s, stage=s.waiting.stage), "GuardRefused")
     yield Case("an issue in a stage that waits", lambda s: new_issue(stage=s.waiting.stage), "GuardRefused")
-    yield Case("an epic without a stage is ready", lambda s: new_epic().mark_ready(by=s.human), "GuardRefused")
+    yield Case("an epic without a stage is ready", lambda s: s.empty.mark_ready(by=s.human), "GuardRefused")
     yield Case("no such move", lambda s: s.issue.complete(by=s.human), "IllegalTransition")
     yield Case("an agent's pull request for another's issue", lambda s: new_request(s, by=s.agent), "GuardRefused")
     queued = "an issue queued before its epic runs"
-    yield Case(
-        queued, lambda s: s.stage.add_issue(title="I", prompt="P", issue_type="bug").queue(by=s.human), "GuardRefused"
-    )
+    yield Case(queued, lambda s: s.inside.queue(by=s.human), "GuardRefused")
 
 
 def votes() -> Iterator[Case]:

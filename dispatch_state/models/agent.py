@@ -12,7 +12,7 @@ from dispatch_state.actors import Actor
 from dispatch_state.errors import GuardRefused
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
 from dispatch_state.machine import NOW, Columns, Firing, Turn, door, transition
-from dispatch_state.models.base import ParentField, PointerField, Row, Stateful
+from dispatch_state.models.base import ParentField, PointerField, Row, Stateful, present
 from dispatch_state.models.guards import owner
 from dispatch_state.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
@@ -252,10 +252,14 @@ class Agent(Stateful):
         """
         columns = {"level": level, "message": message, "context": context, "issue": issue}
         checked = {name: AgentLog._meta.fields[name].check(value) for name, value in columns.items()}
-        line: AgentLog = door().turn(
-            self, lambda turn, agent: turn.insert(AgentLog, agent=agent.id, **checked), reach="log"
-        )
-        return line
+
+        def write(turn: Turn, agent: Agent) -> AgentLog:
+            if checked["issue"] is not None:
+                present(_issues().rel_model, checked["issue"])
+            line: AgentLog = turn.insert(AgentLog, agent=agent.id, **checked)
+            return line
+
+        return door().turn(self, write, reach="log")
 
     def use_tokens(self, count: int) -> None:
         """Add to the agent's `tokens_used`, exactly also when several processes do at once.

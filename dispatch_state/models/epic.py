@@ -514,6 +514,10 @@ class Gate(Stateful):
         )
         return said
 
+    def verdict_details(self, firing: Firing) -> dict[str, Any]:
+        choice = firing.arguments.get("choice")
+        return {} if choice is None else {"chosen_option": choice}
+
     def context(self) -> dict[str, UUID | None]:
         return {"gate": self.id, "stage": self.stage_id, "epic": self.stage.epic_id}
 

@@ -284,7 +284,8 @@ class Proposal(Stateful):
         Raises:
             RowNotFound: the proposal is gone.
         """
-        return door().look(self, lambda proposal: proposal.counted(door().now()))
+        count: Tally = door().look(self, lambda proposal: proposal.counted(door().now()))
+        return count
 
     def option_names(self) -> tuple[str, ...]:
         """The names of the options, in their order; none when it has none."""
