@@ -70,6 +70,10 @@ class Doorway:
         self._clock = clock
         self._memory = _Memory()
 
+    def check_usable(self) -> None:
+        """Raise `StoreNotOpen` after the store was closed, `WrongProcess` in a forked child."""
+        self._database.check_usable()
+
     def now(self) -> datetime:
         """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
         return values.instant(self._clock(), "clock")
@@ -91,7 +95,7 @@ class Doorway:
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """A block that commits as one; when it rolls back, row objects are put back to what they were."""
-        self._database.check_usable()
+        self.check_usable()
         self._memory.blocks.append({})
         restore = True
         try:
@@ -146,7 +150,6 @@ class Doorway:
 
     def fire(self, row: Stateful, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
         """Fire a trigger on a row object, fenced; see `dispatch_state.machine.Door`."""
-        self._database.check_usable()
         by, reason = signed(trigger, kwargs)
         arguments = trigger.checked(args, kwargs)
         saved(row)
@@ -181,7 +184,6 @@ class Doorway:
 
     def refusals(self, row: Stateful, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
         """Why a trigger would be refused on the row as it stands in the database."""
-        self._database.check_usable()
         found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
         if found is None:
             raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
@@ -216,7 +218,6 @@ class Doorway:
         fenced: bool = False,
     ) -> T:
         """Do `work` in one write transaction; see `dispatch_state.machine.Door`."""
-        self._database.check_usable()
         actor(by)
 
         def whole(turn: Turn) -> T:
@@ -229,7 +230,6 @@ class Doorway:
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
         """Give birth to a row object."""
-        self._database.check_usable()
         actor(by)
         reason = values.text(reason, "reason")
         columns = newborn_columns(row)
@@ -253,7 +253,6 @@ class Doorway:
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
         """Write changed columns of a row object."""
-        self._database.check_usable()
         if guarded := sorted(set(columns) & row.guarded()):
             raise InvalidValue(f"{row}: save() may not change {listed(guarded)}; use {row.written_by}")
         fields = row._meta.fields
@@ -271,22 +270,23 @@ class Doorway:
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
-        self._database.check_usable()
         actor(by)
         reason = values.words(reason, "reason")
         self._run(row, lambda turn: turn.remove(self._fenced(row), by, reason), (), "remove", ())
 
-    def look(self, row: Any, ask: Callable[[Any], T]) -> T:
-        """Ask something of a row as it stands in the database."""
-        self._database.check_usable()
+    def read(self, ask: Callable[[], T]) -> T:
+        """Ask something of the database."""
         with self.border():
-            return ask(present(type(row), row._pk))
+            return ask()
+
+    def write(self, work: Callable[[Turn], T]) -> T:
+        """Do `work` in one write transaction that concerns no row with a lifecycle."""
+        with self.border(), self._block():
+            return work(Turn(self.now()))
 
     def reload(self, row: Row) -> None:
         """Read a row object afresh, in place."""
-        self._database.check_usable()
-        with self.border():
-            fresh = present(type(row), row._pk)
+        fresh = self.read(lambda: present(type(row), row._pk))
         self._memory.remember(row)
         row.take(fresh.__data__)
 

@@ -253,13 +253,23 @@ def fingerprint(value: object) -> str:
 
 
 class JsonField(_Json[Any]):
-    """JSON of a given shape: lists and dicts in Python, text on SQLite, jsonb on PostgreSQL."""
+    """JSON of a given shape: lists and dicts in Python, text on SQLite, jsonb on PostgreSQL.
+
+    With `holds_null`, None is JSON's own null, and not the absence of a value.
+    """
 
     accessor_class = JsonAccessor
 
-    def __init__(self, shape: Shape = values.any_json, **options: Any) -> None:
+    def __init__(self, shape: Shape = values.any_json, *, holds_null: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self._shape = shape
+        self._holds_null = holds_null
+
+    def check(self, value: object) -> Any:
+        return None if value is None and self._holds_null else super().check(value)
+
+    def db_value(self, value: Any) -> Any:
+        return "null" if value is None and self._holds_null else super().db_value(value)
 
     def checked(self, value: object) -> Any:
         values.json_text(value, self.place)

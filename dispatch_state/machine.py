@@ -468,6 +468,10 @@ T = TypeVar("T")
 class Door(Protocol):
     """What a model asks of the open store; `open_store` puts the engine behind it."""
 
+    def check_usable(self) -> None:
+        """Raise `StoreNotOpen` or `WrongProcess` when the store cannot be used here."""
+        ...
+
     def now(self) -> datetime:
         """The store's present moment."""
         ...
@@ -514,8 +518,12 @@ class Door(Protocol):
         """Delete a row that is final, and log what goes with it."""
         ...
 
-    def look(self, row: Any, ask: Callable[[Any], T]) -> T:
-        """Ask something of a row as it stands in the database."""
+    def read(self, ask: Callable[[], T]) -> T:
+        """Ask something of the database."""
+        ...
+
+    def write(self, work: Callable[[Turn], T]) -> T:
+        """Do `work` in one write transaction that concerns no row with a lifecycle."""
         ...
 
     def reload(self, row: Any) -> None:
@@ -530,10 +538,12 @@ class _Threshold:
 
 
 def door() -> Door:
-    """The door of the open store; raises `StoreNotOpen` when there is none."""
-    if _Threshold.door is None:
+    """The door of the open store; raises `StoreNotOpen` when there is none, `WrongProcess` in a forked child."""
+    behind = _Threshold.door
+    if behind is None:
         raise StoreNotOpen()
-    return _Threshold.door
+    behind.check_usable()
+    return behind
 
 
 def bind(behind: Door | None) -> None:

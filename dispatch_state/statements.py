@@ -193,6 +193,22 @@ def update(model: type[peewee.Model], columns: Mapping[str, Any], fence: Mapping
 
 
 @cache
+def _upsert(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
+    def build(*slots: Slot) -> Any:
+        key = model._meta.primary_key
+        fields = [model._meta.fields[name] for name in columns]
+        query = peewee.ModelInsert(model, dict(zip(fields, slots, strict=True)))
+        return query.on_conflict(conflict_target=[key], preserve=[field for field in fields if field is not key])
+
+    return Statement(build, len(columns))
+
+
+def upsert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
+    """Insert one row, or set these columns of the one that has its key; holds that row until the commit."""
+    _upsert(model, tuple(columns)).run(*columns.values())
+
+
+@cache
 def _delete(model: type[peewee.Model]) -> Statement:
     return Statement(lambda key: peewee.ModelDelete(model).where(model._meta.primary_key == key), 1)
 

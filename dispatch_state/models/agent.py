@@ -250,6 +250,7 @@ class Agent(Stateful):
             InvalidValue: a value is wrong.
             RowNotFound: the agent or the issue is gone.
         """
+        here = door()
         columns = {"level": level, "message": message, "context": context, "issue": issue}
         checked = {name: AgentLog._meta.fields[name].check(value) for name, value in columns.items()}
 
@@ -259,7 +260,7 @@ class Agent(Stateful):
             line: AgentLog = turn.insert(AgentLog, agent=agent.id, **checked)
             return line
 
-        return door().turn(self, write, reach="log")
+        return here.turn(self, write, reach="log")
 
     def use_tokens(self, count: int) -> None:
         """Add to the agent's `tokens_used`, exactly also when several processes do at once.
@@ -269,6 +270,7 @@ class Agent(Stateful):
             RowNotFound: the agent is gone.
             GuardRefused: it is errored or completed.
         """
+        here = door()
         used = values.positive(count, "tokens")
 
         def add(turn: Turn, agent: Agent) -> None:
@@ -276,7 +278,7 @@ class Agent(Stateful):
             counted["tokens_used"] = values.integer(counted["tokens_used"] + used, "agents.metrics")
             turn.set(agent, metrics=counted)
 
-        door().turn(self, add, reach="use_tokens", by=self)
+        here.turn(self, add, reach="use_tokens", by=self)
 
     def owner_id(self) -> UUID | None:
         return self.id

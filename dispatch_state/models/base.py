@@ -271,8 +271,9 @@ class Stateful(Row):
             RowNotFound: a key names nothing.
             GuardRefused: what the other rows hold forbids this birth.
         """
+        here = door()
         row = cls(**columns)
-        door().insert(row, by, reason)
+        here.insert(row, by, reason)
         return row
 
     def save(self, force_insert: bool = False, only: Any = None, *, by: Actor = STORE, reason: str = "") -> int:

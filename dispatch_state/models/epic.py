@@ -505,8 +505,9 @@ class Gate(Stateful):
             RowNotFound: the gate is gone.
             GuardRefused: an acting agent is dead.
         """
+        here = door()
         content = values.words(content, "gate_comments.content")
-        said: GateComment = door().turn(
+        said: GateComment = here.turn(
             self,
             lambda turn, gate: turn.insert(GateComment, gate=gate.id, author=by.signature, content=content),
             reach="comment",

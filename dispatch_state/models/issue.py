@@ -313,13 +313,14 @@ class Issue(Stateful):
             StaleRow: the issue moved since it was read.
             GuardRefused: it has an epic, is not unassigned, or may not be born there.
         """
+        here = door()
         if not isinstance(epic_or_stage, Epic | Stage):
             raise InvalidValue("place: takes an Epic or a Stage row")
 
         def work(turn: Turn, issue: Issue) -> list[Move]:
             return _place(turn, issue, epic_or_stage, by)
 
-        return door().turn(self, work, reach="place", by=by, touches=(epic_or_stage,), fenced=True)
+        return here.turn(self, work, reach="place", by=by, touches=(epic_or_stage,), fenced=True)
 
     def reassign(self, agent: Agent, *, by: Actor, reason: str) -> list[Move]:
         """Take the issue from its agent and give it to another: `release`, then `assign`, with one decision.
@@ -332,6 +333,7 @@ class Issue(Stateful):
         Raises:
             As `release` and `assign`; nothing changes unless both are accepted.
         """
+        here = door()
         reason = values.words(reason, "reason")
         if not isinstance(agent, Agent):
             raise InvalidValue("reassign: takes an Agent row")
@@ -343,7 +345,7 @@ class Issue(Stateful):
             given = {"agent": present(Agent, agent.id)}
             return turn.acts("reassign", [(issue, "release", {}), (issue, "assign", given)], by, reason)
 
-        return door().turn(self, work, reach="reassign", by=by, handed=(agent,), touches=(agent,), fenced=True)
+        return here.turn(self, work, reach="reassign", by=by, handed=(agent,), touches=(agent,), fenced=True)
 
     @classmethod
     def by_status(cls, status: IssueStatus | str) -> ModelSelect[Issue]:
@@ -488,13 +490,15 @@ class PullRequest(Stateful):
             RowNotFound: the pull request is gone.
             GuardRefused: an acting agent is dead.
         """
+        here = door()
         verdict = word(status, ReviewStatus, "pull_requests.review_status")
-        door().turn(self, lambda turn, request: turn.set(request, review_status=verdict), reach="record_review", by=by)
+        here.turn(self, lambda turn, request: turn.set(request, review_status=verdict), reach="record_review", by=by)
 
     def record_checks(self, passing: bool, *, by: Actor) -> None:
         """Keep whether the checks pass; no transition. Errors as `record_review`."""
+        here = door()
         checked = values.boolean(passing, "pull_requests.checks_passing")
-        door().turn(self, lambda turn, request: turn.set(request, checks_passing=checked), reach="record_checks", by=by)
+        here.turn(self, lambda turn, request: turn.set(request, checks_passing=checked), reach="record_checks", by=by)
 
     def owner_id(self) -> UUID | None:
         return self.issue.assigned_agent_id

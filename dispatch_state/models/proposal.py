@@ -15,7 +15,7 @@ from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import NOW, Columns, Firing, Move, Turn, door, transition
 from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.base import ParentField, Row, Stateful
+from dispatch_state.models.base import ParentField, Row, Stateful, present
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.statements import one, rows
@@ -265,6 +265,7 @@ class Proposal(Stateful):
             GuardRefused: the agent is dead or of a type that has no vote here, the deadline has passed, or there
                 is no such option.
         """
+        here = door()
         if not isinstance(agent, Agent):
             raise InvalidValue(f"vote: takes an Agent row, not a value of type {type(agent).__name__}")
         cast = {
@@ -276,7 +277,7 @@ class Proposal(Stateful):
             else values.words(preferred_option, "votes.preferred_option"),
         }
         work = partial(_cast, agent=agent, columns=cast)
-        return door().turn(self, work, reach="vote", handed=(agent,), touches=(agent,))
+        return here.turn(self, work, reach="vote", handed=(agent,), touches=(agent,))
 
     def tally(self) -> Tally:
         """What the votes say now, by the store's clock; changes nothing.
@@ -284,7 +285,7 @@ class Proposal(Stateful):
         Raises:
             RowNotFound: the proposal is gone.
         """
-        count: Tally = door().look(self, lambda proposal: proposal.counted(door().now()))
+        count: Tally = door().read(lambda: present(Proposal, self.id).counted(door().now()))
         return count
 
     def option_names(self) -> tuple[str, ...]:

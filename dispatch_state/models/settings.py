@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dispatch_state import values
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField
+from dispatch_state.machine import Turn, door
 from dispatch_state.models.base import Row
+from dispatch_state.statements import delete, find, upsert
+
+MOST_ERRORS = 50
+"""How many errors of a source are kept; the oldest go first."""
 
 
 class ConfigEntry(Row):
@@ -12,12 +19,46 @@ class ConfigEntry(Row):
 
     written_by = "ConfigEntry.write() and forget()"
 
-    key = TextField(primary_key=True)
-    value = JsonField(values.any_json)
+    key = TextField(primary_key=True, holds=values.words)
+    value = JsonField(values.any_json, holds_null=True)
     updated_at = StampField()
 
     class Meta:
         table_name = "config_store"
+
+    @classmethod
+    def read(cls, key: str, default: Any = None) -> Any:
+        """The value kept under a key, or the default.
+
+        Raises:
+            InvalidValue: the key is blank or no text.
+        """
+        here = door()
+        checked = cls.key.check(key)
+        entry = here.read(lambda: find(cls, checked))
+        return default if entry is None else entry.value
+
+    @classmethod
+    def write(cls, key: str, value: Any) -> None:
+        """Keep a value under a key, in place of what was there.
+
+        Raises:
+            InvalidValue: the key is blank or no text, or the value is no JSON.
+        """
+        here = door()
+        columns = {"key": cls.key.check(key), "value": cls.value.check(value)}
+        here.write(lambda turn: upsert(cls, {**columns, "updated_at": turn.now}))
+
+    @classmethod
+    def forget(cls, key: str) -> bool:
+        """Drop a key; whether it was there.
+
+        Raises:
+            InvalidValue: the key is blank or no text.
+        """
+        here = door()
+        checked = cls.key.check(key)
+        return here.write(lambda turn: delete(cls, checked))
 
 
 class SyncState(Row):
@@ -25,7 +66,7 @@ class SyncState(Row):
 
     written_by = "SyncState.record()"
 
-    id = TextField(primary_key=True)
+    id = TextField(primary_key=True, holds=values.words)
     last_sync_at = StampField()
     last_issue_id = IntegerField(null=True)
     last_pr_id = IntegerField(null=True)
@@ -34,3 +75,41 @@ class SyncState(Row):
 
     class Meta:
         table_name = "sync_state"
+
+    @classmethod
+    def record(
+        cls,
+        source: str,
+        *,
+        last_issue_id: int | None = None,
+        last_pr_id: int | None = None,
+        etag: str | None = None,
+        error: str | dict[str, Any] | None = None,
+    ) -> SyncState:
+        """Note that a sync has run now; what is left out stays as it was.
+
+        Args:
+            source: what is synced with; one row for each.
+            last_issue_id, last_pr_id: how far it came.
+            etag: for the next conditional request.
+            error: what went wrong, added to the last fifty.
+
+        Raises:
+            InvalidValue: a value is wrong.
+        """
+        here = door()
+        given = {"last_issue_id": last_issue_id, "last_pr_id": last_pr_id, "etag": etag}
+        checked = {name: cls._meta.fields[name].check(value) for name, value in given.items() if value is not None}
+        key = cls.id.check(source)
+        errors = [] if error is None else [error]
+        cls.sync_errors.check(errors)
+
+        def note(turn: Turn) -> SyncState:
+            upsert(cls, {"id": key, "last_sync_at": turn.now, **checked})
+            state = find(cls, key)
+            assert state is not None
+            if errors:
+                turn.set(state, sync_errors=[*(state.sync_errors or []), *errors][-MOST_ERRORS:])
+            return state
+
+        return here.write(note)

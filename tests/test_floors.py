@@ -1,0 +1,143 @@
+"""The layout: imports point up one list, without cycles, and each foreign part has one place."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "dispatch_state"
+
+LAYERS = """
+_version vocabulary errors values actors fields database statements machine voting
+models.base models.guards models.log models.epic models.agent models.issue models.proposal models.ledger
+models.settings engine cascades families doorway ddl migrate overview store
+""".split()
+"""Every module; it may import those before it."""
+
+HOMES = {
+    "transitions": {"machine", "errors"},
+    "marshmallow": {"schemas"},
+    "hypothesis": {"testing"},
+    "psycopg": set(),
+    "rich": {"cli"},
+}
+LONGEST_FILE = 450
+LONGEST_FUNCTION = 45
+LONGER = {
+    "models/issue.py": "an issue's lifecycle is one page",
+    "models/epic.py": "epic, stage and gate refer to each other",
+}
+"""Files that pass the length, each with its reason."""
+
+
+def modules() -> dict[str, Path]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    names = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path for path in paths}
+    return {name: path for name, path in names.items() if not name.endswith("__init__")}
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            yield from ((name if name.removeprefix("dispatch_state.") in LAYERS else base, node) for name in names)
+
+
+def only_for_types(tree: ast.Module) -> set[ast.AST]:
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    return {inner for block in blocks for statement in block.body for inner in ast.walk(statement)}
+
+
+def test_every_module_is_in_the_list() -> None:
+    assert set(modules()) == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_imports_point_up(name: str) -> None:
+    tree = ast.parse(modules()[name].read_text())
+    for_types = only_for_types(tree)
+    for target, node in imported(tree):
+        if not target.startswith("dispatch_state"):
+            continue
+        inner = target.removeprefix("dispatch_state.").removeprefix("dispatch_state")
+        if node in for_types:
+            assert name.startswith("models.") or name in ("statements",), f"{name} imports {target} for types"
+        elif inner:
+            assert LAYERS.index(inner) < LAYERS.index(name), f"{name} imports {inner}, which is below it"
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_star_and_no_deferred_imports(name: str) -> None:
+    tree = ast.parse(modules()[name].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert [alias.name for alias in node.names] != ["*"]
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            ours = [target for target, _ in imported(function) if target.startswith("dispatch_state")]
+            assert not ours, f"{name}.{function.name} imports {ours}"
+
+
+@pytest.mark.parametrize("part", HOMES)
+def test_each_foreign_part_has_its_place(part: str) -> None:
+    users = {
+        name.split(".")[0]
+        for name, path in modules().items()
+        for target, _ in imported(ast.parse(path.read_text()))
+        if target.split(".")[0] == part
+    }
+    assert users <= HOMES[part]
+
+
+def test_sizes() -> None:
+    for path in modules().values():
+        text = path.read_text()
+        where = str(path.relative_to(PACKAGE))
+        assert where in LONGER or text.count("\n") <= LONGEST_FILE, where
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, f"{where}: {node.name}"
+
+
+def public_definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from (n for n in node.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_"))
+
+
+def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Guards and statements are named as claims, hooks and fields have their contract on the base class."""
+    inherited = {"context", "label", "birth", "frozen", "whole", "owner_id", "verdict_details", "checked", "stored",
+                 "check", "db_value", "python_value", "to_value", "filled", "set_model", "get_rel_instance",
+                 "savepoint", "rollback", "connection", "cursor", "connect", "fetchone", "fetchall", "immortal",
+                 "insert", "insert_many", "insert_from", "replace", "replace_many", "bulk_create", "bulk_update",
+                 "set_by_id", "delete_by_id", "delete", "update", "delete_instance", "create", "save", "add", "up",
+                 "trigger", "execute", "remember", "forget_block", "actor", "signature", "register"}  # fmt: skip
+    arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
+    guard = arguments[1:] == ["firing"] or bool(node.decorator_list)
+    return node.name in inherited or guard or node.name == "Meta"
+
+
+def test_public_definitions_are_documented() -> None:
+    for name, path in modules().items():
+        for node in public_definitions(ast.parse(path.read_text())):
+            assert ast.get_docstring(node) or speaks_for_itself(node), f"{name}.{node.name}"
+
+
+def test_exported_names_are_sorted_and_true() -> None:
+    import dispatch_state
+
+    names = list(dispatch_state.__all__)
+    assert names == sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
+    assert all(hasattr(dispatch_state, name) for name in names)
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    bound = {alias.asname or alias.name for n in tree.body if isinstance(n, ast.ImportFrom) for alias in n.names}
+    assert bound == set(names)
