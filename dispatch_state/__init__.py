@@ -22,14 +22,16 @@ from dispatch_state.errors import (
     StoreReadOnly,
     WrongProcess,
 )
-from dispatch_state.machine import Move
 from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.epic import Epic, Gate, GateComment, Stage
-from dispatch_state.models.issue import Issue, PullRequest
+from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.gate import Gate, GateComment
+from dispatch_state.models.issue import Issue
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, Vote
+from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import ConfigEntry, SyncState
+from dispatch_state.moves import Move
 from dispatch_state.overview import NeedsHuman
 from dispatch_state.store import Store, open_store
 from dispatch_state.vocabulary import (

@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dispatch_state.engine import Step, after
-from dispatch_state.machine import Firing
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import present
 from dispatch_state.models.epic import (
     Epic,
-    Gate,
     Stage,
     awaiting_stage,
     first_live_issue_of_epic,
@@ -24,13 +22,12 @@ from dispatch_state.models.epic import (
     first_pending_stage,
     live_stages,
     open_gates,
-    open_gates_of_epic,
     running_stage,
 )
+from dispatch_state.models.gate import Gate, open_gates_of_epic
 from dispatch_state.models.issue import (
     REVIEWING,
     Issue,
-    PullRequest,
     agents_holding,
     first_done_issue_of_stage,
     issues_under_way,
@@ -42,6 +39,8 @@ from dispatch_state.models.issue import (
 )
 from dispatch_state.models.log import is_own_act, moves_of
 from dispatch_state.models.proposal import Proposal, proposals_of
+from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.moves import Firing
 from dispatch_state.vocabulary import (
     AgentStatus,
     EpicStatus,

@@ -21,9 +21,10 @@ from dispatch_state.database import Database
 from dispatch_state.engine import Turn
 from dispatch_state.errors import DispatchError, GuardRefused, InvalidValue, StaleRow, StoreBusy, StoreError
 from dispatch_state.families import covers, family, lock
-from dispatch_state.machine import Firing, Move, Trigger
+from dispatch_state.machine import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import ParentField, Row, Stateful, present
+from dispatch_state.moves import Firing, Move
 from dispatch_state.statements import find
 from dispatch_state.values import Clock, listed, shown
 

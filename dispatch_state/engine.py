@@ -19,12 +19,13 @@ from uuid import UUID
 
 from dispatch_state.actors import SANGHA, Actor, Human
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
-from dispatch_state.machine import Edge, Firing, Move
+from dispatch_state.machine import Edge
 from dispatch_state.models.agent import DEAD, Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
+from dispatch_state.moves import Firing, Move
 from dispatch_state.statements import delete, find, insert, update
 from dispatch_state.values import new_id, plain
 from dispatch_state.vocabulary import DecisionType

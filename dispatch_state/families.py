@@ -20,16 +20,17 @@ from peewee import ModelSelect
 from dispatch_state.fields import Slot
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row, Stateful
-from dispatch_state.models.epic import Epic, Gate, Stage, first_live_issue_of_epic
+from dispatch_state.models.epic import Epic, Stage, first_live_issue_of_epic
+from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import (
     Issue,
-    PullRequest,
     agents_holding,
     issues_under_way,
     live_issues_of_epic,
     live_issues_of_stage,
 )
 from dispatch_state.models.proposal import Proposal, proposals_of
+from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.statements import Statement, find, rows
 from dispatch_state.vocabulary import IssueStatus, StageStatus
 

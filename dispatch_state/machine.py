@@ -17,111 +17,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
-from uuid import UUID
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import transitions
 
 from dispatch_state import values
-from dispatch_state.actors import STORE, Actor
-from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StoreNotOpen
+from dispatch_state.door import door
+from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue
+from dispatch_state.moves import Columns, Firing, Guard, Move, Transition
 from dispatch_state.values import listed
 from dispatch_state.vocabulary import DecisionType, Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Move(NamedTuple):
-    """What one firing did.
-
-    entity: the table's name; seq: its row in `transition_log`.
-    """
-
-    entity: str
-    id: UUID
-    trigger: str
-    source: str | None
-    dest: str | None
-    seq: int
-
-
-class Transition(NamedTuple):
-    """One arrow of a lifecycle."""
-
-    trigger: str
-    source: Status
-    dest: Status
-
-
-@dataclass(slots=True)
-class Firing:
-    """One use of a trigger: who, when, why, from which cause.
-
-    row: the row as read under lock, not the caller's object.
-    status: where the row is; the machine sets it to where it goes.
-    agent: the acting agent, read afresh; None when a person or the system acts.
-    act: whether a caller asked for it; False for a move that follows from another.
-    cause: the log row it follows from.
-    before: the row's columns as they were before the move.
-    """
-
-    row: Any
-    trigger: str
-    arguments: Mapping[str, Any]
-    by: Actor
-    reason: str
-    now: datetime
-    agent: Any = None
-    act: bool = True
-    cause: int | None = None
-    status: str = ""
-    before: Mapping[str, Any] = field(default_factory=dict)
-    refusals: list[str] = field(default_factory=list)
-
-    def __getitem__(self, argument: str) -> Any:
-        return self.arguments[argument]
-
-
-Guard = Callable[[Any, Firing], str | None]
-"""A claim that must be true: asked of the row and the firing, it answers None, or why it is not true."""
-
-
-class Columns(dict[str, Any]):
-    """The columns a transition sets on its own row; a value may be a function of the moment.
-
-    `on` adds columns of a neighbouring row, `record` a row of another table that belongs to the move,
-    `note` what the log row's details should keep.
-    """
-
-    def __init__(self, **own: Any) -> None:
-        super().__init__(own)
-        self.neighbours: list[tuple[Any, dict[str, Any]]] = []
-        self.records: list[tuple[type[Any], dict[str, Any]]] = []
-        self.details: dict[str, Any] = {}
-
-    def on(self, neighbour: Any, **columns: Any) -> Columns:
-        """Also set columns of a neighbouring row, which makes no move by it."""
-        self.neighbours.append((neighbour, columns))
-        return self
-
-    def record(self, model: type[Any], **columns: Any) -> Columns:
-        """Also insert a row that belongs to this move."""
-        self.records.append((model, columns))
-        return self
-
-    def note(self, **details: Any) -> Columns:
-        """Also keep these facts in the log row's details; None is left out."""
-        self.details.update(details)
-        return self
-
-
-def NOW(now: datetime) -> datetime:  # noqa: N802 - reads as the value it stands for
-    """The moment of the firing, as the value of a column."""
-    return now
 
 
 # ---- declaring -----------------------------------------------------------------------------------
@@ -427,125 +337,3 @@ def _condition(edge: Edge) -> Callable[[transitions.EventData], bool]:
         return not firing.refusals
 
     return every_guard_agrees
-
-
-# ---- the door to the engine ----------------------------------------------------------------------
-
-
-class Turn(Protocol):
-    """One write transaction, as a model's own methods see it; everything in it commits together or none does."""
-
-    now: datetime
-
-    def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
-        """Fire a trigger as an act, and settle what follows; its own move first."""
-        ...
-
-    def acts(self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str) -> list[Move]:
-        """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
-        ...
-
-    def objections(self, by: Actor, row: Any) -> list[str]:
-        """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
-        ...
-
-    def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
-        """Raise `GuardRefused` when there are reasons."""
-        ...
-
-    def set(self, row: Any, **columns: Any) -> None:
-        """Set columns that make no move."""
-        ...
-
-    def insert(self, model: type[Any], **columns: Any) -> Any:
-        """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
-        ...
-
-
-T = TypeVar("T")
-
-
-class Door(Protocol):
-    """What a model asks of the open store; `open_store` puts the engine behind it."""
-
-    def check_usable(self) -> None:
-        """Raise `StoreNotOpen` or `WrongProcess` when the store cannot be used here."""
-        ...
-
-    def now(self) -> datetime:
-        """The store's present moment."""
-        ...
-
-    def fire(self, row: Any, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
-        """Fire a trigger on a row object, fenced."""
-        ...
-
-    def refusals(self, row: Any, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
-        """Why a trigger would be refused on the row as it stands in the database."""
-        ...
-
-    def turn(
-        self,
-        row: Any,
-        work: Callable[[Turn, Any], T],
-        *,
-        reach: str,
-        by: Actor = STORE,
-        handed: tuple[Any, ...] = (),
-        touches: tuple[Any, ...] = (),
-        fenced: bool = False,
-    ) -> T:
-        """Do `work` in one write transaction, given the row as read afresh under lock.
-
-        Args:
-            reach: the name of the method or trigger, which says how far it reaches.
-            by: who acts; a dead agent is refused.
-            handed: further row objects to bring up to date.
-            touches: further rows to lock.
-            fenced: whether a row moved since it was read is `StaleRow`.
-        """
-        ...
-
-    def insert(self, row: Any, by: Actor, reason: str) -> None:
-        """Give birth to a row object."""
-        ...
-
-    def save(self, row: Any, columns: tuple[str, ...]) -> None:
-        """Write changed columns of a row object."""
-        ...
-
-    def remove(self, row: Any, by: Actor, reason: str) -> None:
-        """Delete a row that is final, and log what goes with it."""
-        ...
-
-    def read(self, ask: Callable[[], T]) -> T:
-        """Ask something of the database."""
-        ...
-
-    def write(self, work: Callable[[Turn], T]) -> T:
-        """Do `work` in one write transaction that concerns no row with a lifecycle."""
-        ...
-
-    def reload(self, row: Any) -> None:
-        """Read a row object afresh, in place."""
-        ...
-
-
-class _Threshold:
-    """Where the door stands, when a store is open."""
-
-    door: Door | None = None
-
-
-def door() -> Door:
-    """The door of the open store; raises `StoreNotOpen` when there is none, `WrongProcess` in a forked child."""
-    behind = _Threshold.door
-    if behind is None:
-        raise StoreNotOpen()
-    behind.check_usable()
-    return behind
-
-
-def bind(behind: Door | None) -> None:
-    """Put the engine of a store behind the door, or take it away; the work of `open_store` and `close`."""
-    _Threshold.door = behind

@@ -15,8 +15,9 @@ from typing import Any
 import peewee
 from playhouse.migrations import Runner
 
-from dispatch_state.database import SQLITE, Database, SqliteStore
+from dispatch_state.database import Database, SqliteStore
 from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
+from dispatch_state.targets import SQLITE
 from dispatch_state.values import listed
 
 HISTORY = "schema_migration"

@@ -11,7 +11,7 @@ from typing import Self
 
 import dispatch_state.cascades  # noqa: F401 - registers what follows from what
 from dispatch_state import database as databases
-from dispatch_state import machine, overview, values
+from dispatch_state import door, overview, values
 from dispatch_state.database import Database
 from dispatch_state.doorway import Doorway
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
@@ -20,6 +20,7 @@ from dispatch_state.models.base import Stateful
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.overview import NeedsHuman
 from dispatch_state.statements import DATABASE
+from dispatch_state.targets import resolve
 from dispatch_state.values import Clock
 
 
@@ -66,7 +67,7 @@ def open_store(
     """
     if clock is not None and not callable(clock):
         raise InvalidValue("clock: takes a callable that gives an aware datetime")
-    resolved = databases.resolve(target)
+    resolved = resolve(target)
     with _Opened.lock:
         if _Opened.store is not None and _Opened.store.pid == os.getpid():
             raise StoreAlreadyOpen(f"{_Opened.store} is open in this process; close() it first")
@@ -80,7 +81,7 @@ def open_store(
             raise
         store = Store(database, Doorway(database, clock or values.utc_now), str(resolved))
         DATABASE.initialize(database)
-        machine.bind(store._doorway)
+        door.bind(store._doorway)
         _Opened.store = store
     return store
 
@@ -120,7 +121,7 @@ class Store:
         with _Opened.lock:
             if _Opened.store is self:
                 _Opened.store = None
-                machine.bind(None)
+                door.bind(None)
                 DATABASE.initialize(None)
                 self.database.close_all()
 

@@ -19,7 +19,6 @@ from dispatch_state import (
     TransitionLog,
     Vote,
 )
-
 from tests import grids
 from tests.world import MODELS
 

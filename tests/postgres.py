@@ -11,6 +11,7 @@ from functools import cache
 from urllib.parse import quote
 
 import psycopg
+
 from dispatch_state.values import new_id
 
 

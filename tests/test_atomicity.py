@@ -8,6 +8,7 @@ from typing import Any
 
 import peewee
 import pytest
+
 from dispatch_state import (
     Agent,
     Decision,
@@ -21,7 +22,6 @@ from dispatch_state import (
 )
 from dispatch_state.models.agent import AgentLog
 from dispatch_state.models.proposal import Vote
-
 from tests.world import MAINTAINER, MODELS, RUNNER, WHY, World
 
 EVERYTHING = [*MODELS.values(), TransitionLog, Decision, GateComment, AgentLog, Vote]

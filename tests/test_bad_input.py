@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import dispatch_state
 import pytest
-from dispatch_state import Human
 
+import dispatch_state
+from dispatch_state import Human
 from tests.bad_input import CASES, LOGINS_BAD, LOGINS_GOOD, VOTE_CASES, Case, ready_rows
 from tests.conftest import BACKENDS
 from tests.test_atomicity import dump

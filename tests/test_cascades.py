@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+
 from dispatch_state import (
     Agent,
     Decision,
@@ -20,7 +21,6 @@ from dispatch_state import (
     TransitionLog,
 )
 from dispatch_state.engine import RULES
-
 from tests.cascade_table import FOLLOWS
 from tests.conftest import Clock
 from tests.invariants import broken

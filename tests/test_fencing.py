@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dispatch_state import Agent, Epic, Issue, StaleRow, Store
 
+from dispatch_state import Agent, Epic, Issue, StaleRow, Store
 from tests import grids
 from tests.conftest import Clock
 from tests.test_grids import PAIRS

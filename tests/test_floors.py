@@ -10,11 +10,40 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
-LAYERS = """
-_version vocabulary errors values actors fields database statements machine voting
-models.base models.guards models.log models.epic models.agent models.issue models.proposal models.ledger
-models.settings engine cascades families doorway ddl migrate overview store
-""".split()
+LAYERS = [
+    "_version",
+    "vocabulary",
+    "errors",
+    "values",
+    "actors",
+    "fields",
+    "targets",
+    "database",
+    "statements",
+    "moves",
+    "door",
+    "machine",
+    "voting",
+    "models.base",
+    "models.guards",
+    "models.log",
+    "models.epic",
+    "models.gate",
+    "models.agent",
+    "models.issue",
+    "models.pull_request",
+    "models.proposal",
+    "models.ledger",
+    "models.settings",
+    "engine",
+    "cascades",
+    "families",
+    "doorway",
+    "ddl",
+    "migrate",
+    "overview",
+    "store",
+]
 """Every module; it may import those before it."""
 
 HOMES = {
@@ -26,11 +55,6 @@ HOMES = {
 }
 LONGEST_FILE = 450
 LONGEST_FUNCTION = 45
-LONGER = {
-    "models/issue.py": "an issue's lifecycle is one page",
-    "models/epic.py": "epic, stage and gate refer to each other",
-}
-"""Files that pass the length, each with its reason."""
 
 
 def modules() -> dict[str, Path]:
@@ -99,7 +123,7 @@ def test_sizes() -> None:
     for path in modules().values():
         text = path.read_text()
         where = str(path.relative_to(PACKAGE))
-        assert where in LONGER or text.count("\n") <= LONGEST_FILE, where
+        assert text.count("\n") <= LONGEST_FILE, where
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, f"{where}: {node.name}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from dispatch_state import GuardRefused, IllegalTransition, Store
 from dispatch_state.vocabulary import DecisionType
-
 from tests import grids
 from tests.conftest import Clock
 from tests.world import MODELS, ONLY_FOLLOW, World

@@ -6,8 +6,8 @@ import threading
 from typing import Any
 
 import pytest
-from dispatch_state import ConfigEntry, InvalidValue, Store, SyncState
 
+from dispatch_state import ConfigEntry, InvalidValue, Store, SyncState
 from tests.conftest import Clock
 
 

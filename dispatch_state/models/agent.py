@@ -9,11 +9,13 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
+from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
-from dispatch_state.machine import NOW, Columns, Firing, Turn, door, transition
+from dispatch_state.machine import transition
 from dispatch_state.models.base import ParentField, PointerField, Row, Stateful, present
 from dispatch_state.models.guards import owner
+from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
 

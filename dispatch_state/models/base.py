@@ -10,9 +10,11 @@ from uuid import UUID
 import peewee
 
 from dispatch_state.actors import STORE, Actor
+from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
 from dispatch_state.fields import Checked, IdField, IntegerField, fingerprint
-from dispatch_state.machine import Firing, Lifecycle, Trigger, door
+from dispatch_state.machine import Lifecycle, Trigger
+from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE, find
 from dispatch_state.values import listed, new_id, shown, uuid
 from dispatch_state.vocabulary import Status

@@ -1,4 +1,4 @@
-"""Issues and their pull requests."""
+"""Issues: the pieces of work that agents do."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from peewee import SQL, Case, ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor, Human
+from dispatch_state.door import Turn, door
 from dispatch_state.errors import InvalidValue
-from dispatch_state.fields import BooleanField, IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.machine import NOW, Columns, Firing, Move, Turn, door, transition
+from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.machine import transition
 from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way
 from dispatch_state.models.base import ParentField, Stateful, present
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
-from dispatch_state.models.log import moves_of
+from dispatch_state.moves import NOW, Columns, Firing, Move
 from dispatch_state.statements import one, rows
 from dispatch_state.vocabulary import (
     AgentStatus,
@@ -27,7 +28,6 @@ from dispatch_state.vocabulary import (
     IssueType,
     Priority,
     PullRequestStatus,
-    ReviewStatus,
     StageStatus,
 )
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dispatch_state.models.agent import AgentLog
     from dispatch_state.models.ledger import Decision
     from dispatch_state.models.proposal import Proposal
+    from dispatch_state.models.pull_request import PullRequest
 
 REVIEWING = (IssueStatus.AWAITING_REVIEW, IssueStatus.IN_REVIEW)
 UNSETTLED = (PullRequestStatus.DRAFT, PullRequestStatus.OPEN)
@@ -361,12 +362,7 @@ class Issue(Stateful):
         return self.assigned_agent_id
 
     def context(self) -> dict[str, UUID | None]:
-        return {
-            "issue": self.id,
-            "epic": self.epic_id,
-            "stage": self.stage_id,
-            "agent": self.assigned_agent_id,
-        }
+        return {"issue": self.id, "epic": self.epic_id, "stage": self.stage_id, "agent": self.assigned_agent_id}
 
     def label(self) -> str:
         return self.title
@@ -405,125 +401,15 @@ def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Mov
     return turn.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
 
 
-# ---- pull requests ---------------------------------------------------------------------------------
-
-
-def its_issue_is_live(request: PullRequest, firing: Firing) -> str | None:
-    issue = request.issue
-    return f"{issue} is {issue.status}" if issue.status.final else None
-
-
-def merger(request: PullRequest, firing: Firing) -> str | None:
-    """An agent only when the issue was never assigned to it; any person, and the system."""
-    if firing.agent is None or str(firing.agent.id) not in ever_assigned(request.issue_id):
-        return None
-    return f"{request.issue} was once assigned to {firing.agent}, which does not merge its own work"
-
-
-class PullRequest(Stateful):
-    """A pull request for an issue."""
-
-    statuses = PullRequestStatus
-    births = (PullRequestStatus.OPEN, PullRequestStatus.DRAFT)
-    kept = ("checks_passing", "review_status")
-    written_by = "PullRequest.create(), save(), its triggers, record_review(), record_checks() and remove()"
-    parents = ("issue",)
-
-    issue = ParentField(Issue, backref="pull_requests", column_name="issue_id", on_delete="CASCADE")
-    github_number = IntegerField()
-    github_url = TextField()
-    branch = TextField()
-    status = WordField(PullRequestStatus, default=PullRequestStatus.OPEN)
-    checks_passing = BooleanField(null=True, default=False)
-    review_status = WordField(ReviewStatus, null=True, default=ReviewStatus.PENDING)
-    created_at = StampField()
-    merged_at = StampField(null=True)
-
-    if TYPE_CHECKING:
-        issue_id: UUID
-
-    class Meta:
-        table_name = "pull_requests"
-
-    @transition(PullRequestStatus.DRAFT, to=PullRequestStatus.OPEN, word=owner)
-    def mark_ready(self, *, by: Actor, reason: str = "") -> Columns:
-        """Offer it for review; its issue is submitted."""
-        return Columns()
-
-    @transition(PullRequestStatus.OPEN, to=PullRequestStatus.DRAFT, word=owner)
-    def convert_to_draft(self, *, by: Actor, reason: str = "") -> Columns:
-        """Take it back from review."""
-        return Columns()
-
-    @transition(*UNSETTLED, to=PullRequestStatus.MERGED, word=merger, sets=("merged_at",))
-    def merge(self, *, by: Actor, reason: str = "") -> Columns:
-        """Record that it is in the main line; with no other one undecided, its issue goes to done."""
-        columns, issue = Columns(merged_at=NOW), self.issue
-        if issue.status not in (IssueStatus.IN_PROGRESS, *REVIEWING):
-            columns.note(issue=f"stays {issue.status}")
-        elif other := other_unsettled_request(self.issue_id, self.id):
-            columns.note(issue=f"stays {issue.status}: {other} is {other.status}")
-        return columns
-
-    @transition(*UNSETTLED, to=PullRequestStatus.CLOSED, word=owner)
-    def close(self, *, by: Actor, reason: str = "") -> Columns:
-        """Withdraw it; with no other one undecided, its issue goes back to its agent if that is idle."""
-        return Columns()
-
-    @transition(PullRequestStatus.CLOSED, to=PullRequestStatus.OPEN, guards=(its_issue_is_live,), word=owner)
-    def reopen(self, *, by: Actor, reason: str = "") -> Columns:
-        """Offer it for review again; its issue is submitted."""
-        return Columns()
-
-    def birth(self, firing: Firing) -> None:
-        issue = self.issue
-        if issue.status.final:
-            firing.refusals.append(f"{issue} is {issue.status}")
-        if firing.agent is not None and issue.assigned_agent_id != firing.agent.id:
-            firing.refusals.append(f"{issue} is not assigned to {firing.agent}")
-
-    def record_review(self, status: ReviewStatus | str, *, by: Actor) -> None:
-        """Keep what the reviews say: pending, approved, changes_requested or dismissed; no transition.
-
-        Raises:
-            InvalidValue: there is no such word, or `by` is no actor.
-            RowNotFound: the pull request is gone.
-            GuardRefused: an acting agent is dead.
-        """
-        here = door()
-        verdict = word(status, ReviewStatus, "pull_requests.review_status")
-        here.turn(self, lambda turn, request: turn.set(request, review_status=verdict), reach="record_review", by=by)
-
-    def record_checks(self, passing: bool, *, by: Actor) -> None:
-        """Keep whether the checks pass; no transition. Errors as `record_review`."""
-        here = door()
-        checked = values.boolean(passing, "pull_requests.checks_passing")
-        here.turn(self, lambda turn, request: turn.set(request, checks_passing=checked), reach="record_checks", by=by)
-
-    def owner_id(self) -> UUID | None:
-        return self.issue.assigned_agent_id
-
-    def context(self) -> dict[str, UUID | None]:
-        return {"pull_request": self.id, "issue": self.issue_id, "epic": self.issue.epic_id}
-
-    def label(self) -> str:
-        return f"#{self.github_number}"
-
-
 # ---- what guards and rules ask ---------------------------------------------------------------------
 
 
 @one
 def unsettled_request(issue: UUID) -> ModelSelect[PullRequest]:
-    unsettled = PullRequest.status.in_(UNSETTLED)
-    return PullRequest.select().where(PullRequest.issue == issue, unsettled).order_by(PullRequest.id)
-
-
-@one
-def other_unsettled_request(issue: UUID, but: UUID) -> ModelSelect[PullRequest]:
-    unsettled = PullRequest.status.in_(UNSETTLED)
-    query = PullRequest.select().where(PullRequest.issue == issue, unsettled, PullRequest.id != but)
-    return query.order_by(PullRequest.id)
+    requests: Any = Issue.pull_requests
+    request = requests.rel_model
+    query = request.select().where(requests.field == issue, request.status.in_(UNSETTLED))
+    return query.order_by(request.id)  # type: ignore[no-any-return]
 
 
 @rows
@@ -533,33 +419,28 @@ def agents_holding(issue: UUID) -> ModelSelect[Agent]:
 
 @rows
 def issues_under_way(agent: UUID) -> ModelSelect[Issue]:
-    query = Issue.select().where(Issue.assigned_agent == agent, Issue.status.in_(UNDER_WAY))
-    return query.order_by(Issue.created_at, Issue.id)
+    return _by_birth(Issue.assigned_agent == agent, Issue.status.in_(UNDER_WAY))
 
 
 @rows
 def live_issues_of_epic(epic: UUID) -> ModelSelect[Issue]:
-    query = Issue.select().where(Issue.epic == epic, Issue.status.in_(IssueStatus.live()))
-    return query.order_by(Issue.created_at, Issue.id)
+    return _by_birth(Issue.epic == epic, Issue.status.in_(IssueStatus.live()))
 
 
 @rows
 def live_issues_of_stage(stage: UUID) -> ModelSelect[Issue]:
-    query = Issue.select().where(Issue.stage == stage, Issue.status.in_(IssueStatus.live()))
-    return query.order_by(Issue.created_at, Issue.id)
+    return _by_birth(Issue.stage == stage, Issue.status.in_(IssueStatus.live()))
 
 
 @rows
 def unassigned_issues_of_stage(stage: UUID) -> ModelSelect[Issue]:
-    query = Issue.select().where(Issue.stage == stage, Issue.status == IssueStatus.UNASSIGNED)
-    return query.order_by(Issue.created_at, Issue.id)
+    return _by_birth(Issue.stage == stage, Issue.status == IssueStatus.UNASSIGNED)
+
+
+def _by_birth(*where: Any) -> ModelSelect[Issue]:
+    return Issue.select().where(*where).order_by(Issue.created_at, Issue.id)
 
 
 @one
 def first_done_issue_of_stage(stage: UUID) -> ModelSelect[Issue]:
     return Issue.select().where(Issue.stage == stage, Issue.status == IssueStatus.DONE)
-
-
-def ever_assigned(issue: UUID) -> set[str]:
-    """The ids of the agents the issue was ever assigned to, from its log."""
-    return {move.details["agent"] for move in moves_of(issue) if move.trigger == "assign"}

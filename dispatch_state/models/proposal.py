@@ -11,13 +11,15 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import SANGHA, Actor
+from dispatch_state.door import Turn, door
 from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.machine import NOW, Columns, Firing, Move, Turn, door, transition
+from dispatch_state.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import ParentField, Row, Stateful, present
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
+from dispatch_state.moves import NOW, Columns, Firing, Move
 from dispatch_state.statements import one, rows
 from dispatch_state.vocabulary import (
     AgentType,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dispatch_state import values
+from dispatch_state.door import Turn, door
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField
-from dispatch_state.machine import Turn, door
 from dispatch_state.models.base import Row
 from dispatch_state.statements import delete, find, upsert
 

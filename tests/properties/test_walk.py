@@ -14,6 +14,17 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
 from dispatch_state import (
     SANGHA,
     Agent,
@@ -30,17 +41,6 @@ from dispatch_state import (
     System,
     open_store,
 )
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-
 from tests import postgres
 from tests.conftest import BACKENDS, Clock
 from tests.grids import GRIDS

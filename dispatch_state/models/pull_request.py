@@ -1,0 +1,135 @@
+"""Pull requests for issues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from peewee import ModelSelect
+
+from dispatch_state import values
+from dispatch_state.actors import Actor
+from dispatch_state.door import door
+from dispatch_state.fields import BooleanField, IntegerField, StampField, TextField, WordField, word
+from dispatch_state.machine import transition
+from dispatch_state.models.base import ParentField, Stateful
+from dispatch_state.models.guards import owner
+from dispatch_state.models.issue import REVIEWING, UNSETTLED, Issue
+from dispatch_state.models.log import moves_of
+from dispatch_state.moves import NOW, Columns, Firing
+from dispatch_state.statements import one
+from dispatch_state.vocabulary import IssueStatus, PullRequestStatus, ReviewStatus
+
+
+def its_issue_is_live(request: PullRequest, firing: Firing) -> str | None:
+    issue = request.issue
+    return f"{issue} is {issue.status}" if issue.status.final else None
+
+
+def merger(request: PullRequest, firing: Firing) -> str | None:
+    """An agent only when the issue was never assigned to it; any person, and the system."""
+    if firing.agent is None or str(firing.agent.id) not in ever_assigned(request.issue_id):
+        return None
+    return f"{request.issue} was once assigned to {firing.agent}, which does not merge its own work"
+
+
+class PullRequest(Stateful):
+    """A pull request for an issue."""
+
+    statuses = PullRequestStatus
+    births = (PullRequestStatus.OPEN, PullRequestStatus.DRAFT)
+    kept = ("checks_passing", "review_status")
+    written_by = "PullRequest.create(), save(), its triggers, record_review(), record_checks() and remove()"
+    parents = ("issue",)
+
+    issue = ParentField(Issue, backref="pull_requests", column_name="issue_id", on_delete="CASCADE")
+    github_number = IntegerField()
+    github_url = TextField()
+    branch = TextField()
+    status = WordField(PullRequestStatus, default=PullRequestStatus.OPEN)
+    checks_passing = BooleanField(null=True, default=False)
+    review_status = WordField(ReviewStatus, null=True, default=ReviewStatus.PENDING)
+    created_at = StampField()
+    merged_at = StampField(null=True)
+
+    if TYPE_CHECKING:
+        issue_id: UUID
+
+    class Meta:
+        table_name = "pull_requests"
+
+    @transition(PullRequestStatus.DRAFT, to=PullRequestStatus.OPEN, word=owner)
+    def mark_ready(self, *, by: Actor, reason: str = "") -> Columns:
+        """Offer it for review; its issue is submitted."""
+        return Columns()
+
+    @transition(PullRequestStatus.OPEN, to=PullRequestStatus.DRAFT, word=owner)
+    def convert_to_draft(self, *, by: Actor, reason: str = "") -> Columns:
+        """Take it back from review."""
+        return Columns()
+
+    @transition(*UNSETTLED, to=PullRequestStatus.MERGED, word=merger, sets=("merged_at",))
+    def merge(self, *, by: Actor, reason: str = "") -> Columns:
+        """Record that it is in the main line; with no other one undecided, its issue goes to done."""
+        columns, issue = Columns(merged_at=NOW), self.issue
+        if issue.status not in (IssueStatus.IN_PROGRESS, *REVIEWING):
+            columns.note(issue=f"stays {issue.status}")
+        elif other := other_unsettled_request(self.issue_id, self.id):
+            columns.note(issue=f"stays {issue.status}: {other} is {other.status}")
+        return columns
+
+    @transition(*UNSETTLED, to=PullRequestStatus.CLOSED, word=owner)
+    def close(self, *, by: Actor, reason: str = "") -> Columns:
+        """Withdraw it; with no other one undecided, its issue goes back to its agent if that is idle."""
+        return Columns()
+
+    @transition(PullRequestStatus.CLOSED, to=PullRequestStatus.OPEN, guards=(its_issue_is_live,), word=owner)
+    def reopen(self, *, by: Actor, reason: str = "") -> Columns:
+        """Offer it for review again; its issue is submitted."""
+        return Columns()
+
+    def birth(self, firing: Firing) -> None:
+        issue = self.issue
+        if issue.status.final:
+            firing.refusals.append(f"{issue} is {issue.status}")
+        if firing.agent is not None and issue.assigned_agent_id != firing.agent.id:
+            firing.refusals.append(f"{issue} is not assigned to {firing.agent}")
+
+    def record_review(self, status: ReviewStatus | str, *, by: Actor) -> None:
+        """Keep what the reviews say: pending, approved, changes_requested or dismissed; no transition.
+
+        Raises:
+            InvalidValue: there is no such word, or `by` is no actor.
+            RowNotFound: the pull request is gone.
+            GuardRefused: an acting agent is dead.
+        """
+        here = door()
+        verdict = word(status, ReviewStatus, "pull_requests.review_status")
+        here.turn(self, lambda turn, request: turn.set(request, review_status=verdict), reach="record_review", by=by)
+
+    def record_checks(self, passing: bool, *, by: Actor) -> None:
+        """Keep whether the checks pass; no transition. Errors as `record_review`."""
+        here = door()
+        checked = values.boolean(passing, "pull_requests.checks_passing")
+        here.turn(self, lambda turn, request: turn.set(request, checks_passing=checked), reach="record_checks", by=by)
+
+    def owner_id(self) -> UUID | None:
+        return self.issue.assigned_agent_id
+
+    def context(self) -> dict[str, UUID | None]:
+        return {"pull_request": self.id, "issue": self.issue_id, "epic": self.issue.epic_id}
+
+    def label(self) -> str:
+        return f"#{self.github_number}"
+
+
+@one
+def other_unsettled_request(issue: UUID, but: UUID) -> ModelSelect[PullRequest]:
+    unsettled = PullRequest.status.in_(UNSETTLED)
+    query = PullRequest.select().where(PullRequest.issue == issue, unsettled, PullRequest.id != but)
+    return query.order_by(PullRequest.id)
+
+
+def ever_assigned(issue: UUID) -> set[str]:
+    """The ids of the agents the issue was ever assigned to, from its log."""
+    return {move.details["agent"] for move in moves_of(issue) if move.trigger == "assign"}

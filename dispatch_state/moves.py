@@ -1,0 +1,101 @@
+"""What passes between a model, its machine and the engine: moves, firings, and the columns a move sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from dispatch_state.actors import Actor
+from dispatch_state.vocabulary import Status
+
+
+class Move(NamedTuple):
+    """What one firing did.
+
+    entity: the table's name; seq: its row in `transition_log`.
+    """
+
+    entity: str
+    id: UUID
+    trigger: str
+    source: str | None
+    dest: str | None
+    seq: int
+
+
+class Transition(NamedTuple):
+    """One arrow of a lifecycle."""
+
+    trigger: str
+    source: Status
+    dest: Status
+
+
+@dataclass(slots=True)
+class Firing:
+    """One use of a trigger: who, when, why, from which cause.
+
+    row: the row as read under lock, not the caller's object.
+    status: where the row is; the machine sets it to where it goes.
+    agent: the acting agent, read afresh; None when a person or the system acts.
+    act: whether a caller asked for it; False for a move that follows from another.
+    cause: the log row it follows from.
+    before: the row's columns as they were before the move.
+    """
+
+    row: Any
+    trigger: str
+    arguments: Mapping[str, Any]
+    by: Actor
+    reason: str
+    now: datetime
+    agent: Any = None
+    act: bool = True
+    cause: int | None = None
+    status: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+
+    def __getitem__(self, argument: str) -> Any:
+        return self.arguments[argument]
+
+
+Guard = Callable[[Any, Firing], str | None]
+"""A claim that must be true: asked of the row and the firing, it answers None, or why it is not true."""
+
+
+class Columns(dict[str, Any]):
+    """The columns a transition sets on its own row; a value may be a function of the moment.
+
+    `on` adds columns of a neighbouring row, `record` a row of another table that belongs to the move,
+    `note` what the log row's details should keep.
+    """
+
+    def __init__(self, **own: Any) -> None:
+        super().__init__(own)
+        self.neighbours: list[tuple[Any, dict[str, Any]]] = []
+        self.records: list[tuple[type[Any], dict[str, Any]]] = []
+        self.details: dict[str, Any] = {}
+
+    def on(self, neighbour: Any, **columns: Any) -> Columns:
+        """Also set columns of a neighbouring row, which makes no move by it."""
+        self.neighbours.append((neighbour, columns))
+        return self
+
+    def record(self, model: type[Any], **columns: Any) -> Columns:
+        """Also insert a row that belongs to this move."""
+        self.records.append((model, columns))
+        return self
+
+    def note(self, **details: Any) -> Columns:
+        """Also keep these facts in the log row's details; None is left out."""
+        self.details.update(details)
+        return self
+
+
+def NOW(now: datetime) -> datetime:  # noqa: N802 - reads as the value it stands for
+    """The moment of the firing, as the value of a column."""
+    return now
