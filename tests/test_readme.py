@@ -1,0 +1,83 @@
+"""The README is true: its code runs, its tables are current, its examples print what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.readme import README, renewed
+
+ROOT = README.parent
+BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def test_the_code_runs_in_one_go(tmp_path: Path) -> None:
+    """All python blocks, one after the other in one namespace, as a reader would paste them."""
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(BLOCKS.findall(README.read_text())))
+    printed = run("-W", "error", str(script), cwd=tmp_path)
+    assert "that is final, nothing leads out of it" in printed
+    assert "reload() it and decide again" in printed
+    assert "which followed" in printed
+
+
+def test_the_tables_are_current() -> None:
+    assert README.read_text() == renewed(README.read_text()), "run: python -m tests.readme"
+
+
+def test_the_commands_are_there() -> None:
+    commands = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(commands) == 2
+    assert "examples/gated_epic.py" in commands[0]
+    assert "pytest" in commands[1]
+
+
+def test_the_quickstart(tmp_path: Path) -> None:
+    printed = run("examples/quickstart.py", str(tmp_path / "dispatch.db"))
+    assert "is completed" in printed
+    assert "awaiting_gate" in printed
+
+
+def test_the_quickstart_is_short() -> None:
+    assert len((ROOT / "examples" / "quickstart.py").read_text().splitlines()) < 40
+
+
+def test_the_main_job(target: str, backend: str, tmp_path: Path) -> None:
+    """A plan of four stages and eighteen issues, three worker processes, gates approved unattended."""
+    printed = run("examples/gated_epic.py", "--approve-as", "maintainer", "--database", target, TMPDIR=str(tmp_path))
+    assert "Log in with passkeys: completed" in printed
+    assert printed.count("human:maintainer: gate approved") == 4
+    assert re.search(r"\d+ moves of 30 rows", printed)
+
+
+@pytest.mark.parametrize("login", ["nobody-special"])
+def test_the_main_job_says_who_may_approve(login: str, tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "examples/gated_epic.py", "--approve-as", login, "--database", str(tmp_path / "x.db")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "maintainer" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
