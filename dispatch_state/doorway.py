@@ -145,7 +145,8 @@ class Doorway:
         for row in handed:
             if isinstance(row, Row) and (data := turn.touched.get((type(row), row._pk))) is not None:
                 self._memory.remember(row)
-                row.take(data)
+                unsaved = row.unsaved()
+                row.take({name: value for name, value in data.items() if name not in unsaved})
 
     # ---- firing ----------------------------------------------------------------------------------
 
@@ -259,15 +260,18 @@ class Doorway:
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
 
-        def work(turn: Turn) -> None:
+        def work(turn: Turn) -> dict[str, Any]:
             fresh = present(type(row), row.id)
             fresh.take(changed)
             fresh.whole()
             refuse_orphans(fresh, columns)
             turn.refuse(fresh, "save", fresh.frozen(columns))
             turn.set(fresh, **changed)
+            return {name: fresh.__data__[name] for name in (*columns, "updated_at") if name in fresh.__data__}
 
-        self._run(row, work, (), "save", ())
+        written = self._run(row, work, (), "save", ())
+        self._memory.remember(row)
+        row.take(written)
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""

@@ -50,9 +50,11 @@ def family(row: Row, trigger: str, others: Iterable[Row]) -> Family:
         others: rows among the arguments, and an acting agent that may come to review.
     """
     members: defaultdict[type[Stateful], set[UUID]] = defaultdict(set)
+    if trigger in ALONE or (trigger == "save" and isinstance(row, ORDER)):
+        _alone(members, row, trigger)
+        return members
     for other in (find(type(row), row._pk) or row, *others):
-        reach = _REACH.get(type(other), _alone)
-        reach(members, other, trigger)
+        _REACH.get(type(other), _alone)(members, other, trigger)
     return members
 
 
@@ -82,6 +84,8 @@ def _locking(model: type[Stateful], count: int) -> Statement:
 # ---- how far a trigger reaches -----------------------------------------------------------------------
 
 Members = defaultdict[type[Stateful], set[UUID]]
+ALONE = ("heartbeat", "use_tokens", "log", "comment", "record_review", "record_checks")
+AGENT_ALONE = ("create", "assign", "reassign", "review", "vote")
 CLOSING = ("cancel", "skip", "remove")
 CLOSING_AN_ISSUE = ("create", "complete", "cancel", "merge", "place", "remove")
 
@@ -120,7 +124,7 @@ def _issue(members: Members, issue: Any, trigger: str) -> None:
 
 def _agent(members: Members, agent: Any, trigger: str) -> None:
     members[Agent].add(agent.id)
-    if trigger in ("heartbeat", "use_tokens", "log", "create", "assign", "reassign", "review"):
+    if trigger in AGENT_ALONE:
         return
     if trigger in ("await_vote", "vote_resolved"):
         members[Proposal].update(proposal.id for proposal in proposals_of(agent.id))

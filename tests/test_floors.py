@@ -14,7 +14,7 @@ LAYERS = [
     "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "database", "statements", "moves",
     "door", "machine", "voting", "models.base", "models.guards", "models.log", "models.epic", "models.gate",
     "models.agent", "models.issue", "models.pull_request", "models.proposal", "models.ledger", "models.settings",
-    "engine", "cascades", "families", "doorway", "ddl", "migrate", "overview", "store",
+    "engine", "cascades", "families", "doorway", "upkeep", "ddl", "migrate", "overview", "store",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 
@@ -115,8 +115,9 @@ def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
                  "check", "db_value", "python_value", "to_value", "filled", "set_model", "get_rel_instance",
                  "savepoint", "rollback", "connection", "cursor", "connect", "fetchone", "fetchall", "immortal",
                  "insert", "insert_many", "insert_from", "replace", "replace_many", "bulk_create", "bulk_update",
-                 "set_by_id", "delete_by_id", "delete", "update", "delete_instance", "create", "save", "add", "up",
-                 "trigger", "execute", "remember", "forget_block", "actor", "signature", "register"}  # fmt: skip
+                 "set_by_id", "delete_by_id", "truncate_table", "delete", "update", "delete_instance", "create", "save",
+                 "add", "up", "trigger", "execute", "remember", "forget_block", "actor", "signature",
+                 "register"}  # fmt: skip
     arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
     guard = arguments[1:] == ["firing"] or bool(node.decorator_list)
     return node.name in inherited or guard or node.name == "Meta"

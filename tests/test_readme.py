@@ -60,6 +60,13 @@ def test_the_quickstart_is_short() -> None:
     assert len((ROOT / "examples" / "quickstart.py").read_text().splitlines()) < 40
 
 
+def test_a_proposal_is_voted_on(target: str) -> None:
+    printed = run("examples/proposal_vote.py", target)
+    for line in ("So far pending: 3 for, 0 against, 1 asking for more", "proposal_approved, by sangha", "chosen: sqlite",
+                 "human_veto, by human:maintainer", "architect changed its vote", "is vetoed"):  # fmt: skip
+        assert line in printed
+
+
 def test_the_main_job(target: str, backend: str, tmp_path: Path) -> None:
     """A plan of four stages and eighteen issues, three worker processes, gates approved unattended."""
     printed = run("examples/gated_epic.py", "--approve-as", "maintainer", "--database", target, TMPDIR=str(tmp_path))

@@ -119,7 +119,7 @@ class World:
         return {"title": "An issue", "prompt": "Do it", "issue_type": "feature"}
 
     def new_issue(self, **columns: Any) -> Issue:
-        return Issue.create(**self.issue_columns(), repo_path="/src", **columns)
+        return Issue.create(**{**self.issue_columns(), "repo_path": "/src", **columns})
 
     def agent(self, agent_type: str = "coder") -> Agent:
         return Agent.create(agent_type=agent_type)

@@ -210,6 +210,10 @@ class Row(peewee.Model):
         cls._refuse("delete()")
 
     @classmethod
+    def truncate_table(cls, **options: Any) -> NoReturn:
+        cls._refuse("truncate_table()")
+
+    @classmethod
     def update(cls, data: Any = None, /, **columns: Any) -> Any:
         cls._refuse("update()")
 

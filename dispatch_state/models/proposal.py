@@ -382,11 +382,15 @@ def _cast(turn: Turn, proposal: Proposal, *, agent: Agent, columns: dict[str, An
     turn.refuse(proposal, "vote", [*turn.objections(agent, proposal), *_no_vote(proposal, agent, turn, columns)])
     moves = turn.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
     _keep_vote(turn, proposal, agent, columns)
+    return moves + resolve(turn, proposal)
+
+
+def resolve(turn: Turn, proposal: Proposal) -> list[Move]:
+    """Move a proposal in voting whose tally is final, as an act of the sangha; returns the moves, if any."""
     count = proposal.counted(turn.now)
-    if count.final:
-        trigger = "approve" if count.standing is Standing.APPROVED else "reject"
-        moves = moves + turn.act(proposal, trigger, SANGHA, "")
-    return moves
+    if not count.final:
+        return []
+    return turn.act(proposal, "approve" if count.standing is Standing.APPROVED else "reject", SANGHA, "")
 
 
 def _no_vote(proposal: Proposal, agent: Agent, turn: Turn, columns: dict[str, Any]) -> list[str]:

@@ -1,0 +1,491 @@
+"""The schema: the seed's on SQLite, native types on PostgreSQL, and how a database gets there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from dispatch_state import database as databases
+from dispatch_state import migrate as migrations
+from dispatch_state.database import Database
+from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
+from dispatch_state.migrate import migrate
+from dispatch_state.targets import resolve
+from tests import postgres
+
+ROOT = Path(__file__).parent.parent
+RELEASED = ROOT / "migrations"
+SEED = (Path(__file__).parent / "seed_schema.sql").read_text()
+
+HASHES = {
+    "001_initial_schema": "c08f8c68378461456fd7e26d432606ce07e328f426c0dad2371ec50e7c16b8c8",
+    "002_add_epics": "bc5c5cc94bd9db46314b3dfd0febcfbe28eea099d0e80e32ba0a105a9e03bb55",
+    "003_add_governance": "afb0f02ff8e1856545dfe9f88e3349e4d6c8de4ea9611a8227a6aa4155cead4f",
+    "004_versions_and_log": "3ce17c4f74c240b937b61dc5b8fbb0bcd4bbd37665996eb5f25a00fc9503ef14",
+    "005_gate_and_vote_columns": "a6f3e4d5d89fef6173247994aa24394d8378541d33cefb7dc2096942940d47fd",
+}
+
+NAMES = list(HASHES)
+
+STATEFUL = ("epics", "stages", "gates", "issues", "pull_requests", "agents", "proposals")
+ADDED = {
+    **{(table, "version"): ("INTEGER", 1, "1", 0) for table in STATEFUL},
+    ("votes", "preferred_option"): ("TEXT", 0, None, 0),
+    ("gates", "options"): ("TEXT", 0, None, 0),
+    ("gates", "chosen_option"): ("TEXT", 0, None, 0),
+    ("gates", "auto_approve_at"): ("TEXT", 0, None, 0),
+}
+LOG = [
+    ("seq", "INTEGER", 0, None, 1),
+    ("entity", "TEXT", 1, None, 0),
+    ("entity_id", "TEXT", 1, None, 0),
+    ("version", "INTEGER", 1, None, 0),
+    ("trigger", "TEXT", 1, None, 0),
+    ("source", "TEXT", 0, None, 0),
+    ("dest", "TEXT", 0, None, 0),
+    ("actor", "TEXT", 1, None, 0),
+    ("reason", "TEXT", 0, None, 0),
+    ("details", "TEXT", 0, None, 0),
+    ("cause_seq", "INTEGER", 0, None, 0),
+    ("decision_id", "TEXT", 0, None, 0),
+    ("created_at", "TEXT", 1, None, 0),
+]
+NATIVE = {
+    "epics": """id uuid, github_id bigint, acceptance_criteria jsonb, current_stage_id uuid, blocked_at_gate_id uuid,
+        created_at timestamptz, updated_at timestamptz, completed_at timestamptz, version integer""",
+    "stages": """id uuid, epic_id uuid, stage_order integer, created_at timestamptz, started_at timestamptz,
+        completed_at timestamptz, version integer""",
+    "gates": """id uuid, stage_id uuid, required_approvers jsonb, created_at timestamptz, approved_at timestamptz,
+        version integer, options jsonb, auto_approve_at timestamptz""",
+    "gate_comments": "id uuid, gate_id uuid, created_at timestamptz",
+    "issues": """id uuid, github_id bigint, labels jsonb, epic_id uuid, stage_id uuid, assigned_agent_id uuid,
+        created_at timestamptz, updated_at timestamptz, assigned_at timestamptz, completed_at timestamptz,
+        version integer""",
+    "pull_requests": """id uuid, issue_id uuid, github_number bigint, checks_passing boolean, created_at timestamptz,
+        merged_at timestamptz, version integer""",
+    "agents": """id uuid, current_issue_id uuid, process_id bigint, started_at timestamptz, last_heartbeat timestamptz,
+        completed_at timestamptz, metrics jsonb, version integer""",
+    "proposals": """id uuid, proposer_id uuid, related_issue_id uuid, affected_components jsonb, options jsonb,
+        required_voters jsonb, execution_result jsonb, created_at timestamptz, voting_deadline timestamptz,
+        resolved_at timestamptz, executed_at timestamptz, version integer""",
+    "votes": "id uuid, proposal_id uuid, voter_id uuid, confidence double precision, created_at timestamptz",
+    "decisions": "id uuid, proposal_id uuid, issue_id uuid, epic_id uuid, outcome jsonb, created_at timestamptz",
+    "agent_logs": "id uuid, agent_id uuid, issue_id uuid, context jsonb, created_at timestamptz",
+    "config_store": "value jsonb, updated_at timestamptz",
+    "sync_state": "last_sync_at timestamptz, last_issue_id bigint, last_pr_id bigint, sync_errors jsonb",
+    "transition_log": """seq bigint, entity_id uuid, version integer, details jsonb, cause_seq bigint,
+        decision_id uuid, created_at timestamptz""",
+}
+
+
+def connect(target: str) -> Database:
+    return databases.connect(resolve(target), create=True, timeout=10.0, pool_size=2, durability="normal")
+
+
+@pytest.fixture
+def database(target: str) -> Iterator[Database]:
+    """An empty database."""
+    found = connect(target)
+    yield found
+    found.close_all()
+
+
+@pytest.fixture
+def migrated(database: Database) -> Database:
+    migrate(database)
+    return database
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations that a test may change, in place of the released ones."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(RELEASED, copy)
+    monkeypatch.setattr(migrations, "_folder", lambda: copy)
+    return copy
+
+
+def history(database: Database) -> list[str]:
+    if migrations.HISTORY not in database.get_tables():
+        return []
+    return [name for (name,) in database.execute_sql(f"SELECT name FROM {migrations.HISTORY} ORDER BY name")]
+
+
+def schema(database: Database) -> list[Any]:
+    """Everything the database says of its schema, and the history."""
+    if database.kind == "sqlite":
+        told = database.execute_sql(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2"
+        )
+    else:
+        told = database.execute_sql(
+            "SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity"
+            " FROM information_schema.columns WHERE table_schema = current_schema()"
+            f" AND NOT (table_name = '{migrations.HISTORY}' AND column_name = 'id')"
+            " UNION ALL SELECT tablename, indexname, replace(indexdef, current_schema(), ''), '', '', ''"
+            " FROM pg_indexes WHERE schemaname = current_schema()"
+            " UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '', ''"
+            " FROM pg_constraint WHERE connamespace = current_schema()::regnamespace ORDER BY 1, 2, 3"
+        )
+    return [*told.fetchall(), *history(database)]
+
+
+# ---- the schema is the seed's ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seed() -> Iterator[sqlite3.Connection]:
+    """A database that the seed's own statements made."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SEED)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """A SQLite database that our migrations made."""
+    file = tmp_path_factory.mktemp("schema") / "x.db"
+    database = connect(str(file))
+    migrate(database)
+    database.close_all()
+    connection = sqlite3.connect(file)
+    yield connection
+    connection.close()
+
+
+def tables(connection: sqlite3.Connection) -> set[str]:
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    return {name for (name,) in found}
+
+
+def columns(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+    return {row[1]: row[2:] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+def keys(connection: sqlite3.Connection, table: str) -> set[Any]:
+    return {row[2:] for row in connection.execute(f"PRAGMA foreign_key_list({table})")}
+
+
+def indexes(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+    listed = connection.execute(f"PRAGMA index_list({table})").fetchall()
+    return {
+        name: (unique, [part[2] for part in connection.execute(f"PRAGMA index_info({name})")])
+        for _, name, unique, origin, _ in listed
+        if origin == "c"
+    }
+
+
+SEED_TABLES = sorted(set(NATIVE) - {"transition_log"})
+
+
+def test_the_tables_are_the_seeds_and_the_log(seed: sqlite3.Connection, ours: sqlite3.Connection) -> None:
+    assert tables(seed) == set(SEED_TABLES)
+    assert tables(ours) == {*SEED_TABLES, "transition_log", migrations.HISTORY}
+
+
+@pytest.mark.parametrize("table", SEED_TABLES)
+def test_a_table_on_sqlite_is_the_seeds(table: str, seed: sqlite3.Connection, ours: sqlite3.Connection) -> None:
+    added = {name: column for (owner, name), column in ADDED.items() if owner == table}
+    assert columns(ours, table) == columns(seed, table) | added
+    assert keys(ours, table) == keys(seed, table)
+    assert indexes(ours, table) == indexes(seed, table)
+
+
+def test_the_log_on_sqlite(ours: sqlite3.Connection) -> None:
+    assert [row[1:] for row in ours.execute("PRAGMA table_info(transition_log)")] == LOG
+    assert keys(ours, "transition_log") == set()
+    assert list(indexes(ours, "transition_log").values()) == [(1, ["entity_id", "version"])]
+    (text,) = ours.execute("SELECT sql FROM sqlite_master WHERE name = 'transition_log'").fetchone()
+    assert "AUTOINCREMENT" in text
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[Database]:
+    """A PostgreSQL database that our migrations made."""
+    try:
+        with postgres.fresh_schema() as url:
+            database = connect(url)
+            migrate(database)
+            yield database
+            database.close_all()
+    except postgres.Unavailable as error:
+        pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
+
+
+@pytest.mark.parametrize("table", NATIVE)
+def test_a_table_on_postgresql_has_native_types(table: str, native: Database, ours: sqlite3.Connection) -> None:
+    expected = dict.fromkeys(columns(ours, table), "text")
+    expected |= dict(item.strip().split(" ", 1) for item in NATIVE[table].split(","))
+    expected = {name: kind.replace("timestamptz", "timestamp with time zone") for name, kind in expected.items()}
+    assert {column.name: column.data_type for column in native.get_columns(table)} == expected
+
+
+@pytest.mark.parametrize("table", NATIVE)
+def test_a_table_on_postgresql_asks_for_what_sqlites_does(
+    table: str, native: Database, ours: sqlite3.Connection
+) -> None:
+    told = columns(ours, table).items()
+    plain = {name: (bool(required or key), default) for name, (_, required, default, key) in told}
+    asked = native.execute_sql(
+        "SELECT column_name, is_nullable = 'NO', split_part(column_default, '::', 1) FROM information_schema.columns"
+        " WHERE table_schema = current_schema() AND table_name = %s",
+        (table,),
+    )
+    found = {name: (required, default) for name, required, default in asked.fetchall()}
+    if table == "pull_requests":
+        plain["checks_passing"] = (False, "false")
+    assert found == plain
+
+
+@pytest.mark.parametrize("table", NATIVE)
+def test_keys_and_indexes_on_postgresql_are_sqlites(table: str, native: Database, ours: sqlite3.Connection) -> None:
+    found = native.get_foreign_keys(table)
+    plain = {(dest, column, key, rule) for dest, column, key, _, rule, _ in keys(ours, table)}
+    assert {(key.dest_table, key.column, key.dest_column, key.on_delete) for key in found} == plain
+    made = {index.name: (index.unique, index.columns) for index in native.get_indexes(table)}
+    made.pop(f"{table}_pkey")
+    assert made == {name: (bool(unique), parts) for name, (unique, parts) in indexes(ours, table).items()}
+
+
+ID, OTHER = "01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002"
+WHEN = "2026-01-31T09:30:00.000000+00:00"
+EPIC = f"INSERT INTO epics (id, title, description, repo_path, created_at, updated_at) VALUES ('{ID}', 't', 'd', '/', '{WHEN}', '{WHEN}')"  # noqa: E501
+AGENT = f"INSERT INTO agents (id, agent_type, started_at, last_heartbeat) VALUES ('{ID}', 'coder', '{WHEN}', '{WHEN}')"
+
+
+@pytest.mark.parametrize(
+    ("row", "pointer"),
+    [
+        (EPIC, f"UPDATE epics SET current_stage_id = '{OTHER}'"),
+        (EPIC, f"UPDATE epics SET blocked_at_gate_id = '{OTHER}'"),
+        (AGENT, f"UPDATE agents SET current_issue_id = '{OTHER}'"),
+    ],
+    ids=["current_stage", "blocked_at_gate", "current_issue"],
+)
+def test_the_keys_that_close_a_cycle_are_real(row: str, pointer: str, migrated: Database) -> None:
+    migrated.execute_sql(row)
+    with pytest.raises(peewee.IntegrityError):
+        migrated.execute_sql(pointer)
+
+
+# ---- getting there -----------------------------------------------------------------------------------
+
+
+def test_released_migrations_never_change() -> None:
+    found = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(RELEASED.glob("[0-9]*.py"))}
+    assert found == HASHES
+
+
+def test_a_fresh_database_gets_every_migration_once(migrated: Database) -> None:
+    assert history(migrated) == NAMES
+    before = schema(migrated)
+    migrate(migrated)
+    assert schema(migrated) == before
+
+
+def test_step_by_step_gives_the_schema_of_a_fresh_database(target: str, folder: Path, tmp_path: Path) -> None:
+    waiting = tmp_path / "later"
+    waiting.mkdir()
+    for name in NAMES:
+        (folder / f"{name}.py").rename(waiting / f"{name}.py")
+    for name in NAMES:
+        (waiting / f"{name}.py").rename(folder / f"{name}.py")
+        database = connect(target)
+        migrate(database)
+        assert history(database)[-1] == name
+        database.close_all()
+    database = connect(target)
+    stepped = schema(database)
+    database.close_all()
+    assert stepped == at_once(target, tmp_path)
+
+
+def at_once(target: str, tmp_path: Path) -> list[Any]:
+    """The schema of another fresh database of the same kind, made in one go."""
+    if not target.startswith("postgresql"):
+        database = connect(str(tmp_path / "fresh.db"))
+        migrate(database)
+        found = schema(database)
+        database.close_all()
+        return found
+    with postgres.fresh_schema() as url:
+        database = connect(url)
+        migrate(database)
+        found = schema(database)
+        database.close_all()
+    return found
+
+
+def test_sqlite_is_switched_to_a_write_ahead_log_for_good(tmp_path: Path) -> None:
+    database = connect(str(tmp_path / "x.db"))
+    migrate(database)
+    database.close_all()
+    plain = sqlite3.connect(tmp_path / "x.db")
+    assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    plain.close()
+
+
+def test_opening_a_current_database_asks_little_and_locks_nothing(migrated: Database) -> None:
+    asked: list[str] = []
+    migrated.query_hooks.append(lambda event: asked.append(event.sql))
+    migrate(migrated)
+    assert len(asked) <= 5
+    assert [sql for sql in asked if not sql.startswith("SELECT")] == []
+    assert [sql for sql in asked if "advisory" in sql] == []
+
+
+OPEN = """
+import sys
+from dispatch_state import database as databases
+from dispatch_state.migrate import migrate
+from dispatch_state.targets import resolve
+print("ready", flush=True)
+sys.stdin.readline()
+database = databases.connect(resolve(sys.argv[1]), create=True, timeout=20, pool_size=2, durability="normal")
+migrate(database)
+print(len(database.get_tables()))
+database.close_all()
+"""
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_four_processes_may_open_one_fresh_database_together(turn: int, target: str) -> None:
+    opened = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, target],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in opened:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in opened:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=60) for process in opened]
+    assert [(out.strip(), err) for out, err in told] == [(told[0][0].strip(), "")] * 4
+    database = connect(target)
+    assert history(database) == NAMES
+    database.close_all()
+
+
+# ---- what is refused ---------------------------------------------------------------------------------
+
+
+def test_a_newer_database_is_refused_and_left_alone(migrated: Database) -> None:
+    migrated.execute_sql(f"INSERT INTO {migrations.HISTORY} (name, applied) VALUES ('999_from_the_future', '{WHEN}')")
+    before = schema(migrated)
+    with pytest.raises(SchemaTooNew, match="999_from_the_future"):
+        migrate(migrated)
+    assert schema(migrated) == before
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_an_old_database_is_left_alone_when_migrating_is_not_wanted(
+    steps: int, database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES[steps:]:
+        (folder / f"{name}.py").unlink()
+    if steps:
+        migrate(database)
+    before = schema(database)
+    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    with pytest.raises(SchemaTooOld, match=NAMES[steps]):
+        migrate(database, wanted=False)
+    assert schema(database) == before
+
+
+def test_an_empty_database_is_not_found_when_nothing_is_to_be_created(database: Database) -> None:
+    with pytest.raises(StoreNotFound):
+        migrate(database, create=False)
+    assert schema(database) == []
+
+
+def test_a_hole_in_the_history_is_refused(migrated: Database) -> None:
+    migrated.execute_sql(f"DELETE FROM {migrations.HISTORY} WHERE name = '{NAMES[1]}'")
+    with pytest.raises(MigrationFailed, match=NAMES[1]):
+        migrate(migrated)
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        "db.execute_sql('CREATE TABLE half (x INTEGER)'); db.execute_sql('CREATE TABLE half (x INTEGER)')",
+        "db.execute_sql('CREATE TABLE half (x INTEGER)'); raise RuntimeError('stop')",
+        "db.execute_sql('DROP TABLE votes'); 1 / 0",
+    ],
+)
+def test_a_step_that_fails_leaves_the_database_as_it_was(breaks: str, migrated: Database, folder: Path) -> None:
+    (folder / "900_breaks.py").write_text(f"def up(migrator, db):\n    {breaks}\n")
+    before = schema(migrated)
+    with pytest.raises(MigrationFailed, match="900_breaks"):
+        migrate(migrated)
+    assert schema(migrated) == before
+    assert not migrated.in_transaction()
+    foreign_keys_are_on(migrated)
+
+
+def foreign_keys_are_on(database: Database) -> None:
+    if database.kind == "sqlite":
+        assert database.execute_sql("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_foreign_keys_are_on_after_migrating(migrated: Database) -> None:
+    foreign_keys_are_on(migrated)
+    with pytest.raises(peewee.IntegrityError):
+        migrated.execute_sql(f"INSERT INTO gate_comments VALUES ('{ID}', '{OTHER}', 'somebody', 'words', '{WHEN}')")
+
+
+def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / f"{NAMES[2]}.py").write_text("def up(migrator, db):\n    1 / 0\n")
+    with pytest.raises(MigrationFailed, match=NAMES[2]):
+        migrate(database)
+    assert history(database) == NAMES[:2]
+    assert "proposals" not in database.get_tables()
+    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    migrate(database)
+    assert history(database) == NAMES
+
+
+def test_a_database_without_our_history_is_left_alone(database: Database) -> None:
+    if database.kind == "sqlite":
+        for statement in SEED.split(";\n"):
+            database.execute_sql(statement)
+    else:
+        database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
+    before = schema(database)
+    with pytest.raises(MigrationFailed, match=r"nothing was changed"):
+        migrate(database)
+    assert schema(database) == before
+
+
+def test_another_schema_of_the_same_database_does_not_matter(database: Database, native: Database) -> None:
+    if database.kind == "sqlite":
+        pytest.skip("SQLite has one schema")
+    assert history(database) == []
+    migrate(database)
+    assert schema(database) == schema(native)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_installation_without_migrations_is_told(there: bool, database: Database, folder: Path) -> None:
+    shutil.rmtree(folder)
+    if there:
+        folder.mkdir()
+    with pytest.raises(StoreError, match="installation is broken"):
+        migrate(database)
+    assert schema(database) == []

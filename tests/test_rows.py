@@ -1,0 +1,223 @@
+"""Rows: what creation and `save` write, refuse and keep, alike on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import peewee
+import pytest
+
+from dispatch_state import (
+    Agent,
+    AgentLog,
+    Epic,
+    GuardRefused,
+    InvalidValue,
+    Issue,
+    IssueStatus,
+    Priority,
+    RowNotFound,
+    Store,
+)
+from dispatch_state.values import MAX_TEXT, new_id
+from tests.conftest import Clock
+from tests.world import MAINTAINER, WHY, World
+
+
+@pytest.fixture
+def world(store: Store) -> World:
+    return World(store)
+
+
+def test_attributes_are_pythons_own(world: World, clock: Clock) -> None:
+    issue = world.new_issue(labels=["a", "b"], github_id=7)
+    read = Issue.get_by_id(issue.id)
+    for row in (issue, read):
+        assert isinstance(row.id, UUID)
+        assert row.status is IssueStatus.UNASSIGNED
+        assert row.priority is Priority.MEDIUM
+        assert (row.labels, row.github_id) == (["a", "b"], 7)
+        assert (row.created_at, row.created_at.tzinfo) == (clock.now, UTC)
+    assert dict(issue.__data__) == dict(read.__data__)
+
+
+def test_create_and_save_both_insert(world: World) -> None:
+    preset = new_id()
+    issue = Issue(id=preset, repo_path="/src", **world.issue_columns())
+    assert (issue.is_new, issue.save(by=MAINTAINER, reason=WHY)) == (True, 1)
+    assert (issue.is_new, Issue.get_by_id(preset)) == (False, issue)
+    born = world.store.history(issue)[0]
+    assert (born.trigger, born.actor, born.reason, born.version) == ("create", "human:maintainer", WHY, 1)
+    again = Issue(id=preset, repo_path="/src", **world.issue_columns())
+    with pytest.raises(InvalidValue, match="that id was used before"):
+        again.save()
+    assert again.is_new
+
+
+def test_save_writes_what_changed_and_nothing_else(world: World, clock: Clock) -> None:
+    issue = world.new_issue()
+    stale = Issue.get_by_id(issue.id)
+    issue.queue(by=MAINTAINER)
+    clock.forward(hours=1)
+    stale.title = "Another title"
+    assert (stale.save(), stale.save()) == (1, 0)
+    assert (stale.updated_at, stale.unsaved()) == (clock.now, ())
+    issue.reload()
+    assert (issue.title, issue.status, issue.version, issue.updated_at) == ("Another title", "queued", 2, clock.now)
+
+
+def test_save_only_some(world: World) -> None:
+    issue = world.new_issue()
+    issue.title, issue.prompt = "New title", "New prompt"
+    issue.save(only=[Issue.title])
+    assert issue.unsaved() == ("prompt",)
+    assert (Issue.get_by_id(issue.id).title, Issue.get_by_id(issue.id).prompt) == ("New title", "Do it")
+
+
+def test_a_list_changed_in_place_is_noticed(world: World) -> None:
+    issue = Issue.get_by_id(world.new_issue(labels=["a"]).id)
+    assert issue.unsaved() == ()
+    issue.labels.append("b")
+    assert issue.unsaved() == ("labels",)
+    with pytest.raises(InvalidValue, match="unsaved changes to labels"):
+        issue.queue(by=MAINTAINER)
+    issue.save()
+    assert Issue.get_by_id(issue.id).labels == ["a", "b"]
+
+
+def test_a_trigger_refuses_unsaved_changes(world: World) -> None:
+    issue = world.new_issue()
+    issue.title = "Another"
+    with pytest.raises(InvalidValue, match="unsaved changes to title"):
+        issue.queue(by=MAINTAINER)
+    assert issue.reload().title == "An issue"
+    issue.queue(by=MAINTAINER)
+
+
+def test_an_unsaved_change_of_an_actor_stays(world: World) -> None:
+    issue, agent = world.issues("queued"), world.agent()
+    agent.agent_type = "docs"
+    issue.assign(agent, by=agent)
+    assert (agent.status, agent.agent_type, agent.unsaved()) == ("starting", "docs", ("agent_type",))
+
+
+def test_a_parent_may_be_a_row_an_id_or_its_text(world: World) -> None:
+    epic = world.epics("draft")
+    for parent in (epic, epic.id, str(epic.id), str(epic.id).upper()):
+        issue = Issue.create(epic=parent, **world.issue_columns())
+        assert (issue.epic_id, issue.epic, issue.repo_path) == (epic.id, epic, epic.repo_path)
+
+
+def test_a_stage_brings_its_epic(world: World) -> None:
+    stage, other = world.stages("pending"), world.epics("draft")
+    assert Issue.create(stage=stage, **world.issue_columns()).epic_id == stage.epic_id
+    with pytest.raises(GuardRefused, match="belongs to another epic"):
+        Issue.create(stage=stage, epic=other, **world.issue_columns())
+
+
+def test_a_missing_row_is_also_the_models_does_not_exist(world: World) -> None:
+    with pytest.raises(Issue.DoesNotExist) as missing:
+        Issue.get_by_id(new_id())
+    assert isinstance(missing.value, RowNotFound)
+    assert isinstance(missing.value, peewee.DoesNotExist)
+    with pytest.raises(Epic.DoesNotExist):
+        Issue.create(epic=new_id(), **world.issue_columns())
+
+
+def test_a_partial_read_says_what_to_do(world: World) -> None:
+    world.new_issue()
+    issue = Issue.select(Issue.id, Issue.title).get()
+    with pytest.raises(InvalidValue, match=r"read without status, version; reload\(\)"):
+        issue.queue(by=MAINTAINER)
+    issue.reload().queue(by=MAINTAINER)
+
+
+@pytest.mark.parametrize("text", ["", "a" * MAX_TEXT, "🙂" * 1000, "line\nline\ttab", "\u202e", "'; DROP TABLE issues"])
+def test_texts_come_back(world: World, text: str) -> None:
+    issue = world.new_issue()
+    issue.title = text
+    issue.save()
+    assert Issue.get_by_id(issue.id).title == text
+
+
+JSON = [
+    {}, {"a": [1, 2.5, None, True, "x"]}, {"n": 2**63 - 1, "m": -(2**63)},
+    {"f": 1e300, "g": 1e-300, "h": 1e23, "i": 0.1},
+    {"deep": [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}, {"": ""}, {"ключ": "значение 🙂"}, {"big": "x" * MAX_TEXT},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", JSON, ids=range(len(JSON)))
+def test_json_comes_back(world: World, value: Any) -> None:
+    line = world.agent().log("info", "message", context=value)
+    assert AgentLog.get_by_id(line.id).context == value
+
+
+@pytest.mark.parametrize("offset", [-12, 0, 5.5, 14])
+def test_times_become_utc(world: World, offset: float) -> None:
+    local = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=timezone(timedelta(hours=offset)))
+    gate = world.stages("pending").add_gate("checkpoint", "wait", auto_approve_at=local)
+    read = type(gate).get_by_id(gate.id)
+    assert read.auto_approve_at == gate.auto_approve_at == local
+    assert read.auto_approve_at.utcoffset() == timedelta(0)
+
+
+def test_ids_sort_by_time() -> None:
+    made = [new_id() for _ in range(5000)]
+    assert made == sorted(made)
+    assert len(set(made)) == 5000
+    assert {(made_id.version, made_id.variant) for made_id in made} == {(7, "specified in RFC 4122")}
+
+
+def test_by_status_is_in_the_seeds_order(world: World, clock: Clock) -> None:
+    for priority in ("low", "critical", "medium", "high", "critical"):
+        clock.forward(seconds=1)
+        world.new_issue(priority=priority).queue(by=MAINTAINER)
+    found = list(Issue.by_status("queued"))
+    assert [issue.priority for issue in found] == ["critical", "critical", "high", "medium", "low"]
+    assert found[0].created_at < found[1].created_at
+
+
+def test_a_loop_over_a_query_may_write(world: World, target: str) -> None:
+    """Also while another process writes: the query has been read when its loop begins."""
+    import subprocess
+    import sys
+
+    for _ in range(20):
+        world.new_issue()
+    other = f"import dispatch_state as d\nwith d.open_store({target!r}): d.Agent.create(agent_type='coder')"
+    for number, issue in enumerate(Issue.select()):
+        if number == 3:
+            subprocess.run([sys.executable, "-c", other], check=True)
+        issue.queue(by=MAINTAINER)
+    assert Issue.select().where(Issue.status == "queued").count() == 20
+
+
+def test_heartbeats_go_forward_only(world: World, clock: Clock) -> None:
+    agent = world.issues("in_progress").assigned_agent
+    clock.forward(minutes=5)
+    agent.heartbeat()
+    assert (agent.last_heartbeat, agent.version) == (clock.now, Agent.get_by_id(agent.id).version)
+    clock.forward(minutes=-10)
+    agent.heartbeat()
+    assert agent.last_heartbeat == clock.now + timedelta(minutes=10)
+    agent.stop(by=MAINTAINER, reason=WHY)
+    with pytest.raises(GuardRefused, match="completed"):
+        agent.heartbeat()
+    agent.log("info", "the dead may still say what happened")
+
+
+def test_tokens_add_up(world: World) -> None:
+    agent = world.agent()
+    copy = Agent.get_by_id(agent.id)
+    agent.use_tokens(5)
+    copy.use_tokens(7)
+    assert copy.metrics["tokens_used"] == 12
+
+
+def test_repr_tells_little(world: World) -> None:
+    issue = world.new_issue(title="secret title")
+    assert repr(issue) == f"<Issue {str(issue.id)[-8:]} unassigned 1>"
+    assert "secret" not in repr(issue)
