@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from dispatch_state.targets import MEMORY, POSTGRESQL, SQLITE, Target
 from dispatch_state.values import shown
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+LONGEST_WAIT = 2_000_000.0
+"""Seconds; both databases count a wait in 32 bits of milliseconds, and SQLite takes more for no wait at all."""
 
 
 # ---- what both have ----------------------------------------------------------------------------------
@@ -52,8 +54,9 @@ class _Savepoint(peewee._savepoint):
         super().__init__(database, "dispatch_state")
 
     def rollback(self, begin: bool = True) -> None:
-        super().rollback(begin=False)
-        self.commit(begin)
+        with self.db.unless_gone():
+            super().rollback(begin=False)
+            self.commit(begin)
 
 
 class _Guarded(peewee.Database):
@@ -72,7 +75,27 @@ class _Guarded(peewee.Database):
 
     def _begin_guard(self) -> None:
         self._pid = os.getpid()
+        self._owners: dict[int, tuple[threading.Thread, Any]] = {}
+        self._owning = threading.RLock()
         _GUARDED.add(self)
+
+    def _connect(self) -> Any:
+        with self._owning:
+            for thread, ended in list(self._owners.values()):
+                if not thread.is_alive():
+                    self._close(ended)
+        connection = super()._connect()  # type: ignore[misc]
+        with self._owning:
+            self._owners[id(connection)] = threading.current_thread(), connection
+            if not self._open:
+                self._close(connection)
+                raise StoreNotOpen()
+        return connection
+
+    def _close(self, connection: Any) -> None:
+        with self._owning:
+            self._owners.pop(id(connection), None)
+        super()._close(connection)  # type: ignore[misc]
 
     def connection(self) -> Any:
         self.check_usable()
@@ -91,8 +114,37 @@ class _Guarded(peewee.Database):
         self.check_usable()
         return super().close()
 
+    def close_all(self) -> None:
+        """Close the connections of all threads; every later use is `StoreNotOpen`.
+
+        Raises:
+            WrongProcess: they are another process's.
+        """
+        if os.getpid() != self._pid:
+            raise WrongProcess()
+        with self._owning:
+            self._open = False
+            while self._owners:
+                self._owners.popitem()[1][1].close()
+
     def savepoint(self) -> _Savepoint:
         return _Savepoint(self)
+
+    def rollback(self) -> None:
+        with self.unless_gone():
+            super().rollback()
+
+    @contextmanager
+    def unless_gone(self) -> Iterator[None]:
+        """Let a rollback fail in silence when its transaction is gone, so that what ended it is what is told."""
+        try:
+            yield
+        except peewee.PeeweeException:
+            if self.is_closed() or self._in_transaction(self.connection()):
+                raise
+
+    def _in_transaction(self, connection: Any) -> bool:
+        raise AssertionError("each database says how it is told")
 
     def immortal(self) -> list[Any]:
         """The connections that a forked child must never finalise."""
@@ -128,8 +180,6 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
     driver_error = sqlite3.Error
 
     def __init__(self, location: str, *, timeout: float, durability: str) -> None:
-        self._connections: list[sqlite3.Connection] = []
-        self._guarding = threading.Lock()
         memory = location == MEMORY
         super().__init__(
             f"file:/dispatch-{values.new_id()}?vfs=memdb" if memory else location,
@@ -142,15 +192,18 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
         )
         self._begin_guard()
         self._anchor = self._connect() if memory else None
+        if memory:
+            self._owners[id(self._anchor)] = threading.main_thread(), self._anchor
 
     def _connect(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]
+        connection: sqlite3.Connection = super()._connect()
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
-            connection.close()
+            self._close(connection)
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
-        with self._guarding:
-            self._connections.append(connection)
         return connection
+
+    def _in_transaction(self, connection: sqlite3.Connection) -> bool:
+        return connection.in_transaction
 
     def execute(self, query: Any, **context_options: Any) -> Any:
         """As Peewee does, with the first rows read at once.
@@ -160,26 +213,11 @@ class SqliteStore(_Guarded, peewee.SqliteDatabase):
         """
         return _ReadAhead(super().execute(query, **context_options))
 
-    def _close(self, connection: sqlite3.Connection) -> None:
-        with self._guarding, suppress(ValueError):
-            self._connections.remove(connection)
-        super()._close(connection)  # type: ignore[misc]
-
-    def savepoint(self) -> _Savepoint:
-        return _Savepoint(self)
-
     def immortal(self) -> list[Any]:
-        return list(self._connections)
+        return [connection for _, connection in self._owners.values()]
 
     def release(self) -> None:
         """Nothing: a thread keeps its connection."""
-
-    def close_all(self) -> None:
-        """Close the connections of all threads; every later use is `StoreNotOpen`."""
-        self._open = False
-        with self._guarding:
-            while self._connections:
-                self._connections.pop().close()
 
     def switch_to_wal(self) -> None:
         """Make the file use a write-ahead log, once; it stays so. An in-memory database has none."""
@@ -250,7 +288,7 @@ def _make_file(path: Path, create: bool) -> None:
         os.close(os.open(path, flags, 0o600))
     except FileExistsError:
         return  # another process was faster, or a folder on the way is a file: opening will tell
-    except (PermissionError, OSError) as error:
+    except OSError as error:
         raise StoreReadOnly(f"{path} cannot be made: {error.strerror}") from None
 
 
@@ -283,7 +321,7 @@ class PostgresStore(_Guarded, PooledDatabase, _Session):
     def __init__(self, url: str, *, timeout: float, pool_size: int) -> None:
         self.lock_timeout = timeout
         self._kept = pool_size
-        super().__init__(url, prefer_psycopg3=True, connect_timeout=max(2, int(timeout)))
+        super().__init__(url, max_connections=None, prefer_psycopg3=True, connect_timeout=max(2, int(timeout)))
         self.driver_error = sys.modules["psycopg"].Error
         self._begin_guard()
 
@@ -299,12 +337,16 @@ class PostgresStore(_Guarded, PooledDatabase, _Session):
             super().close()
 
     def close_all(self) -> None:
-        """Close the connections of all threads; every later use is `StoreNotOpen`."""
-        self._open = False
-        with self._pool_lock:
-            self.close_idle()
-            while self._in_use:
-                self._close_raw(self._in_use.popitem()[1].connection)
+        """Close the connections of all threads, and those kept; every later use is `StoreNotOpen`.
+
+        Raises:
+            WrongProcess: they are another process's.
+        """
+        super().close_all()
+        self.close_idle()
+
+    def _in_transaction(self, connection: Any) -> bool:
+        return not connection.closed
 
     def store_error(self, error: Exception) -> StoreError | None:
         """What an error of PostgreSQL means to a caller, or None when it is no fault of the store."""
@@ -332,7 +374,10 @@ _POSTGRESQL_ERRORS: Mapping[str, type[StoreError]] = {
 
 
 def _original(error: BaseException) -> BaseException:
-    return getattr(error, "orig", error)
+    """The driver's error, which Peewee wraps once for each of its own calls on the way."""
+    while isinstance(error, peewee.PeeweeException) and hasattr(error, "orig"):
+        error = error.orig
+    return error
 
 
 # ---- reaching it -------------------------------------------------------------------------------------
@@ -356,7 +401,7 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
         StoreCorrupt: what is there is no database.
         StoreError: it cannot be reached, read or written.
     """
-    wait = values.seconds(timeout, "timeout").total_seconds()
+    wait = min(values.seconds(timeout, "timeout").total_seconds(), LONGEST_WAIT)
     kept = values.positive(pool_size, "pool_size")
     if durability not in SYNCHRONOUS:
         raise InvalidValue(f'durability: {shown(durability)} is neither "full" nor "normal"')
@@ -368,6 +413,7 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
     try:
         database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
     except peewee.PeeweeException as error:
+        database.close_all()
         raise database.store_error(error) or StoreError(f"{target}: {error}") from error
     return database
 
@@ -379,6 +425,10 @@ def _reach_postgresql(target: Target, timeout: float, kept: int) -> PostgresStor
     try:
         database.execute_sql("SELECT 1").fetchone()
     except peewee.PeeweeException as error:
+        database.close_all()
+        if isinstance(error, peewee.ProgrammingError):
+            # libpq quotes what it could not read, which may be the password
+            raise InvalidValue("target: the URL cannot be read") from None
         if "does not exist" in str(error) and "database" in str(error):
             raise StoreNotFound(f"{target}: that database does not exist; create it first") from None
         raise StoreError(f"{target} cannot be reached: {type(_original(error)).__name__}") from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
-from dispatch_state.errors import InvalidValue
+from dispatch_state.errors import InvalidValue, StoreReadOnly
 from dispatch_state.values import shown
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -22,7 +22,7 @@ class Target:
     """Where a store is: a kind of database, and a path, `:memory:`, or a URL. Its text shows no password."""
 
     kind: str
-    location: str
+    location: str = field(repr=False)
 
     def __str__(self) -> str:
         if self.kind == SQLITE:
@@ -52,6 +52,7 @@ def resolve(target: str | os.PathLike[str] | None) -> Target:
 def _url(text: str) -> Target:
     try:
         url = urlsplit(text)
+        _ = url.port
     except ValueError:
         raise InvalidValue("target: the URL cannot be read") from None
     if url.scheme in ("postgresql", "postgres"):
@@ -65,12 +66,17 @@ def _url(text: str) -> Target:
 
 
 def _path(text: str) -> str:
+    """An absolute path: a thread that connects after a `chdir` must reach the same file."""
     try:
-        path = Path(text).expanduser()
-    except RuntimeError as error:
-        raise InvalidValue(f"target: {error}") from None
-    if path.is_dir():
-        raise InvalidValue(f"target: {path} is a folder; name a file in it")
+        path = Path(text).expanduser().absolute()
+        os.fsencode(path)
+        folder = path.is_dir()
+    except PermissionError as error:
+        raise StoreReadOnly(f"{path} cannot be reached: {error.strerror}") from None
+    except (OSError, RuntimeError, ValueError):
+        raise InvalidValue("target: the path is too long, holds what is no character, or names no user") from None
+    if folder or "\0" in text:
+        raise InvalidValue(f"target: {path} is a folder; name a file in it" if folder else "target: the path has a NUL")
     return str(path)
 
 

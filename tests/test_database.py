@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,10 @@ def test_a_target_is_a_path_or_a_url(given: Any, kind: str, location: str, monke
         "a\0b",
         "/",
         "~nobody-of-that-name/x.db",
+        "x" * 5000,
+        "\ud800.db",
+        "sqlite:///a%00b",
+        "postgresql://u:secret@h:port/d",
         "mysql://u:secret@h/d",
         "file:///x.db",
         "sqlite://",
@@ -152,7 +156,9 @@ def test_a_refused_scheme_is_told_what_is_allowed() -> None:
 
 
 def test_the_text_of_a_target_has_no_password() -> None:
-    assert str(resolve("postgresql://u:secret@h:99/d?password=secret")) == "postgresql://u@h/d"
+    target = resolve("postgresql://u:secret@h:99/d?password=secret")
+    assert str(target) == "postgresql://u@h/d"
+    assert "secret" not in repr(target)
 
 
 @pytest.fixture
@@ -322,6 +328,20 @@ def test_a_file_that_may_not_be_written_is_told_at_the_first_write(
     assert type(database.store_error(refused.value)) is StoreReadOnly
 
 
+def test_a_url_that_the_driver_cannot_read_is_refused_without_the_password() -> None:
+    with pytest.raises(InvalidValue) as refused:
+        reach("postgresql://u:secret%zz@127.0.0.1:1/d")
+    assert "secret" not in told(refused.value)
+
+
+def test_what_is_no_database_is_corrupt_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "x.db"
+    file.write_text("words " * 1000)
+    with pytest.raises(StoreCorrupt):
+        reach(file)
+    assert file.read_text() == "words " * 1000
+
+
 def test_a_server_that_does_not_answer_is_told_without_the_password() -> None:
     with pytest.raises(StoreError) as refused:
         reach("postgresql://u:secret@127.0.0.1:1/d")
@@ -366,6 +386,70 @@ def test_each_connection_of_sqlite_is_set_up(durability: str, synchronous: int, 
             return [one(database, f"PRAGMA {name}") for name in ("foreign_keys", "synchronous", "busy_timeout")]
 
         assert pragmas() == in_thread(pragmas) == [1, synchronous, 2500]
+
+
+def test_the_longest_wait_is_still_a_wait(target: str) -> None:
+    with reached(target, timeout=1e9) as database:
+        wait = one(database, "PRAGMA busy_timeout" if database.kind == "sqlite" else "SHOW lock_timeout")
+        assert wait in (2_000_000_000, "2000000s")
+
+
+def test_a_thread_reaches_the_same_file_after_the_process_went_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with reached("x.db") as database:
+        database.execute_sql("CREATE TABLE t (x)")
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        assert in_thread(database.get_tables) == ["t"]
+        assert list(elsewhere.iterdir()) == []
+
+
+def test_threads_that_ended_leave_no_connection_behind(database: Database) -> None:
+    for _ in range(30):
+        in_thread(lambda: database.execute_sql("SELECT 1").fetchone())
+    assert len(database._owners) <= 2
+
+
+def test_any_number_of_threads_is_served_at_once(database: Database) -> None:
+    together = threading.Barrier(25)
+
+    def work() -> Any:
+        found = one(database, "SELECT 1")
+        together.wait(20)
+        return found
+
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(work())) for _ in range(25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [1] * 25
+
+
+def test_memory_outlives_the_thread_that_opened_it() -> None:
+    database = in_thread(lambda: reach(":memory:"))
+    in_thread(lambda: database.execute_sql("CREATE TABLE t (x)"))
+    assert in_thread(database.get_tables) == ["t"]
+    database.close_all()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_transaction_that_is_gone_does_not_hide_what_ended_it(nested: bool, database: Database) -> None:
+    def loses_its_transaction() -> None:
+        ends = "ROLLBACK" if database.kind == "sqlite" else "SELECT pg_terminate_backend(pg_backend_pid())"
+        with database.atomic(), database.atomic() if nested else nullcontext():
+            with suppress(peewee.PeeweeException):
+                database.execute_sql(ends)
+            raise KeyError("first")
+
+    with pytest.raises(KeyError, match="first"):
+        loses_its_transaction()
+    database.close()
+    assert one(database, "SELECT 1") == 1
 
 
 def test_each_session_of_postgresql_is_set_up(database: Database) -> None:
@@ -533,6 +617,11 @@ def test_a_child_that_ends_leaves_the_parents_transaction_alone(target: str, bac
     )  # fmt: skip
     assert ("parent (501, 'ok')" if backend == "sqlite" else "parent 501") in ended.stdout, ended
     assert ended.returncode == 0
+
+
+def test_a_forked_child_does_not_close_the_parents_connections(database: Database) -> None:
+    database.execute_sql("SELECT 1")
+    assert in_child(database.close_all) == WrongProcess.__name__
 
 
 def test_a_child_that_opens_its_own_store_is_served(tmp_path: Path) -> None:

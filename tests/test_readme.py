@@ -62,7 +62,8 @@ def test_the_quickstart_is_short() -> None:
 
 def test_a_proposal_is_voted_on(target: str) -> None:
     printed = run("examples/proposal_vote.py", target)
-    for line in ("So far pending: 3 for, 0 against, 1 asking for more", "proposal_approved, by sangha", "chosen: sqlite",
+    for line in ("So far pending: 3 for, 0 against, 1 asking for more", "proposal_approved, by sangha",
+                 "chosen: sqlite",
                  "human_veto, by human:maintainer", "architect changed its vote", "is vetoed"):  # fmt: skip
         assert line in printed
 
