@@ -320,8 +320,9 @@ def test_a_file_that_may_not_be_written_is_told_at_the_first_write(
     with reached(file) as database:
         database.execute_sql("CREATE TABLE t (x)")
     file.chmod(0o444)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o005:
+            folder.chmod(folder.stat().st_mode | 0o055)
     request.getfixturevalue("unprivileged")
     with reached(file) as database, pytest.raises(peewee.OperationalError) as refused:
         database.execute_sql("INSERT INTO t VALUES (1)")
