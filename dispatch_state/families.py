@@ -50,6 +50,8 @@ def family(row: Row, trigger: str, others: Iterable[Row]) -> Family:
         others: rows among the arguments, and an acting agent that may come to review.
     """
     members: defaultdict[type[Stateful], set[UUID]] = defaultdict(set)
+    if trigger == "claim":  # locks the issue it finds, and then the agent
+        return members
     if trigger in ALONE or (trigger == "save" and isinstance(row, ORDER)):
         _alone(members, row, trigger)
         return members

@@ -10,18 +10,21 @@ from types import TracebackType
 from typing import Self
 
 import dispatch_state.cascades  # noqa: F401 - registers what follows from what
-from dispatch_state import door, overview, upkeep, values
+from dispatch_state import claims, door, overview, upkeep, values
 from dispatch_state.database import Database, connect
 from dispatch_state.doorway import Doorway
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
 from dispatch_state.migrate import migrate as migrate_database
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
+from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Move
 from dispatch_state.overview import NeedsHuman
 from dispatch_state.statements import DATABASE
 from dispatch_state.targets import resolve
 from dispatch_state.values import Clock
+from dispatch_state.vocabulary import IssueType
 
 
 class _Opened:
@@ -137,6 +140,45 @@ class Store:
         """The present moment by the store's clock, in UTC."""
         self.database.check_usable()
         return self._doorway.now()
+
+    def claim(
+        self, agent: Agent, *, repo_path: str | None = None, issue_type: IssueType | str | None = None
+    ) -> Issue | None:
+        """Give an agent the first queued issue that fits it, atomically; it is dispatched to it.
+
+        An agent that holds an issue as its assignee gets that one back. Issues are taken by priority, then age.
+
+        Args:
+            agent: an agent of this store.
+            repo_path: only issues of this repository.
+            issue_type: only issues of this type.
+
+        Returns:
+            The issue, or None when nothing fits, or the agent is busy with a review.
+
+        Raises:
+            InvalidValue: an argument is wrong.
+            RowNotFound: the agent is not in this store.
+            GuardRefused: the agent is errored or completed.
+        """
+        return claims.claim(agent, repo_path, issue_type)
+
+    def rescue(self, *, timeout: float = 120.0, max_attempts: int = 3) -> list[Move]:
+        """Fail every starting or working agent whose heartbeat is older than the timeout, as `System("rescue")`.
+
+        Each in a transaction of its own; safe to call from several processes at once.
+
+        Args:
+            timeout: in seconds.
+            max_attempts: from how many attempts on an issue is set aside instead of queued again.
+
+        Returns:
+            Every move that was made.
+
+        Raises:
+            InvalidValue: an argument is wrong.
+        """
+        return upkeep.rescue(timeout, max_attempts)
 
     def tick(self) -> list[Move]:
         """Fire what is due: checkpoints whose time has come, votes whose deadline has passed.

@@ -1,4 +1,4 @@
-"""What is due: checkpoints whose time has come, votes whose deadline has passed.
+"""What is due: checkpoints whose time has come, votes whose deadline has passed, agents given up for dead.
 
 Each is done in a transaction of its own, and judged again under its locks: any number of processes may
 tick at once, and what another one has done is no longer due.
@@ -11,18 +11,24 @@ from datetime import datetime
 
 from peewee import ModelSelect
 
+from dispatch_state import values
 from dispatch_state.actors import CHECKPOINT, System
 from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused, IllegalTransition, RowNotFound, StaleRow
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.epic import Stage
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.proposal import UNDECIDED, Proposal, resolve
 from dispatch_state.moves import Move
 from dispatch_state.statements import rows
-from dispatch_state.vocabulary import GateStatus, GateType, ProposalStatus, StageStatus
+from dispatch_state.vocabulary import AgentStatus, GateStatus, GateType, ProposalStatus, StageStatus
 
 TICK = System("tick")
 """Who opens a vote that was never opened before its deadline."""
+RESCUE = System("rescue")
+"""Who gives an agent up for dead."""
+BEATING = (AgentStatus.STARTING, AgentStatus.WORKING)
+"""The statuses in which an agent is expected to beat; waiting and paused ones are left alone."""
 
 
 def tick() -> list[Move]:
@@ -37,6 +43,24 @@ def tick() -> list[Move]:
     return moves
 
 
+def rescue(timeout: float, max_attempts: int) -> list[Move]:
+    """Fail every starting or working agent that has not beaten for longer than the timeout; see `Store.rescue`."""
+    here = door()
+    longest = values.seconds(timeout, "rescue(timeout)")
+    most = values.positive(max_attempts, "rescue(max_attempts)")
+    error = f"no heartbeat for more than {longest.total_seconds():g} s"
+
+    def fail(turn: Turn, agent: Agent) -> list[Move]:
+        if agent.status not in BEATING or turn.now - agent.last_heartbeat <= longest:
+            return []
+        return turn.act(agent, "fail", RESCUE, error, error=error, max_attempts=most)
+
+    moves: list[Move] = []
+    for agent in here.read(lambda: silent_agents(values.earlier(here.now(), longest))):
+        moves += _unless_done(lambda agent=agent: here.turn(agent, fail, reach="fail"))  # type: ignore[misc]
+    return moves
+
+
 def _unless_done(fire: Callable[[], list[Move]]) -> list[Move]:
     """What a firing did, or nothing when another process was faster."""
     try:
@@ -48,6 +72,12 @@ def _unless_done(fire: Callable[[], list[Move]]) -> list[Move]:
 def _close(turn: Turn, proposal: Proposal) -> list[Move]:
     moves = turn.act(proposal, "open_voting", TICK, "") if proposal.status == ProposalStatus.OPEN else []
     return moves + resolve(turn, proposal) if proposal.status == ProposalStatus.VOTING else moves
+
+
+@rows
+def silent_agents(since: datetime) -> ModelSelect[Agent]:
+    silent = Agent.status.in_(BEATING) & (Agent.last_heartbeat < since)
+    return Agent.select().where(silent).order_by(Agent.last_heartbeat, Agent.id)
 
 
 @rows

@@ -108,6 +108,14 @@ def seconds(value: object, place: str) -> timedelta:
     raise InvalidValue(f"{place}: takes a positive number of seconds that a clock can count")
 
 
+def earlier(moment: datetime, amount: timedelta) -> datetime:
+    """A moment so much earlier, or the earliest there is."""
+    try:
+        return moment - amount
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 # ---- text and numbers ---------------------------------------------------------------------------
 
 

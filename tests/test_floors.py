@@ -14,7 +14,7 @@ LAYERS = [
     "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "database", "statements", "moves",
     "door", "machine", "voting", "models.base", "models.guards", "models.log", "models.epic", "models.gate",
     "models.agent", "models.issue", "models.pull_request", "models.proposal", "models.ledger", "models.settings",
-    "engine", "cascades", "families", "doorway", "upkeep", "ddl", "migrate", "overview", "store",
+    "engine", "cascades", "families", "doorway", "claims", "upkeep", "ddl", "migrate", "overview", "store",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 

@@ -231,7 +231,7 @@ class Agent(Stateful):
             RowNotFound: the agent is gone.
             GuardRefused: it is errored or completed.
         """
-        door().turn(self, _beat, reach="heartbeat", by=self)
+        door().turn(self, beat, reach="heartbeat", by=self)
 
     def log(
         self,
@@ -293,7 +293,8 @@ class Agent(Stateful):
         return str(self.agent_type)
 
 
-def _beat(turn: Turn, agent: Agent) -> None:
+def beat(turn: Turn, agent: Agent) -> None:
+    """Move an agent's heartbeat forward, in a turn; raises `GuardRefused` for the dead."""
     if agent.status in DEAD:
         raise GuardRefused(f"{agent} is {agent.status}: the dead do not beat", (f"it is {agent.status}",))
     if turn.now > agent.last_heartbeat:
