@@ -89,7 +89,9 @@ class Doorway:
         except DispatchError:
             raise
         except (peewee.PeeweeException, self._database.driver_error) as error:
-            raise self._database.store_error(error) or StoreError(f"the database refused: {error}") from error
+            raise self._database.store_error(error) or StoreError(
+                f"the database refused: {str(error).partition(chr(10))[0]}"
+            ) from error
         finally:
             self._database.release()
 
