@@ -6,7 +6,7 @@ rules are those of the contract's section on voting; weights are fractions, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -111,36 +111,32 @@ class Tally:
 
 
 def tally(ballots: Iterable[Ballot], rules: Rules, *, expired: bool = False) -> Tally:
-    """Count the votes.
+    """Count the votes, in any order.
+
+    The count is final when every required type has said something else than need_more_info and nobody says that any
+    more; or at an early end (the first approve of single_approval, the first reject of unanimous); or after the
+    deadline, which is its cause only if it took the deadline. Final without a vote for or against, or without any
+    vote of a required type (an early end waits for none), it has no quorum and is a rejection.
 
     Args:
-        ballots: the present votes, one for each voter, in any order.
+        ballots: the present votes, one for each voter.
         rules: what the proposal asks of them.
-        expired: whether the deadline has passed; need_more_info then counts as abstain.
+        expired: whether the deadline has passed; need_more_info then counts as abstain, so it is a vote of its type.
     """
     cast = tuple(ballots)
     approve, reject = weight(cast, VoteDecision.APPROVE), weight(cast, VoteDecision.REJECT)
-    unsure = {b.voter for b in cast if b.decision is VoteDecision.NEED_MORE_INFO}
-    missing = _missing(cast, rules, heard=lambda ballot: ballot.voter not in unsure)
+    unsure = tuple(sorted(b.voter for b in cast if b.decision is VoteDecision.NEED_MORE_INFO))
+    missing = _missing((b for b in cast if b.decision is not VoteDecision.NEED_MORE_INFO), rules)
     early = _ends_early(cast, rules.threshold)
     settled = early or not (missing or unsure)
     if not (settled or expired):
-        return Tally(Standing.PENDING, None, None, approve, reject, missing, tuple(sorted(unsure)))
-    absent = () if early else _missing(cast, rules, heard=lambda ballot: True)
-    quorum = not absent and approve + reject > 0
+        return Tally(Standing.PENDING, None, None, approve, reject, missing, unsure)
+    quorum = approve + reject > 0 and (early or not _missing(cast, rules))
     approved = quorum and passes(rules.threshold, approve, reject)
+    standing = Standing.APPROVED if approved else Standing.REJECTED
+    cause = Cause.TALLY if settled else Cause.DEADLINE
     chosen, tied = favourite(cast, rules.options) if approved else (None, False)
-    return Tally(
-        Standing.APPROVED if approved else Standing.REJECTED,
-        Cause.TALLY if settled else Cause.DEADLINE,
-        quorum,
-        approve,
-        reject,
-        missing,
-        tuple(sorted(unsure)),
-        chosen,
-        tied,
-    )
+    return Tally(standing, cause, quorum, approve, reject, missing, unsure, chosen, tied)
 
 
 def weight(ballots: Iterable[Ballot], decision: VoteDecision) -> Fraction:
@@ -149,7 +145,7 @@ def weight(ballots: Iterable[Ballot], decision: VoteDecision) -> Fraction:
 
 
 def passes(threshold: Threshold, approve: Fraction, reject: Fraction) -> bool:
-    """Whether the weights reach the threshold; nothing passes without an approval."""
+    """Whether the weights reach the threshold: two thirds are enough, a half is not; nothing passes unapproved."""
     if not approve:
         return False
     if threshold is Threshold.UNANIMOUS:
@@ -162,7 +158,10 @@ def passes(threshold: Threshold, approve: Fraction, reject: Fraction) -> bool:
 
 
 def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | None, bool]:
-    """The option with the greatest weight among approving votes (of equals the first listed), and if it was tied."""
+    """The option with the greatest weight of approving votes, and whether another has as much.
+
+    Of equals it is the one listed first; without a preference for any of the options there is none, and no tie.
+    """
     weights = dict.fromkeys(options, Fraction())
     for ballot in ballots:
         if ballot.decision is VoteDecision.APPROVE and ballot.preferred_option in weights:
@@ -173,10 +172,10 @@ def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | 
 
 
 def _ends_early(ballots: Iterable[Ballot], threshold: Threshold) -> bool:
-    ending = {Threshold.SINGLE_APPROVAL: VoteDecision.APPROVE, Threshold.UNANIMOUS: VoteDecision.REJECT}
-    return any(ballot.decision is ending.get(threshold) for ballot in ballots)
+    ending = {Threshold.SINGLE_APPROVAL: VoteDecision.APPROVE, Threshold.UNANIMOUS: VoteDecision.REJECT}.get(threshold)
+    return any(ballot.decision is ending for ballot in ballots)
 
 
-def _missing(ballots: Iterable[Ballot], rules: Rules, *, heard: Callable[[Ballot], bool]) -> tuple[AgentType, ...]:
-    present = {ballot.voter_type for ballot in ballots if heard(ballot)}
+def _missing(ballots: Iterable[Ballot], rules: Rules) -> tuple[AgentType, ...]:
+    present = {ballot.voter_type for ballot in ballots}
     return tuple(kind for kind in AgentType if kind in rules.required and kind not in present)

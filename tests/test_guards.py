@@ -402,6 +402,21 @@ def test_one_guard(store: Store, clock: Clock, case: Callable[[World], Made], pa
     assert dump() == before
 
 
+def test_a_gate_of_another_type_is_no_checkpoint(store: Store) -> None:
+    waiting = gate(World(store))
+    reasons = waiting.why_not("auto_approve", by=System("checkpoint"))
+    assert reasons == ["it is of type approval, not checkpoint", "it has no auto_approve_at"]
+
+
+def test_the_errored_may_recover_or_stop_itself_and_nothing_else(store: Store) -> None:
+    world = World(store)
+    for trigger, dest in (("recover", "idle"), ("stop", "completed")):
+        agent = world.at("agents", "errored")
+        assert not agent.may(trigger, by=world.agents("errored"))
+        getattr(agent, trigger)(by=agent, reason=WHY)
+        assert agent.status == dest
+
+
 def test_every_guard_that_fails_is_named(store: Store) -> None:
     world = World(store)
     issue = world.stages("pending").add_issue(**world.issue_columns(), agent_type="docs")
