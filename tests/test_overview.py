@@ -105,6 +105,9 @@ def test_changes_come_in_pages(world: World, store: Store) -> None:
     assert [move.seq for move in every] == sorted(move.seq for move in every)
 
 
+BAD_PAGES: list[dict[str, Any]] = [{"limit": 0}, {"limit": "5"}, {"after": None}, {"after": 2**63}, {"limit": True}]
+
+
 @pytest.mark.parametrize("arguments", BAD_PAGES)
 def test_bad_pages(store: Store, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue):
