@@ -59,10 +59,12 @@ class Human:
 
     @property
     def actor(self) -> str:
+        """`human:` and the login."""
         return f"human:{self.login}"
 
     @property
     def signature(self) -> str:
+        """The bare login."""
         return self.login
 
 
@@ -84,10 +86,12 @@ class System:
 
     @property
     def actor(self) -> str:
+        """`system:` and the component."""
         return f"system:{self.component}"
 
     @property
     def signature(self) -> str:
+        """As `actor`."""
         return self.actor
 
 

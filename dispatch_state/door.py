@@ -26,8 +26,14 @@ class Turn(Protocol):
         """Fire a trigger as an act, and settle what follows; its own move first."""
         ...
 
-    def acts(self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str) -> list[Move]:
-        """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
+    def acts(
+        self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str, **details: Any
+    ) -> list[Move]:
+        """Fire several triggers as acts, one after the other has settled, with at most one decision for all.
+
+        Args:
+            details: what the decision's outcome says besides.
+        """
         ...
 
     def objections(self, by: Actor, row: Any) -> list[str]:

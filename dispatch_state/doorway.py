@@ -99,11 +99,20 @@ class Doorway:
     def atomic(self) -> Iterator[None]:
         """A block that commits as one; when it rolls back, row objects are put back to what they were."""
         self.check_usable()
+        block = self._block()
+        with self.border():
+            block.__enter__()
         self._memory.blocks.append({})
         restore = True
         try:
-            with self.border(), self._block():
-                yield
+            yield  # outside the border: queries that the caller writes here raise Peewee's errors
+        except BaseException as error:
+            with self.border():
+                block.__exit__(type(error), error, error.__traceback__)
+            raise
+        else:
+            with self.border():
+                block.__exit__(None, None, None)
             restore = False
         finally:
             self._memory.forget_block(restore)
@@ -114,7 +123,14 @@ class Doorway:
         return database.savepoint() if database.transaction_depth() else database.transaction()
 
     def _run(
-        self, row: Row, work: Callable[[Turn], T], handed: tuple[Any, ...], reach: str, touches: tuple[Any, ...]
+        self,
+        row: Row,
+        work: Callable[[Turn], T],
+        *,
+        by: Actor,
+        reach: str,
+        handed: tuple[Any, ...] = (),
+        touches: tuple[Any, ...] = (),
     ) -> T:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         joined = self._database.transaction_depth() > 0
@@ -122,7 +138,7 @@ class Doorway:
             for attempt in range(1, TRIES + 1):
                 try:
                     with self._block():
-                        self._lock(row, reach, touches)
+                        self._lock(row, reach, touches, by)
                         turn = Turn(self.now())
                         result = work(turn)
                     break
@@ -132,15 +148,15 @@ class Doorway:
                         raise
                     if attempt == TRIES:
                         raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
-        self._bring_up_to_date(handed, turn)
+        self._bring_up_to_date((*handed, by), turn)
         return result
 
-    def _lock(self, row: Row, reach: str, touches: tuple[Any, ...]) -> None:
+    def _lock(self, row: Row, reach: str, touches: tuple[Any, ...], by: Actor) -> None:
         if self._database.kind != "postgresql":
             return
-        members = family(row, reach, touches)
+        members = family(row, reach, touches, by)
         lock(members)
-        if not covers(members, family(row, reach, touches)):
+        if not covers(members, family(row, reach, touches, by)):
             raise _FamilyGrew
 
     def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
@@ -153,38 +169,43 @@ class Doorway:
     # ---- firing ----------------------------------------------------------------------------------
 
     def fire(self, row: Stateful, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
-        """Fire a trigger on a row object, fenced; see `dispatch_state.machine.Door`."""
+        """Fire a trigger on a row object, fenced; see `dispatch_state.door.Door`."""
+        if row.machine.triggers.get(trigger.name) is not trigger:
+            raise InvalidValue(f"{trigger.name}: is no trigger of {row}")
         by, reason = signed(trigger, kwargs)
         arguments = trigger.checked(args, kwargs)
         saved(row)
-        if row.status not in trigger.edges:
-            self._illegal(row, trigger.name)
         rows = tuple(value for value in arguments.values() if isinstance(value, Row))
-        reason = arguments.get("error") or reason
+        if row.status not in trigger.edges:
+            with self.border():
+                self._fenced(row, rows)
+            row.machine.require(row, trigger.name)
+        error = arguments.get("error", "")
+        why = error or reason if trigger.name == "fail" else reason or error
 
         def work(turn: Turn) -> list[Move]:
-            fresh = self._fenced(row)
-            read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
-            return turn.act(fresh, trigger.name, by, reason, **read)
+            fresh, read = self._fenced(row, rows)
+            given = {name: read.get(id(value), value) for name, value in arguments.items()}
+            return turn.act(fresh, trigger.name, by, why, **given)
 
         touches = (*rows, by) if trigger.name == "review" and isinstance(by, Agent) else rows
-        return self._run(row, work, (row, *rows, by), trigger.name, touches)
+        return self._run(row, work, by=by, reach=trigger.name, handed=(row, *rows), touches=touches)
 
-    def _illegal(self, row: Stateful, trigger: str) -> None:
-        """Tell a stale copy from an illegal move, with one read."""
-        with self.border():
-            self._fenced(row)
-        row.machine.require(row, trigger)
+    def _fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
+        """The row as it stands, and the other rows by the identity of the objects that name them.
 
-    def _fenced(self, row: Stateful) -> Any:
-        """The row as it stands; raises `RowNotFound`, or `StaleRow` when it moved since the object was read."""
+        Raises:
+            RowNotFound: one of them is gone.
+            StaleRow: the row moved since the object was read.
+        """
         fresh = present(type(row), row.id)
+        read = {id(other): present(type(other), other._pk) for other in others}
         if (fresh.version, fresh.status) != (row.version, row.status):
             raise StaleRow(
                 f"{row} was {row.status} (version {row.version}) when it was read, and is now {fresh.status} "
                 f"(version {fresh.version}); reload() it and decide again"
             )
-        return fresh
+        return fresh, read
 
     def refusals(self, row: Stateful, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
         """Why a trigger would be refused on the row as it stands in the database."""
@@ -192,7 +213,11 @@ class Doorway:
         if found is None:
             raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
         actor(by)
-        checked = found.checked((), arguments)
+        arguments.pop("reason", None)
+        try:
+            checked = found.checked((), arguments)
+        except TypeError:
+            raise InvalidValue(f"{trigger}: takes {listed(found.parameters)}, by name") from None
         with self.border():
             fresh = present(type(row), row.id)
             if fresh.status not in found.edges:
@@ -221,16 +246,19 @@ class Doorway:
         touches: tuple[Any, ...] = (),
         fenced: bool = False,
     ) -> T:
-        """Do `work` in one write transaction; see `dispatch_state.machine.Door`."""
+        """Do `work` in one write transaction; see `dispatch_state.door.Door`."""
         actor(by)
 
+        if fenced:
+            saved(row)
+
         def whole(turn: Turn) -> T:
-            fresh = self._fenced(row) if fenced else present(type(row), row._pk)
+            fresh = self._fenced(row, touches)[0] if fenced else present(type(row), row._pk)
             turn.touch(fresh)
             turn.refuse(fresh, reach, turn.objections(by, fresh))
             return work(turn, fresh)
 
-        return self._run(row, whole, (row, by, *handed), reach, touches)
+        return self._run(row, whole, by=by, reach=reach, handed=(row, *handed), touches=touches)
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
         """Give birth to a row object."""
@@ -247,7 +275,8 @@ class Doorway:
             return turn.touched[type(row), fresh.id]
 
         try:
-            born = self._run(newborn, work, (), "create", ())
+            parents = tuple(row.__rel__.values())
+            born = self._run(newborn, work, by=by, reach="create", handed=parents)
         except StoreError as error:
             if isinstance(error.__cause__, peewee.IntegrityError):
                 raise InvalidValue(f"{newborn}: that id was used before") from error
@@ -271,7 +300,7 @@ class Doorway:
             turn.set(fresh, **changed)
             return {name: fresh.__data__[name] for name in (*columns, "updated_at") if name in fresh.__data__}
 
-        written = self._run(row, work, (), "save", ())
+        written = self._run(row, work, by=STORE, reach="save")
         self._memory.remember(row)
         row.take(written)
 
@@ -279,7 +308,8 @@ class Doorway:
         """Delete a row that is final, and log what goes with it."""
         actor(by)
         reason = values.words(reason, "reason")
-        self._run(row, lambda turn: turn.remove(self._fenced(row), by, reason), (), "remove", ())
+        saved(row)
+        self._run(row, lambda turn: turn.remove(self._fenced(row)[0], by, reason), by=by, reach="remove")
 
     def read(self, ask: Callable[[], T]) -> T:
         """Ask something of the database."""
@@ -341,7 +371,7 @@ def newborn_columns(row: Stateful) -> dict[str, Any]:
         elif value is not None and value != field.default:
             raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")
         else:
-            columns[field.name] = value
+            columns[field.name] = None if value is None else field.check(value)
     if columns["status"] not in row.machine.births:
         raise InvalidValue(f"{row._meta.table_name}.status: born {listed(row.machine.births)} only")
     return columns

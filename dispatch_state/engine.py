@@ -110,7 +110,9 @@ class Turn:
         """Fire a trigger as an act on a row read under lock, and settle what follows; its own move first."""
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
-    def acts(self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str) -> list[Move]:
+    def acts(
+        self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str, **details: Any
+    ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
         verdict: _Verdict | None = None
         first = len(self.moves)
@@ -124,6 +126,7 @@ class Turn:
             self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
             verdict = verdict or decided
         if verdict is not None:
+            verdict.details.update(details)
             self._decide(verdict, action, by, reason, self.moves[first:])
         return self.moves[first:]
 

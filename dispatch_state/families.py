@@ -41,21 +41,25 @@ BATCH = 1000
 Family = Mapping[type[Stateful], set[UUID]]
 
 
-def family(row: Row, trigger: str, others: Iterable[Row]) -> Family:
+def family(row: Row, trigger: str, others: Iterable[Row], actor: object = None) -> Family:
     """The rows to lock for a trigger on a row (or for a method, by its name), and for the other rows it names.
 
     Args:
         row: as last read; it is read again here.
         trigger: the trigger's or method's name; a name that is none of those that reach further covers the row alone.
-        others: rows among the arguments, and an acting agent that may come to review.
+        others: rows among the arguments, and an acting agent that may come to review; read again here too.
+        actor: who acts; an agent is held, so that it is still alive when its act commits.
     """
     members: defaultdict[type[Stateful], set[UUID]] = defaultdict(set)
+    if isinstance(actor, Agent) and trigger != "claim":
+        members[Agent].add(actor.id)
     if trigger == "claim":  # locks the issue it finds, and then the agent
         return members
     if trigger in ALONE or (trigger == "save" and isinstance(row, ORDER)):
         _alone(members, row, trigger)
         return members
-    for other in (find(type(row), row._pk) or row, *others):
+    for named in (row, *others):
+        other = find(type(named), named._pk) or named
         _REACH.get(type(other), _alone)(members, other, trigger)
     return members
 
@@ -128,6 +132,8 @@ def _agent(members: Members, agent: Any, trigger: str) -> None:
     members[Agent].add(agent.id)
     if trigger in AGENT_ALONE:
         return
+    if trigger == "remove":
+        members[Issue].update(issue.id for issue in agent.issues)
     if trigger in ("await_vote", "vote_resolved"):
         members[Proposal].update(proposal.id for proposal in proposals_of(agent.id))
     held = [agent.current_issue] if agent.current_issue_id is not None else []

@@ -272,12 +272,13 @@ class JsonField(_Json[Any]):
         return "null" if value is None and self._holds_null else super().db_value(value)
 
     def checked(self, value: object) -> Any:
-        values.json_text(value, self.place)
+        encoded = values.json_text(value, self.place)
         self._shape(value, self.place)
-        return value
+        return values.parse_json(encoded)  # a copy: what the caller does to its own later is not this row's
 
     def stored(self, value: Any) -> str:
-        return values.json_text(value, self.place)
+        """The text; what a caller gives was checked for its length, and what we gather from it may be longer."""
+        return values.json_text(value, self.place, longest=None)
 
     def python_value(self, value: Any) -> Any:
         return values.parse_json(value) if isinstance(value, str | bytes) else value

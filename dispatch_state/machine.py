@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import peewee
 import transitions
 
 from dispatch_state import values
@@ -99,7 +100,8 @@ def _check_for(annotation: str) -> Check:
 
 def _a_row(model: str) -> Check:
     def check(value: object, place: str) -> object:
-        if type(value).__name__ != model or getattr(value, "is_new", True):
+        is_row = isinstance(value, peewee.Model) and type(value).__name__ == model
+        if not is_row or getattr(value, "is_new", True) or getattr(value, "id", None) is None:
             raise InvalidValue(f"{place}: takes a saved {model} row, not a value of type {type(value).__name__}")
         return value
 

@@ -99,9 +99,18 @@ def needs_human() -> list[NeedsHuman]:
 
 
 def _since(row: Stateful) -> datetime:
-    awaited = row.stage if isinstance(row, Gate) else row
-    move = _last_move(awaited.id)
-    since: datetime = move.created_at if move is not None else getattr(awaited, awaited.stamps[0])
+    """When it came to that: the last move of what it hangs on."""
+    if isinstance(row, Gate):
+        return _moved_at(row.stage)
+    if isinstance(row, Stage):
+        return max([_moved_at(row), *(_moved_at(issue) for issue in row.issues)])
+    agent = row.assigned_agent if isinstance(row, Issue) else None
+    return max(_moved_at(row), agent.completed_at) if agent and agent.completed_at else _moved_at(row)
+
+
+def _moved_at(row: Stateful) -> datetime:
+    move = _last_move(row.id)
+    since: datetime = move.created_at if move is not None else getattr(row, row.stamps[0])
     return since
 
 

@@ -182,15 +182,15 @@ def boolean(value: object, place: str) -> bool:
 # ---- JSON ---------------------------------------------------------------------------------------
 
 
-def json_text(value: object, place: str) -> str:
-    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON.
+def json_text(value: object, place: str, *, longest: int | None = MAX_JSON) -> str:
+    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON, or is too long.
 
     Keys keep their order and characters stay as they are, so that what is read back equals what was given.
     """
     _check_json(value, place, MAX_DEPTH)
     encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if len(encoded) > MAX_JSON or len(encoded.encode()) > MAX_JSON:
-        raise InvalidValue(f"{place}: the JSON is longer than {MAX_JSON:,} bytes")
+    if longest is not None and len(encoded.encode()) > longest:
+        raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
     return encoded
 
 

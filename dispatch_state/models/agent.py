@@ -58,6 +58,7 @@ class Agent(Stateful):
     statuses = AgentStatus
     stamps = ("started_at", "last_heartbeat")
     kept = ("metrics",)
+    terms = ("agent_type",)
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
 
     agent_type = WordField(AgentType)
@@ -282,6 +283,11 @@ class Agent(Stateful):
 
         here.turn(self, add, reach="use_tokens", by=self)
 
+    def frozen(self, columns: tuple[str, ...]) -> list[str]:
+        if "agent_type" not in columns or (self.status == AgentStatus.IDLE and not any_vote(self.id)):
+            return []
+        return ["agent_type, and so its weight, changes only while it is idle and has never voted"]
+
     def owner_id(self) -> UUID | None:
         return self.id
 
@@ -337,6 +343,12 @@ def issue_under_way(agent: UUID) -> ModelSelect[Issue]:
 @one
 def holder(issue: UUID) -> ModelSelect[Agent]:
     return Agent.select().where(Agent.current_issue == issue).order_by(Agent.id)
+
+
+@some
+def any_vote(agent: UUID) -> ModelSelect[Any]:
+    votes: Any = Agent.votes
+    return votes.rel_model.select().where(votes.field == agent)  # type: ignore[no-any-return]
 
 
 @some

@@ -59,11 +59,11 @@ class ParentField(_Key[V]):
 
     def checked(self, value: object) -> UUID:
         if isinstance(value, self.rel_model):
-            value = value.__data__["id"]
+            value = value.__data__.get("id")
         return uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return str(value.__data__["id"] if isinstance(value, self.rel_model) else value)
+        return str(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
     def python_value(self, value: Any) -> Any:
         return UUID(value) if isinstance(value, str) else value
@@ -218,6 +218,24 @@ class Row(peewee.Model):
         cls._refuse("update()")
 
 
+def _named(model: type[Row], only: Any) -> set[str]:
+    """The names of the fields that `save(only=…)` lists; raises `InvalidValue` for what lists none."""
+    if not isinstance(only, list | tuple | set | frozenset):
+        raise InvalidValue("save(only): takes a list of fields or their names")
+    names: set[Any] = {getattr(field, "name", field) for field in only}
+    if unknown := [name for name in names if name not in model._meta.fields]:
+        raise InvalidValue(f"save(only): {model.__name__} has no column {listed(map(shown, unknown))}")
+    return names
+
+
+def a_saved(value: object, place: str, *models: type[Row]) -> None:
+    """Raise `InvalidValue` unless `value` is a row of one of these models that was saved, its id known."""
+    if isinstance(value, models) and not value.is_new and value._pk is not None:
+        return
+    wanted = " or ".join(model.__name__ for model in models)
+    raise InvalidValue(f"{place}: takes a saved {wanted} row, not a value of type {type(value).__name__}")
+
+
 def _ids(model: type[Row]) -> set[str]:
     return {field.object_id_name for field in model._meta.refs}
 
@@ -300,7 +318,7 @@ class Stateful(Row):
             return 1
         changed = self.unsaved()
         if only is not None:
-            wanted = {field if isinstance(field, str) else field.name for field in only}
+            wanted = _named(type(self), only)
             changed = tuple(name for name in changed if name in wanted)
         if changed:
             door().save(self, changed)
@@ -376,9 +394,11 @@ class Stateful(Row):
         Raises:
             InvalidValue: a column is guarded.
         """
-        named = {getattr(key, "name", key) for key in (*(data or ()), *columns)}
+        if data is not None and not isinstance(data, dict):
+            raise InvalidValue(f"{cls.__name__}.update() takes a dict of columns")
+        named = {getattr(key, "name", str(key)) for key in (*(data or ()), *columns)}
         ids = {field.object_id_name: field.name for field in cls._meta.refs}
-        if guarded := sorted({ids.get(name, name) for name in named} & cls.guarded()):
+        if guarded := sorted({ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms))):
             raise InvalidValue(f"{cls.__name__}.update() may not set {listed(guarded)}; use {cls.written_by}")
         return super(Row, cls).update(data, **columns)
 

@@ -10,11 +10,10 @@ from peewee import SQL, Case, ModelSelect
 from dispatch_state import values
 from dispatch_state.actors import Actor, Human
 from dispatch_state.door import Turn, door
-from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way
-from dispatch_state.models.base import ParentField, Stateful, present
+from dispatch_state.models.base import ParentField, Stateful, a_saved, present
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
 from dispatch_state.moves import NOW, Columns, Firing, Move
@@ -315,8 +314,7 @@ class Issue(Stateful):
             GuardRefused: it has an epic, is not unassigned, or may not be born there.
         """
         here = door()
-        if not isinstance(epic_or_stage, Epic | Stage):
-            raise InvalidValue("place: takes an Epic or a Stage row")
+        a_saved(epic_or_stage, "place(epic_or_stage)", Epic, Stage)
 
         def work(turn: Turn, issue: Issue) -> list[Move]:
             return _place(turn, issue, epic_or_stage, by)
@@ -336,15 +334,15 @@ class Issue(Stateful):
         """
         here = door()
         reason = values.words(reason, "reason")
-        if not isinstance(agent, Agent):
-            raise InvalidValue("reassign: takes an Agent row")
+        a_saved(agent, "reassign(agent)", Agent)
 
         def work(turn: Turn, issue: Issue) -> list[Move]:
             self.machine.require(issue, "release")
             if not isinstance(by, Human):
                 turn.refuse(issue, "reassign", [f"it takes a person, not {by.actor}"])
             given = {"agent": present(Agent, agent.id)}
-            return turn.acts("reassign", [(issue, "release", {}), (issue, "assign", given)], by, reason)
+            both = [(issue, "release", {}), (issue, "assign", given)]
+            return turn.acts("reassign", both, by, reason, to_agent_id=str(agent.id))
 
         return here.turn(self, work, reach="reassign", by=by, handed=(agent,), touches=(agent,), fenced=True)
 
@@ -396,7 +394,7 @@ def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Mov
         setattr(issue, "stage" if isinstance(where, Stage) else "epic", where.id)
         issue.settle_in(refusals)
     turn.refuse(issue, "place", refusals)
-    turn.set(issue, epic=issue.epic_id, stage=issue.stage_id)
+    turn.set(issue, epic=issue.epic_id, stage=issue.stage_id, repo_url=issue.repo_url)
     stage = issue.stage
     return turn.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
 

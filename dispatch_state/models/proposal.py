@@ -16,11 +16,11 @@ from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.base import ParentField, Row, Stateful, present
+from dispatch_state.models.base import ParentField, Row, Stateful, a_saved, present
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.moves import NOW, Columns, Firing, Move
-from dispatch_state.statements import one, rows
+from dispatch_state.statements import find, one, rows
 from dispatch_state.vocabulary import (
     AgentType,
     DecisionType,
@@ -94,7 +94,7 @@ class Proposal(Stateful):
     options = JsonField(values.names, null=True)
     chosen_option = TextField(null=True)
     status = WordField(ProposalStatus, default=ProposalStatus.OPEN)
-    required_voters = JsonField(agent_types, null=True)
+    required_voters = JsonField(agent_types)
     threshold = WordField(Threshold)
     implementation_plan = TextField(null=True)
     rollback_plan = TextField(null=True)
@@ -268,8 +268,7 @@ class Proposal(Stateful):
                 is no such option.
         """
         here = door()
-        if not isinstance(agent, Agent):
-            raise InvalidValue(f"vote: takes an Agent row, not a value of type {type(agent).__name__}")
+        a_saved(agent, "vote(agent)", Agent)
         cast = {
             "decision": word(decision, VoteDecision, "votes.decision"),
             "reasoning": values.words(reasoning, "votes.reasoning"),
@@ -378,7 +377,8 @@ def _share(value: object) -> float:
 
 def _cast(turn: Turn, proposal: Proposal, *, agent: Agent, columns: dict[str, Any]) -> list[Move]:
     if proposal.status not in UNDECIDED:
-        raise IllegalTransition(f"{proposal} is {proposal.status}: its voting is over")
+        raise IllegalTransition(f"its voting is over: {proposal.machine.illegal(proposal, 'vote')}")
+    agent = find(Agent, agent.id) or agent  # its type, and so its weight, is what the store says it is
     turn.refuse(proposal, "vote", [*turn.objections(agent, proposal), *_no_vote(proposal, agent, turn, columns)])
     moves = turn.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
     _keep_vote(turn, proposal, agent, columns)
