@@ -370,6 +370,15 @@ class Walk(RuleBasedStateMachine):
         assert dict(row.__data__) == before
         assert self.present(row) == (row.version, row.status)
 
+    @rule(data=st.data())
+    def upkeep(self, data: st.DataObject) -> None:
+        """What a runner does beside: ticks, claims, and the rescue of agents that do not beat."""
+        self.store.tick()
+        if self.of(Agent):
+            with suppress(GuardRefused):
+                self.store.claim(data.draw(st.sampled_from(self.of(Agent))).reload())
+        self.store.rescue(timeout=3600 * 20)
+
     @rule(hours=st.integers(1, 30))
     def time_passes(self, hours: int) -> None:
         self.clock.forward(hours=hours)

@@ -1,0 +1,139 @@
+"""A proposal's whole life, with changed votes, force, veto and expiry, against the tally and the record."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from dispatch_state import Agent, Decision, GuardRefused, Human, IllegalTransition, Proposal, System, Vote, open_store
+from tests import postgres
+from tests.conftest import BACKENDS, Clock
+from tests.invariants import broken
+from tests.world import WHY, World
+
+LONG = bool(os.environ.get("DISPATCH_LONG"))
+ADA, RUNNER = Human("ada"), System("runner")
+KINDS = ("coder", "architect", "security", "docs")
+
+
+class Life(RuleBasedStateMachine):
+    """One proposal at a time, and five agents."""
+
+    backend = "sqlite"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.clock = Clock()
+        if self.backend == "sqlite":
+            target = str(Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "life.db")
+        else:
+            target = self.stack.enter_context(postgres.fresh_schema())
+        self.store = self.stack.enter_context(open_store(target, durability="normal", clock=self.clock))
+        self.world = World(self.store)
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    @initialize(threshold=st.sampled_from(["unanimous", "super_majority", "simple_majority", "single_approval"]))
+    def begin(self, threshold: str) -> None:
+        self.agents = [self.world.agent(kind) for kind in (*KINDS, "coder")]
+        self.propose(threshold)
+
+    @rule(threshold=st.sampled_from(["unanimous", "super_majority", "simple_majority", "single_approval"]))
+    def propose(self, threshold: str) -> None:
+        required = ["coder", "architect", "security"]
+        self.proposal = self.world.new_proposal(self.agents[0], threshold=threshold, required_voters=required)
+
+    @rule(
+        voter=st.integers(0, 4),
+        decision=st.sampled_from(["approve", "approve", "reject", "abstain", "need_more_info"]),
+        option=st.sampled_from([None, "peewee", "raw sql"]),
+    )
+    def vote(self, voter: int, decision: str, option: str | None) -> None:
+        agent: Agent = self.agents[voter]
+        status, expired = self.proposal.status, self.expired()
+        try:
+            moves = self.proposal.vote(agent, decision, WHY, preferred_option=option)
+        except IllegalTransition:
+            assert status not in ("open", "voting")
+        except GuardRefused:
+            assert agent.agent_type == "docs" or expired
+        else:
+            assert status in ("open", "voting")
+            assert not expired
+            mine = Vote.get(Vote.proposal == self.proposal, Vote.voter == agent)
+            assert (mine.decision, mine.preferred_option) == (decision, option)
+            assert bool([m for m in moves if m.trigger in ("approve", "reject")]) == self.proposal.tally().final
+
+    def expired(self) -> bool:
+        return self.proposal.voting_deadline is not None and self.clock.now >= self.proposal.voting_deadline
+
+    @rule(hours=st.integers(1, 20))
+    def time_passes(self, hours: int) -> None:
+        self.clock.forward(hours=hours)
+
+    @rule()
+    def tick(self) -> None:
+        self.store.tick()
+        assert (
+            not Proposal.select()
+            .where(Proposal.status.in_(["open", "voting"]), Proposal.voting_deadline <= self.clock.now)
+            .count()
+        )
+        self.proposal.reload()
+
+    @rule(trigger=st.sampled_from(["force_approve", "force_reject", "veto", "roll_back"]))
+    def a_person_speaks(self, trigger: str) -> None:
+        self.fire(trigger, by=ADA, reason=WHY)
+
+    @rule(trigger=st.sampled_from(["begin_execution", "finish_execution", "fail_execution", "open_voting"]))
+    def it_is_carried_out(self, trigger: str) -> None:
+        given: dict[str, Any] = {"finish_execution": {"result": {"success": True}}, "fail_execution": {"error": "no"}}
+        self.fire(trigger, by=RUNNER, **given.get(trigger, {}))
+
+    def fire(self, trigger: str, **arguments: Any) -> None:
+        legal = trigger in self.proposal.legal_triggers()
+        try:
+            getattr(self.proposal, trigger)(**arguments)
+            assert legal
+        except IllegalTransition:
+            assert not legal
+
+    @invariant()
+    def sound(self) -> None:
+        assert broken(self.store) == []
+
+    @invariant()
+    def resolved_once(self) -> None:
+        """A proposal past its voting was resolved by exactly one decision."""
+        for proposal in Proposal.select():
+            actions = [d.outcome["action"] for d in Decision.select().where(Decision.proposal == proposal)]
+            resolving = [a for a in actions if a in ("approve", "reject", "force_approve", "force_reject")]
+            assert len(resolving) == (proposal.status not in ("open", "voting"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_proposals_life(backend: str) -> None:
+    if backend == "postgresql":
+        try:
+            postgres.server_url()
+        except postgres.Unavailable as error:
+            pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
+    run_state_machine_as_test(
+        type(f"LifeOn{backend}", (Life,), {"backend": backend}),
+        settings=settings(
+            max_examples=300 if LONG else 25,
+            stateful_step_count=60 if LONG else 30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
