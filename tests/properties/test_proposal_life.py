@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule
 
-from dispatch_state import Agent, Decision, GuardRefused, Human, IllegalTransition, Proposal, System, Vote, open_store
-from tests import postgres
-from tests.conftest import BACKENDS, Clock
+from dispatch_state import Agent, Decision, GuardRefused, Human, IllegalTransition, Proposal, System, Vote
+from tests.conftest import BACKENDS
 from tests.invariants import broken
-from tests.world import WHY, World
+from tests.properties.machine import StoreMachine, on, run
+from tests.world import WHY
 
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 ADA, RUNNER = Human("ada"), System("runner")
 KINDS = ("coder", "architect", "security", "docs")
 
 
-class Life(RuleBasedStateMachine):
+class Life(StoreMachine):
     """One proposal at a time, and five agents."""
-
-    backend = "sqlite"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stack = ExitStack()
-        self.clock = Clock()
-        if self.backend == "sqlite":
-            target = str(Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "life.db")
-        else:
-            target = self.stack.enter_context(postgres.fresh_schema())
-        self.store = self.stack.enter_context(open_store(target, durability="normal", clock=self.clock))
-        self.world = World(self.store)
-
-    def teardown(self) -> None:
-        self.stack.close()
 
     @initialize(threshold=st.sampled_from(["unanimous", "super_majority", "simple_majority", "single_approval"]))
     def begin(self, threshold: str) -> None:
@@ -123,17 +101,4 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_proposals_life(backend: str) -> None:
-    if backend == "postgresql":
-        try:
-            postgres.server_url()
-        except postgres.Unavailable as error:
-            pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
-    run_state_machine_as_test(
-        type(f"LifeOn{backend}", (Life,), {"backend": backend}),
-        settings=settings(
-            max_examples=300 if LONG else 25,
-            stateful_step_count=60 if LONG else 30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(on(Life, backend), examples=25)

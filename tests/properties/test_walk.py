@@ -5,24 +5,18 @@ After every step the store is sound: no invariant is broken and the log folds to
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from dispatch_state import (
@@ -39,15 +33,13 @@ from dispatch_state import (
     Stage,
     StaleRow,
     System,
-    open_store,
 )
-from tests import postgres
-from tests.conftest import BACKENDS, Clock
+from tests.conftest import BACKENDS
 from tests.grids import GRIDS
 from tests.invariants import broken
-from tests.world import MODELS, WHY, World
+from tests.properties.machine import LONG, StoreMachine, on, run
+from tests.world import MODELS, WHY
 
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 PEOPLE = (Human("maintainer"), Human("ada"), System("runner"), System("checkpoint"), SANGHA)
 TYPES = ("coder", "reviewer", "pm")
 ENDING = ("cancel", "skip", "stop", "fail", "merge", "force_approve", "force_reject", "veto", "roll_back")
@@ -63,26 +55,13 @@ class _Drawing:
         return self.random.choice(strategy.elements)
 
 
-class Walk(RuleBasedStateMachine):
+class Walk(StoreMachine):
     """One store; rows of every kind; the copies of rows that somebody read some time ago."""
-
-    backend = "sqlite"
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = ExitStack()
-        self.clock = Clock()
-        if self.backend == "sqlite":
-            target = str(Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "walk.db")
-        else:
-            target = self.stack.enter_context(postgres.fresh_schema())
-        self.store = self.stack.enter_context(open_store(target, durability="normal", clock=self.clock))
-        self.world = World(self.store)
         self.rows: list[Any] = []
         self.counts: Counter[tuple[type[Any], str]] = Counter()
-
-    def teardown(self) -> None:
-        self.stack.close()
 
     def of(self, model: type[Any]) -> list[Any]:
         return [row for row in self.rows if isinstance(row, model)]
@@ -388,28 +367,9 @@ class Walk(RuleBasedStateMachine):
         assert broken(self.store) == []
 
 
-def walk_on(backend: str) -> type[Walk]:
-    """The walk on one kind of database."""
-    if backend == "postgresql":
-        try:
-            postgres.server_url()
-        except postgres.Unavailable as error:
-            pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
-    return type(f"WalkOn{backend}", (Walk,), {"backend": backend})
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_walk(backend: str) -> None:
-    short = 25 if backend == "sqlite" else 10
-    run_state_machine_as_test(
-        walk_on(backend),
-        settings=settings(
-            max_examples=300 if LONG else short,
-            stateful_step_count=60 if LONG else 30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(on(Walk, backend), examples=25 if backend == "sqlite" else 10)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -417,7 +377,7 @@ def test_far_walks(backend: str) -> None:
     """Many moves that are accepted, in one store: what short walks do not reach. Nearly every trigger is fired."""
     made: set[tuple[str, str]] = set()
     for seed in range(200 if LONG else 4):
-        walk = walk_on(backend)()
+        walk: Any = on(Walk, backend)()
         try:
             walk.wander(Random(seed), moves=400)
             made |= {(move.entity, move.trigger) for move in walk.store.changes(limit=100_000)}
