@@ -403,7 +403,7 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
     """
     wait = min(values.seconds(timeout, "timeout").total_seconds(), LONGEST_WAIT)
     kept = values.positive(pool_size, "pool_size")
-    if durability not in SYNCHRONOUS:
+    if not isinstance(durability, str) or durability not in SYNCHRONOUS:
         raise InvalidValue(f'durability: {shown(durability)} is neither "full" nor "normal"')
     if target.kind == POSTGRESQL:
         return _reach_postgresql(target, wait, kept)
