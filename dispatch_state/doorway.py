@@ -107,8 +107,9 @@ class Doorway:
         try:
             yield  # outside the border: queries that the caller writes here raise Peewee's errors
         except BaseException as error:
-            with self.border():
-                block.__exit__(type(error), error, error.__traceback__)
+            if not self._database.inherited:
+                with self.border():
+                    block.__exit__(type(error), error, error.__traceback__)
             raise
         else:
             with self.border():

@@ -15,8 +15,9 @@ from typing import Any
 import peewee
 from playhouse.migrations import Runner
 
-from dispatch_state.database import Database, SqliteStore
+from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
+from dispatch_state.sqlite import SqliteStore
 from dispatch_state.targets import SQLITE
 from dispatch_state.values import listed
 

@@ -52,7 +52,7 @@ def resolve(target: str | os.PathLike[str] | None) -> Target:
 def _url(text: str) -> Target:
     try:
         url = urlsplit(text)
-        _ = url.port
+        _ = "," in url.netloc or url.port  # several hosts, with a port each, are libpq's to read
     except ValueError:
         raise InvalidValue("target: the URL cannot be read") from None
     if url.scheme in ("postgresql", "postgres"):

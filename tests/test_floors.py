@@ -11,10 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
-    "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "database", "statements", "moves",
-    "door", "machine", "voting", "models.base", "models.guards", "models.log", "models.epic", "models.gate",
-    "models.agent", "models.issue", "models.pull_request", "models.proposal", "models.ledger", "models.settings",
-    "engine", "cascades", "families", "doorway", "claims", "upkeep", "ddl", "migrate", "overview", "store",
+    "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "lockfile", "connections", "sqlite",
+    "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.base", "models.guards",
+    "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
+    "models.proposal", "models.ledger", "models.settings", "engine", "cascades", "families", "doorway", "claims",
+    "upkeep", "ddl", "migrate", "overview", "store",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 

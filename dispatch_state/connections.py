@@ -1,0 +1,158 @@
+"""What connections to either database have in common.
+
+Each thread has one of its own; every use in a forked child is refused; all threads' are closed at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import peewee
+
+from dispatch_state.errors import StoreNotOpen, WrongProcess
+
+
+class _Savepoint(peewee._savepoint):
+    """A savepoint of constant name, which SQLite's cache of prepared statements knows.
+
+    One that is rolled back is also released: with one name for all, the block around it would else roll
+    back to the inner savepoint instead of its own.
+    """
+
+    def __init__(self, database: Any) -> None:
+        super().__init__(database, "dispatch_state")
+
+    def rollback(self, begin: bool = True) -> None:
+        with self.db.unless_gone():
+            super().rollback(begin=False)
+            self.commit(begin)
+
+
+class Guarded(peewee.Database):
+    """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
+
+    kind: str
+    driver_error: type[Exception]
+    _open = True
+
+    def check_usable(self) -> None:
+        """Raise `StoreNotOpen` after `close_all`, and `WrongProcess` in a forked child."""
+        if not self._open:
+            raise StoreNotOpen()
+        if self.inherited:
+            raise WrongProcess()
+
+    def _begin_guard(self) -> None:
+        self._pid = os.getpid()
+        self._owners: dict[int, tuple[threading.Thread, Any]] = {}
+        self._owning = threading.RLock()
+        _GUARDED.add(self)
+
+    def _connect(self) -> Any:
+        with self._owning:
+            for thread, ended in list(self._owners.values()):
+                if not thread.is_alive():
+                    self._close(ended)
+        connection = super()._connect()  # type: ignore[misc]
+        with self._owning:
+            self._owners[id(connection)] = threading.current_thread(), connection
+            if not self._open:
+                self._close(connection)
+                raise StoreNotOpen()
+        return connection
+
+    def _close(self, connection: Any) -> None:
+        with self._owning:
+            self._owners.pop(id(connection), None)
+        super()._close(connection)  # type: ignore[misc]
+
+    def connection(self) -> Any:
+        self.check_usable()
+        return super().connection()
+
+    def cursor(self, named_cursor: Any = None) -> Any:
+        self.check_usable()
+        return super().cursor(named_cursor)
+
+    def connect(self, reuse_if_open: bool = False) -> Any:
+        self.check_usable()
+        return super().connect(reuse_if_open)
+
+    def close(self) -> Any:
+        """Give this thread's connection back."""
+        self.check_usable()
+        return super().close()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads; every later use is `StoreNotOpen`.
+
+        Raises:
+            WrongProcess: they are another process's.
+        """
+        if self.inherited:
+            raise WrongProcess()
+        with self._owning:
+            self._open = False
+            while self._owners:
+                self._owners.popitem()[1][1].close()
+
+    def savepoint(self) -> _Savepoint:
+        return _Savepoint(self)
+
+    def rollback(self) -> None:
+        with self.unless_gone():
+            super().rollback()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, where the parent's transactions are left alone."""
+        return os.getpid() != self._pid
+
+    @contextmanager
+    def unless_gone(self) -> Iterator[None]:
+        """Let a rollback fail in silence when its transaction is gone, so that what ended it is what is told."""
+        try:
+            yield
+        except peewee.PeeweeException:
+            if self.is_closed() or self._in_transaction(self.connection()):
+                raise
+
+    def _in_transaction(self, connection: Any) -> bool:
+        raise AssertionError("each database says how it is told")
+
+    def immortal(self) -> list[Any]:
+        """The connections that a forked child must never finalise."""
+        return []
+
+
+_GUARDED: weakref.WeakSet[Guarded] = weakref.WeakSet()
+
+
+def _keep_inherited_connections() -> None:
+    """In a forked child: hold every inherited SQLite connection for ever.
+
+    Finalising one would close files that the parent still uses, and with them SQLite's locks. A reference
+    that is never given back keeps them also through the interpreter's shutdown. A turn that the parent has
+    taken ends with the parent, not with a child that outlives it.
+    """
+    import ctypes
+
+    for database in _GUARDED:
+        for connection in database.immortal():
+            connection.turn.close()
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+os.register_at_fork(after_in_child=_keep_inherited_connections)
+
+
+def original(error: BaseException) -> BaseException:
+    """The driver's error, which Peewee wraps once for each of its own calls on the way."""
+    while isinstance(error, peewee.PeeweeException) and hasattr(error, "orig"):
+        error = error.orig
+    return error

@@ -1,0 +1,95 @@
+"""Turns at writing, taken through a file beside a SQLite database.
+
+SQLite lets whoever asks at the right moment write next, and those who wait ask ever more rarely: with
+eight writers some of them starve until their timeout. So writers of ours ask for the lock of this file
+first, all of them equally often. It is a courtesy among us: SQLite's own lock stays the authority, and
+whoever cannot have the file's lock goes on without it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from random import SystemRandom
+
+PAUSE = 0.002
+"""The longest sleep between two attempts, in seconds."""
+LONG = 0.001
+"""A turn that took longer, in seconds, is followed by a pause when others were waiting lately."""
+LATELY = 1.0
+"""In seconds."""
+NONE = -1
+"""Stands for a file that there is not."""
+_random = SystemRandom()
+
+
+class LockFile:
+    """One writer's place in the queue; each connection has its own.
+
+    Args:
+        path: the file, made when the first turn is taken; None, or one that cannot be made, for no turns at all.
+        timeout: how long to wait for a turn, in seconds.
+    """
+
+    def __init__(self, path: str | None, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._file: int | None = None
+        self._mine = False
+        self._taken = self._waited = self._next = 0.0
+
+    def take(self) -> bool:
+        """Wait for the turn; False when it did not come in time."""
+        if self._mine or self._opened() == NONE:
+            return True
+        now = time.monotonic()
+        if now < self._next:
+            time.sleep(self._next - now)
+        return self._locked() or self._wait(now + self._timeout)
+
+    def _wait(self, deadline: float) -> bool:
+        while (now := time.monotonic()) < deadline:
+            time.sleep(_random.uniform(0, PAUSE))
+            if self._locked():
+                self._waited = now
+                return True
+        return False
+
+    def _opened(self) -> int:
+        if self._file is None:
+            self._file = NONE if self._path is None else _opened(self._path)
+        return self._file
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            self.close()
+            return True
+        self._mine, self._taken = True, time.monotonic()
+        return True
+
+    def give(self) -> None:
+        """End the turn, if it was taken."""
+        if self._mine:
+            self._mine = False
+            fcntl.flock(self._opened(), fcntl.LOCK_UN)
+            now = time.monotonic()
+            if now - self._taken > LONG and now - self._waited < LATELY:
+                self._next = now + PAUSE
+
+    def close(self) -> None:
+        """Give up the place; in a forked child, leave it to the parent."""
+        file, self._file, self._mine = self._file, NONE, False
+        if file not in (None, NONE):
+            os.close(file)
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return NONE

@@ -1,0 +1,92 @@
+"""The store in one schema of a PostgreSQL database."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import peewee
+from playhouse.pool import PooledDatabase
+
+from dispatch_state.connections import Guarded, original
+from dispatch_state.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
+from dispatch_state.targets import POSTGRESQL
+
+
+class _Session(peewee.PostgresqlDatabase):
+    """Connections in the state the store relies on: READ COMMITTED, UTC, JSON as text, a bounded wait for locks."""
+
+    lock_timeout: float
+
+    def _connect(self) -> Any:
+        connection = super()._connect()  # type: ignore[misc]
+        connection.execute(
+            "SELECT set_config('default_transaction_isolation', 'read committed', false),"
+            " set_config('TimeZone', 'UTC', false), set_config('lock_timeout', %s, false)",
+            (f"{max(1, int(self.lock_timeout * 1000))}ms",),
+        )
+        text = sys.modules["psycopg.types.string"].TextLoader
+        connection.adapters.register_loader("json", text)
+        connection.adapters.register_loader("jsonb", text)
+        return connection
+
+
+class PostgresStore(Guarded, PooledDatabase, _Session):
+    """One schema of a PostgreSQL database; connections not in use are kept in a pool."""
+
+    kind = POSTGRESQL
+
+    def __init__(self, url: str, *, timeout: float, pool_size: int) -> None:
+        self.lock_timeout = timeout
+        self._kept = pool_size
+        super().__init__(url, max_connections=None, prefer_psycopg3=True, connect_timeout=max(2, int(timeout)))
+        self.driver_error = sys.modules["psycopg"].Error
+        self._begin_guard()
+
+    def _is_closed(self, connection: Any) -> bool:
+        return bool(connection.closed)
+
+    def _can_reuse(self, connection: Any) -> bool:
+        return len(self._connections) < self._kept and bool(self._adapter.is_connection_reusable(connection))
+
+    def release(self) -> None:
+        """Give this thread's connection back to the pool, between transactions."""
+        if not self.transaction_depth():
+            super().close()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads, and those kept; every later use is `StoreNotOpen`.
+
+        Raises:
+            WrongProcess: they are another process's.
+        """
+        super().close_all()
+        self.close_idle()
+
+    def _in_transaction(self, connection: Any) -> bool:
+        return not connection.closed
+
+    def store_error(self, error: Exception) -> StoreError | None:
+        """What an error of PostgreSQL means to a caller, or None when it is no fault of the store."""
+        state = getattr(original(error), "sqlstate", None) or ""
+        known = _POSTGRESQL_ERRORS.get(state)
+        if known is None and (state[:2] in ("08", "57") or isinstance(error, peewee.OperationalError)):
+            known = StoreError
+        return known(f"{known.__doc__} ({type(original(error)).__name__} {state})") if known else None
+
+    def should_retry(self, error: Exception) -> bool:
+        """Whether the transaction lost to another one and would succeed when begun again."""
+        return getattr(original(error), "sqlstate", None) in ("40P01", "40001")
+
+
+_POSTGRESQL_ERRORS: Mapping[str, type[StoreError]] = {
+    "40P01": StoreBusy,
+    "40001": StoreBusy,
+    "55P03": StoreBusy,
+    "53100": StoreFull,
+    "42501": StoreReadOnly,
+    "25006": StoreReadOnly,
+    "XX001": StoreCorrupt,
+    "XX002": StoreCorrupt,
+}

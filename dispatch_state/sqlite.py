@@ -1,0 +1,194 @@
+"""The store in one SQLite file, or in memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+from dispatch_state import values
+from dispatch_state.connections import Guarded, original
+from dispatch_state.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreNotFound,
+    StoreReadOnly,
+)
+from dispatch_state.lockfile import LockFile
+from dispatch_state.targets import MEMORY, SQLITE
+
+SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+
+
+class _Connection(sqlite3.Connection):
+    """A connection to a SQLite file, with its place among those who write to it."""
+
+    turn = LockFile(None, 0)
+
+    def close(self) -> None:
+        super().close()
+        self.turn.close()
+
+
+class SqliteStore(Guarded, peewee.SqliteDatabase):
+    """One SQLite file, or one in-memory database that the threads of the process share."""
+
+    kind = SQLITE
+    driver_error = sqlite3.Error
+
+    def __init__(self, location: str, *, timeout: float, durability: str) -> None:
+        memory = location == MEMORY
+        super().__init__(
+            f"file:/dispatch-{values.new_id()}?vfs=memdb" if memory else location,
+            pragmas={"foreign_keys": 1, "synchronous": SYNCHRONOUS[durability]},
+            lock_type="IMMEDIATE",
+            timeout=timeout,
+            uri=memory,
+            check_same_thread=False,
+            cached_statements=512,
+            factory=_Connection,
+        )
+        self._wait = timeout
+        self._lock_file = None if memory else f"{location}-turn"
+        self._begin_guard()
+        self._anchor = self._connect() if memory else None
+        if memory:
+            self._owners[id(self._anchor)] = threading.main_thread(), self._anchor
+
+    def _connect(self) -> _Connection:
+        connection: _Connection = super()._connect()
+        connection.turn = LockFile(self._lock_file, self._wait)
+        if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+            self._close(connection)
+            raise StoreError("this SQLite was built without foreign keys, on which the store depends")
+        return connection
+
+    def _in_transaction(self, connection: sqlite3.Connection) -> bool:
+        return connection.in_transaction
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
+        turn = self.connection().turn
+        patient = lock_type == "DEFERRED" or turn.take()
+        try:
+            with nullcontext() if patient else self._waiting_no_longer():
+                super().begin(lock_type)
+        except BaseException:
+            turn.give()
+            raise
+
+    @contextmanager
+    def _waiting_no_longer(self) -> Iterator[None]:
+        """Who has waited for the turn as long as may be takes SQLite's lock at once, or not at all."""
+        self.execute_sql("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            self.execute_sql(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
+
+    def commit(self) -> None:
+        """Commit, and let others have their turn."""
+        super().commit()
+        self.connection().turn.give()
+
+    def rollback(self) -> None:
+        """Roll back, and let others have their turn."""
+        try:
+            super().rollback()
+        finally:
+            self.connection().turn.give()
+
+    def execute(self, query: Any, **context_options: Any) -> Any:
+        """As Peewee does, with the first rows read at once.
+
+        A query that is still being read holds its snapshot, and SQLite refuses to write from an old one: a
+        loop over a query that fires triggers would fail as soon as another process writes.
+        """
+        return _ReadAhead(super().execute(query, **context_options))
+
+    def immortal(self) -> list[Any]:
+        return [connection for _, connection in self._owners.values()]
+
+    def release(self) -> None:
+        """Nothing: a thread keeps its connection."""
+
+    def switch_to_wal(self) -> None:
+        """Make the file use a write-ahead log, once; it stays so. An in-memory database has none."""
+        if self._anchor is None and self.execute_sql("PRAGMA journal_mode").fetchone() != ("wal",):
+            self.execute_sql("PRAGMA journal_mode = wal")
+
+    def store_error(self, error: Exception) -> StoreError | None:
+        """What an error of SQLite means to a caller, or None when it is no fault of the store."""
+        code = getattr(original(error), "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return StoreBusy("a query of this thread is still being read: read it to its end before writing")
+        known = _SQLITE_ERRORS.get(code & 0xFF) if code is not None else None
+        if known is None and isinstance(error, peewee.DatabaseError) and "malformed" in str(error):
+            known = StoreCorrupt
+        return known(f"{known.__doc__} ({error})") if known else None
+
+    def should_retry(self, error: Exception) -> bool:
+        """Never: SQLite has waited for the lock already."""
+        return False
+
+
+class _ReadAhead:
+    """A cursor whose first rows, which are mostly all of them, have been read."""
+
+    ROWS = 10_000
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self._rows = deque(cursor.fetchmany(self.ROWS) if cursor.description else ())
+
+    def fetchone(self) -> Any:
+        return self._rows.popleft() if self._rows else self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        rows, self._rows = list(self._rows), deque()
+        return rows + self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.fetchone, None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+_SQLITE_ERRORS: Mapping[int, type[StoreError]] = {
+    sqlite3.SQLITE_BUSY: StoreBusy,
+    sqlite3.SQLITE_LOCKED: StoreBusy,
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_READONLY: StoreReadOnly,
+    sqlite3.SQLITE_CANTOPEN: StoreReadOnly,
+    sqlite3.SQLITE_PERM: StoreReadOnly,
+    sqlite3.SQLITE_NOTADB: StoreCorrupt,
+    sqlite3.SQLITE_CORRUPT: StoreCorrupt,
+}
+
+
+def make_file(path: Path, create: bool) -> None:
+    """See that the file is there; one that we make is its owner's alone, and no planted link is followed."""
+    if path.exists():
+        return
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link to nothing; remove it or make what it names")
+    if not create:
+        raise StoreNotFound(f"there is no store at {path}")
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        return  # another process was faster, or a folder on the way is a file: opening will tell
+    except OSError as error:
+        raise StoreReadOnly(f"{path} cannot be made: {error.strerror}") from None
