@@ -15,7 +15,7 @@ LAYERS = [
     "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.base", "models.guards",
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "engine", "cascades", "families", "doorway", "claims",
-    "upkeep", "ddl", "migrate", "overview", "store",
+    "upkeep", "aio", "ddl", "migrate", "overview", "store",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 
