@@ -7,6 +7,7 @@ one fresh database together. A step that fails leaves the database as it was bef
 
 from __future__ import annotations
 
+import logging
 import time
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import peewee
 from playhouse.migrations import Runner
 
+from dispatch_state import enforcement
 from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.sqlite import SqliteStore
@@ -22,12 +24,12 @@ from dispatch_state.targets import SQLITE
 from dispatch_state.values import listed
 
 HISTORY = "schema_migration"
-LOCK = 0x64697370_61746368  # "dispatch" in ASCII
+LOGGER = logging.getLogger("dispatch_state")
 WAL_TRIES = 200
 
 
 def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> None:
-    """Bring a database to this version's schema; does nothing when it is there already.
+    """Bring a database to this version's schema, its triggers in place; does nothing when it is there already.
 
     Args:
         wanted: whether an old or an empty database may be changed.
@@ -41,6 +43,7 @@ def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> 
     """
     try:
         _migrate(database, wanted, create)
+        _enforce(database, wanted)
     except peewee.PeeweeException as error:
         raise database.store_error(error) or MigrationFailed(f"the schema could not be read: {error}") from error
 
@@ -64,6 +67,14 @@ def _migrate(database: Database, wanted: bool, create: bool) -> None:
     if isinstance(database, SqliteStore):
         _switch_to_wal(database)
     runner.up()
+
+
+def _enforce(database: Database, wanted: bool) -> None:
+    """See that the triggers are in place, and say when they were not."""
+    changed = enforcement.ensure(database) if wanted else enforcement.differences(database)
+    if changed:
+        done = "they were put back" if wanted else "nothing was changed"
+        LOGGER.warning("the database lacked its own triggers, or others stood there: %s; %s", listed(changed), done)
 
 
 def _pending(runner: _Runner, applied: set[str]) -> list[str]:
@@ -101,27 +112,26 @@ class _Runner(Runner):
 
     def up(self, target: str | None = None, fake: bool = False) -> Any:
         with self.database.atomic():
-            self._lock()
+            enforcement.hold(self.database)
             self.History.create_table()
         return super().up(target, fake)
 
     def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
         try:
             with self.migrator.migration_context():
-                self._lock()
-                if name not in self.applied():
+                enforcement.hold(self.database)
+                applied = self.applied()
+                if name not in applied:
+                    enforcement.remove(self.database)
                     module.up(self.migrator, self.database)
                     self.History.create(name=name)
+                    if len(applied) + 1 == len(self.migrations()):
+                        enforcement.install(self.database)
         except DispatchError:
             raise
         except Exception as error:
             busy = self.database.store_error(error)
             raise busy or MigrationFailed(f"{name}: {error}; the database is as it was before it") from error
-
-    def _lock(self) -> None:
-        """Hold the turn until the transaction ends; on SQLite it began IMMEDIATE, which is the lock."""
-        if self.database.kind != SQLITE:
-            self.database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
 
 
 def _folder() -> Path:

@@ -13,13 +13,13 @@ from dispatch_state import values
 from dispatch_state.errors import InvalidValue
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful, present
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Stage
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.proposal import Proposal
-from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.tables import STATEFUL
 from dispatch_state.statements import find, one, rows
 from dispatch_state.vocabulary import (
     AgentStatus,
@@ -29,8 +29,6 @@ from dispatch_state.vocabulary import (
     ProposalStatus,
     StageStatus,
 )
-
-STATEFUL: tuple[type[Stateful], ...] = (Epic, Stage, Gate, Issue, PullRequest, Agent, Proposal)
 
 
 class NeedsHuman(NamedTuple):

@@ -19,6 +19,7 @@ from dispatch_state import (
     PullRequest,
     Store,
     TransitionLog,
+    enforcement,
 )
 from dispatch_state.models.agent import AgentLog
 from dispatch_state.models.proposal import Vote
@@ -227,6 +228,7 @@ def test_a_guard_that_refuses_a_follower_rolls_everything_back(store: Store, mon
     issue = world.issues("in_progress")
     agent = issue.assigned_agent
     other = world.new_issue()
+    enforcement.remove(store.database)
     peewee.ModelUpdate(Issue, {Issue.assigned_agent: agent.id, Issue.status: "assigned"}).where(
         Issue.id == other.id
     ).execute()

@@ -14,8 +14,8 @@ LAYERS = [
     "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "lockfile", "connections", "sqlite",
     "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.base", "models.guards",
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
-    "models.proposal", "models.ledger", "models.settings", "engine", "cascades", "families", "doorway", "claims",
-    "upkeep", "aio", "ddl", "migrate", "overview", "store",
+    "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families", "doorway", "claims",
+    "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "overview", "store",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 

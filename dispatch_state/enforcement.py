@@ -1,0 +1,199 @@
+"""The database's own triggers: written from `refusals`, put in place, and compared with what is there.
+
+They stand under every connection, ours or not: a statement that `refusals` names fails as a whole. On
+SQLite they are triggers that abort; on PostgreSQL one function for each table, fired also where a session
+replicates, and no table with a history is truncated. Each carries the version of the library that wrote
+it; an older library leaves a newer one's alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dispatch_state._version import __version__
+from dispatch_state.database import Database
+from dispatch_state.errors import SchemaTooNew
+from dispatch_state.models.base import Row
+from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.tables import EVERY
+from dispatch_state.refusals import REPLACEABLE, Dialect, Refusal, refusals
+from dispatch_state.targets import SQLITE
+
+LOCK = 0x64697370_61746368  # "dispatch" in ASCII
+PREFIX = "dispatch_"
+_STAMP = f"-- dispatch_state {__version__}"
+_STAMPED = re.compile(r"-- dispatch_state (\d+(?:\.\d+)*)")
+_EACH_ROW, _TRUNCATE = 1 | 2 | 4 | 8 | 16, 2 | 32
+"""What `pg_trigger.tgtype` says of a trigger before each row's insert, delete and update, and before a truncate."""
+
+
+def ensure(database: Database) -> list[str]:
+    """Put in place what is missing or changed; returns the names of that, which is nothing when all was in place.
+
+    Raises:
+        SchemaTooNew: a newer version of the library wrote what is there.
+    """
+    if not differences(database):
+        return []
+    with database.atomic():
+        hold(database)
+        changed = differences(database)
+        if changed:
+            install(database)
+    return changed
+
+
+def hold(database: Database) -> None:
+    """Be the only one to change the schema until the transaction ends; on SQLite it began IMMEDIATE."""
+    if database.kind != SQLITE:
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+
+
+def differences(database: Database) -> list[str]:
+    """The names of what is missing, changed or left over, in order; empty when all is in place.
+
+    Raises:
+        SchemaTooNew: a newer version of the library wrote what is there.
+    """
+    there, wanted = _installed(database), _wanted(database)
+    newest = max((_version(text) for text in there.values()), default=())
+    if there != wanted and newest > _version(_STAMP):
+        raise SchemaTooNew(f"the database's triggers are of version {'.'.join(map(str, newest))}; upgrade the library")
+    return sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
+
+
+def install(database: Database) -> None:
+    """Put everything in place, in the open transaction; what was there goes."""
+    remove(database)
+    for statement in _statements(database):
+        database.execute_sql(statement)
+
+
+def remove(database: Database) -> None:
+    """Take everything of ours away, in the open transaction."""
+    if database.kind == SQLITE:
+        for name in _sqlite_triggers(database):
+            database.execute_sql(f'DROP TRIGGER "{name}"')
+    else:
+        place = _dialect(database).place
+        for (name,) in database.execute_sql(_FUNCTIONS).fetchall():
+            database.execute_sql(f'DROP FUNCTION {place}"{name}"() CASCADE')
+
+
+def _version(text: str) -> tuple[int, ...]:
+    found = _STAMPED.search(text)
+    return tuple(map(int, found[1].split("."))) if found else ()
+
+
+def _dialect(database: Database) -> Dialect:
+    if database.kind == SQLITE:
+        return Dialect(SQLITE, "", "last_insert_rowid()")
+    (schema,) = database.execute_sql("SELECT quote_ident(current_schema())").fetchone()
+    return Dialect(database.kind, f"{schema}.", f"NULLIF(current_setting('{_WRITTEN}', TRUE), '')::bigint")
+
+
+def _wanted(database: Database) -> dict[str, str]:
+    """What should be there, by name, as `_installed` tells it."""
+    dialect = _dialect(database)
+    if database.kind == SQLITE:
+        return dict(_sqlite(dialect))
+    functions = {f"{PREFIX}{model._meta.table_name}": _body(model, dialect) for model in EVERY}
+    functions[f"{PREFIX}truncate"] = _NO_TRUNCATE
+    triggers = {f"{name} on {table}": f"{kind} A" for name, table, kind in _bound()}
+    return functions | triggers
+
+
+def _installed(database: Database) -> dict[str, str]:
+    if database.kind == SQLITE:
+        return _sqlite_triggers(database)
+    functions = dict(database.execute_sql(_FUNCTION_TEXTS).fetchall())
+    triggers = {f"{name} on {table}": told for name, table, told in database.execute_sql(_TRIGGERS).fetchall()}
+    return functions | triggers
+
+
+def _statements(database: Database) -> Iterator[str]:
+    dialect = _dialect(database)
+    yield from (text for _, text in _sqlite(dialect)) if database.kind == SQLITE else _postgresql(dialect)
+
+
+def _case(found: list[Refusal], verdict: str) -> str:
+    lines = [f"WHEN {refusal.when}\n            THEN {verdict.format(refusal.says)}" for refusal in found]
+    return "CASE\n        " + "\n        ".join(lines) + "\n    END"
+
+
+# ---- SQLite --------------------------------------------------------------------------------------------
+
+
+def _sqlite(dialect: Dialect) -> Iterator[tuple[str, str]]:
+    for model in EVERY:
+        table = model._meta.table_name
+        for event, found in refusals(model, dialect).items():
+            if found:
+                name = f"{PREFIX}{table}_{event.lower()}"
+                body = _case(found, "RAISE(ABORT, '{}')")
+                yield name, f"CREATE TRIGGER {name} BEFORE {event} ON {table}\nBEGIN {_STAMP}\n    SELECT {body};\nEND"
+
+
+def _sqlite_triggers(database: Database) -> dict[str, str]:
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'dispatch_*'"
+    return dict(database.execute_sql(query).fetchall())
+
+
+# ---- PostgreSQL ----------------------------------------------------------------------------------------
+
+_OURS = "pronamespace = current_schema()::regnamespace AND proname LIKE 'dispatch\\_%%'"
+_FUNCTIONS = f"SELECT proname FROM pg_proc WHERE {_OURS}"
+_FUNCTION_TEXTS = f"SELECT proname, prosrc FROM pg_proc WHERE {_OURS}"
+_TRIGGERS = """SELECT tgname, relname, concat(tgtype,
+        CASE WHEN tgqual IS NULL AND tgattr = ''::int2vector THEN '' ELSE ' partly' END,
+        CASE WHEN proname = tgname AND pronamespace = relnamespace THEN '' ELSE ' elsewhere' END, ' ', tgenabled)
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal AND tgname LIKE 'dispatch\\_%%'
+"""
+_WRITTEN = "dispatch_state.written"
+_RAISE = "RAISE EXCEPTION 'dispatch_state: %', {} USING ERRCODE = 'check_violation'"
+_NO_TRUNCATE = f"""
+BEGIN {_STAMP}
+    {_RAISE.format("TG_TABLE_NAME || ': is not truncated'")};
+END
+"""
+
+
+def _body(model: type[Row], dialect: Dialect) -> str:
+    lines = [f"\nDECLARE refusal text;\nBEGIN {_STAMP}"]
+    for event, found in refusals(model, dialect).items():
+        if found:
+            lines.append(
+                f"    IF TG_OP = '{event}' THEN refusal := {_case(found, chr(39) + '{}' + chr(39))};\n    END IF;"
+            )
+    lines.append(f"    IF refusal IS NOT NULL THEN {_RAISE.format('refusal')};\n    END IF;")
+    if model is TransitionLog:
+        lines.append(f"    PERFORM set_config('{_WRITTEN}', NEW.seq::text, TRUE);  -- until this transaction ends")
+    lines.append("    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;\n    RETURN NEW;\nEND\n")
+    return "\n".join(lines)
+
+
+def _bound() -> Iterator[tuple[str, str, int]]:
+    """Every trigger: its name, which is its function's, its table, and its kind."""
+    for model in EVERY:
+        table = model._meta.table_name
+        yield f"{PREFIX}{table}", table, _EACH_ROW
+        if model not in REPLACEABLE:
+            yield f"{PREFIX}truncate", table, _TRUNCATE
+
+
+def _postgresql(dialect: Dialect) -> Iterator[str]:
+    def function(name: str, body: str) -> str:
+        text = body.replace("%", "%%")
+        return f"CREATE FUNCTION {dialect.place}{name}() RETURNS trigger LANGUAGE plpgsql AS $dispatch${text}$dispatch$"
+
+    for model in EVERY:
+        yield function(f"{PREFIX}{model._meta.table_name}", _body(model, dialect))
+    yield function(f"{PREFIX}truncate", _NO_TRUNCATE)
+    for name, table, kind in _bound():
+        when = "TRUNCATE" if kind == _TRUNCATE else "INSERT OR UPDATE OR DELETE"
+        each = "STATEMENT" if kind == _TRUNCATE else "ROW"
+        where = f"{dialect.place}{table}"
+        yield f"CREATE TRIGGER {name} BEFORE {when} ON {where} FOR EACH {each} EXECUTE FUNCTION {dialect.place}{name}()"
+        yield f"ALTER TABLE {where} ENABLE ALWAYS TRIGGER {name}"

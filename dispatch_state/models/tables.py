@@ -1,0 +1,20 @@
+"""Every table's model, in the order of the seed."""
+
+from __future__ import annotations
+
+from dispatch_state.models.agent import Agent, AgentLog
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.gate import Gate, GateComment
+from dispatch_state.models.issue import Issue
+from dispatch_state.models.ledger import Decision
+from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.proposal import Proposal, Vote
+from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.settings import ConfigEntry, SyncState
+
+STATEFUL: tuple[type[Stateful], ...] = (Epic, Stage, Gate, Issue, PullRequest, Agent, Proposal)
+"""The models with a lifecycle."""
+PLAIN: tuple[type[Row], ...] = (GateComment, AgentLog, Vote, Decision, ConfigEntry, SyncState, TransitionLog)
+"""The models without one."""
+EVERY: tuple[type[Row], ...] = (*STATEFUL, *PLAIN)

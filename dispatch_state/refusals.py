@@ -1,0 +1,260 @@
+"""What the database itself refuses, whoever writes: a condition and a sentence each, derived from the models.
+
+A move is held by its log row. The log takes a row only for an edge of the machine that starts where the
+row stands now, and a status takes a change only when the log row of just that change is the last one that
+its connection wrote. So neither can be written alone, and what the log says is what was done. Guards are not
+asked here: they read other rows, and are the library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from dispatch_state.fields import BooleanField, IdField, IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.models.base import ParentField, Row, Stateful
+from dispatch_state.models.ledger import Decision
+from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.proposal import Vote
+from dispatch_state.models.settings import ConfigEntry, SyncState
+from dispatch_state.models.tables import STATEFUL
+from dispatch_state.targets import SQLITE
+
+INSERT, UPDATE, DELETE = "INSERT", "UPDATE", "DELETE"
+REPLACEABLE = (ConfigEntry, SyncState)
+"""Tables of which one may insert over what is there: they keep no history."""
+
+
+class Refusal(NamedTuple):
+    """A condition on NEW and OLD under which a write is refused, and what is said then."""
+
+    when: str
+    says: str
+
+
+class Dialect(NamedTuple):
+    """Where the databases' words differ.
+
+    kind: "sqlite" or "postgresql".
+    place: what stands before a table's name.
+    written: the `seq` of the log row that this connection wrote last, on PostgreSQL in this transaction.
+    """
+
+    kind: str
+    place: str
+    written: str
+
+    def changed(self, column: str) -> str:
+        """Whether an update changes a column."""
+        differs = "IS NOT" if self.kind == SQLITE else "IS DISTINCT FROM"
+        return f"NEW.{column} {differs} OLD.{column}"
+
+    def exists(self, table: str, condition: str) -> str:
+        """Whether a table has such a row."""
+        return f"EXISTS (SELECT 1 FROM {self.place}{table} WHERE {condition})"
+
+
+def refusals(model: type[Row], dialect: Dialect) -> dict[str, list[Refusal]]:
+    """What is refused of a table, by the statement that would do it, in the order it is asked."""
+    found: dict[str, list[Refusal]] = {INSERT: [], UPDATE: [], DELETE: []}
+    found[INSERT] += _insert_over(model, dialect)
+    found[UPDATE] += _another_key(model, dialect)
+    if issubclass(model, Stateful):
+        found[INSERT].append(_birth(model, dialect))
+        found[UPDATE].append(_move(model, dialect))
+        found[DELETE].append(_removal(model, dialect))
+    if model is TransitionLog:
+        found[INSERT] += _log_row(dialect)
+        found[UPDATE].append(Refusal("TRUE", "transition_log: a move that was made is not rewritten"))
+        found[DELETE].append(Refusal("TRUE", "transition_log: a move that was made is not deleted"))
+    if model is Decision:
+        found[UPDATE].append(_rewritten_decision(dialect))
+        found[DELETE].append(Refusal("TRUE", "decisions: a decision is not deleted"))
+    for column, bad, says in _values(model, dialect):
+        found[INSERT].append(Refusal(bad, says))
+        found[UPDATE].append(Refusal(f"{dialect.changed(column)} AND ({bad})", says))
+    return found
+
+
+# ---- keys ----------------------------------------------------------------------------------------------
+
+
+def _insert_over(model: type[Row], dialect: Dialect) -> Iterator[Refusal]:
+    """INSERT OR REPLACE deletes what is in its way, and SQLite fires no trigger for that."""
+    table, key = model._meta.table_name, _key(model)
+    if model in REPLACEABLE:
+        return
+    if key == "seq":
+        if dialect.kind == SQLITE:  # NEW.seq is -1 where none is given
+            when = f"NEW.seq > 0 AND NEW.seq <= (SELECT max(seq) FROM {table})"
+        else:
+            given = f"NEW.seq > (SELECT last_value FROM {dialect.place}{table}_seq_seq)"
+            when = f"{given} OR {dialect.exists(table, 'seq = NEW.seq')}"
+        yield Refusal(when, f"{table}.{key}: moves are numbered by the database")
+    else:
+        yield Refusal(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: there is such a row")
+        if dialect.kind == SQLITE:
+            yield Refusal(dialect.exists(table, "rowid = NEW.rowid"), f"{table}: there is a row in that place")
+    if model is Vote:
+        pair = "proposal_id = NEW.proposal_id AND voter_id = NEW.voter_id"
+        yield Refusal(dialect.exists(table, pair), "votes: there is a vote of that voter")
+
+
+def _key(model: type[Row]) -> str:
+    key: Any = model._meta.primary_key
+    return str(key.column_name)
+
+
+def _another_key(model: type[Row], dialect: Dialect) -> Iterator[Refusal]:
+    table = model._meta.table_name
+    keys = ["rowid"] if dialect.kind == SQLITE else []
+    keys += [_key(model)] if model not in REPLACEABLE else []
+    keys += ["proposal_id", "voter_id"] if model is Vote else []
+    for key in keys:
+        yield Refusal(dialect.changed(key), f"{table}.{key}: a row keeps its key")
+
+
+# ---- lifecycles ----------------------------------------------------------------------------------------
+
+
+def _its_log_row(model: type[Row], dialect: Dialect, source: str, dest: str) -> str:
+    """Whether the log row of this very move is the last one this connection wrote."""
+    told = (
+        f"seq = {dialect.written} AND entity = '{model._meta.table_name}' AND entity_id = NEW.id "
+        f"AND version = NEW.version AND {source} AND {dest}"
+    )
+    return dialect.exists("transition_log", told)
+
+
+def _birth(model: type[Stateful], dialect: Dialect) -> Refusal:
+    logged = _its_log_row(model, dialect, "source IS NULL", "dest = NEW.status")
+    return Refusal(f"NOT {logged}", f"{model._meta.table_name}: a row is born with its log row, written just before")
+
+
+def _move(model: type[Stateful], dialect: Dialect) -> Refusal:
+    logged = _its_log_row(model, dialect, "source = OLD.status", "dest = NEW.status")
+    moves = f"{dialect.changed('status')} OR {dialect.changed('version')}"
+    return Refusal(
+        f"({moves}) AND NOT (NEW.version = OLD.version + 1 AND {logged})",
+        f"{model._meta.table_name}: status and version move together with their log row, written just before",
+    )
+
+
+def _removal(model: type[Stateful], dialect: Dialect) -> Refusal:
+    told = (
+        f"entity_id = OLD.id AND version = OLD.version + 1 AND entity = '{model._meta.table_name}' "
+        "AND source = OLD.status AND dest IS NULL"
+    )
+    logged = dialect.exists("transition_log", told)
+    return Refusal(f"NOT {logged}", f"{model._meta.table_name}: a row goes with its log row, written before")
+
+
+def _log_row(dialect: Dialect) -> Iterator[Refusal]:
+    tables = "".join(f" WHEN '{m._meta.table_name}' THEN {_next_move(m, dialect)}" for m in STATEFUL)
+    yield Refusal(
+        f"(CASE NEW.entity{tables} ELSE FALSE END) IS NOT TRUE",
+        "transition_log: no move that its row can make now",
+    )
+    unknown = f"NOT {dialect.exists('transition_log', 'seq = NEW.cause_seq')}"
+    yield Refusal(f"NEW.cause_seq IS NOT NULL AND {unknown}", "transition_log.cause_seq: there is no such move")
+    repeated = dialect.exists("transition_log", "entity_id = NEW.entity_id AND version = NEW.version")
+    yield Refusal(repeated, "transition_log: that version of that row has its move")
+
+
+def _next_move(model: type[Stateful], dialect: Dialect) -> str:
+    """Whether the log row tells of a move that the row it names can make from where it stands."""
+    table, machine = model._meta.table_name, model.machine
+    stands = dialect.exists(table, "id = NEW.entity_id AND status = NEW.source AND version = NEW.version - 1")
+    absent = f"NOT {dialect.exists(table, 'id = NEW.entity_id')}"
+    ends = "TRUE" if _goes_with_its_owner(model) else f"NEW.source IN ({quoted(machine.final)})"
+    edges = " ".join(f"WHEN '{name}' THEN {' OR '.join(_edges(trigger))}" for name, trigger in machine.triggers.items())
+    born = f"NEW.source IS NULL AND NEW.dest IN ({quoted(machine.births)}) AND NEW.version = 1"
+    return (
+        "CASE NEW.trigger "
+        f"WHEN 'create' THEN {born} AND {absent} "
+        f"WHEN 'remove' THEN NEW.dest IS NULL AND {ends} AND {stands} "
+        f"ELSE {stands} AND CASE NEW.trigger {edges} ELSE FALSE END END"
+    )
+
+
+def _edges(trigger: Any) -> Iterator[str]:
+    sources: dict[str, list[str]] = {}
+    for edge in trigger.edges.values():
+        sources.setdefault(edge.dest, []).append(edge.source)
+    for dest, starts in sources.items():
+        yield f"NEW.dest = '{dest}' AND NEW.source IN ({quoted(starts)})"
+
+
+def _goes_with_its_owner(model: type[Row]) -> bool:
+    """Whether the schema's keys take it along; then it goes wherever it stands."""
+    keys: list[Any] = model._meta.refs
+    return any(key.on_delete == "CASCADE" for key in keys)
+
+
+def _rewritten_decision(dialect: Dialect) -> Refusal:
+    """Anything but a key that becomes NULL when the row it named is gone."""
+    changes = []
+    for field in Decision._meta.sorted_fields:
+        changed = dialect.changed(field.column_name)
+        if isinstance(field, ParentField):
+            still = dialect.exists(field.rel_model._meta.table_name, f"id = OLD.{field.column_name}")
+            changed = f"{changed} AND (NEW.{field.column_name} IS NOT NULL OR {still})"
+        changes.append(f"({changed})")
+    return Refusal(" OR ".join(changes), "decisions: a decision is not rewritten")
+
+
+# ---- values --------------------------------------------------------------------------------------------
+
+_ID = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
+_BEHIND_SECONDS = f".{'[0-9]' * 6}+00:00"
+
+
+def _values(model: type[Row], dialect: Dialect) -> Iterator[tuple[str, str, str]]:
+    """Each column that can be wrong in itself: its name, the condition, and what is said."""
+    for field in model._meta.sorted_fields:
+        told = _word(field) or (_malformed(field) if dialect.kind == SQLITE else None)
+        if model is Vote and field.name == "confidence":
+            told = "NOT (NEW.confidence BETWEEN 0 AND 1)", "not within 0 and 1"
+        if told:
+            bad, says = told
+            column = field.column_name
+            yield (
+                column,
+                f"NEW.{column} IS NOT NULL AND ({bad})" if field.null else bad,
+                f"{model._meta.table_name}.{column}: {says}",
+            )
+
+
+def _word(field: Any) -> tuple[str, str] | None:
+    if not isinstance(field, WordField):
+        return None
+    return f"NEW.{field.column_name} NOT IN ({quoted(field.words)})", "not one of its words"
+
+
+def _malformed(field: Any) -> tuple[str, str] | None:
+    """What SQLite would store although it is not of the column's type."""
+    new = f"NEW.{field.column_name}"
+    other = f"typeof({new}) <> 'text'"
+    if isinstance(field, IdField):
+        return f"{other} OR {new} NOT GLOB '{_ID}'", "not a UUID in dashed lower case"
+    if isinstance(field, StampField):
+        seconds = f"strftime('%Y-%m-%dT%H:%M:%S', {new}, '+0 days') IS NOT substr({new}, 1, 19)"
+        form = f"substr({new}, 20) NOT GLOB '{_BEHIND_SECONDS}'"
+        return (
+            f"{other} OR {seconds} OR {form} OR {new} < '0001'",
+            "not a timestamp such as 2026-01-31T09:30:00.000000+00:00",
+        )
+    if isinstance(field, JsonField):
+        return f"{other} OR NOT json_valid({new})", "not JSON"
+    if isinstance(field, TextField):
+        return other, "not text"
+    if isinstance(field, IntegerField):
+        return f"typeof({new}) <> 'integer'", "not an integer"
+    if isinstance(field, BooleanField):
+        return f"{new} NOT IN (0, 1)", "neither 0 nor 1"
+    return None
+
+
+def quoted(words: Iterable[str]) -> str:
+    """Words as SQL's literals; none of ours has a quote in it."""
+    return ", ".join(f"'{word}'" for word in words)
