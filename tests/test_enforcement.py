@@ -166,13 +166,11 @@ def test_a_log_row_of_another_connection_is_refused(store: Store, target: str, r
 
 def test_executemany_is_refused(store: Store, target: str, backend: str) -> None:
     rows = [World(store).issues("queued") for _ in range(3)]
-    connection: Any = sqlite3.connect(target) if backend == "sqlite" else psycopg.connect(target)
-    mark = "?" if backend == "sqlite" else "%s"
-    with pytest.raises(REFUSED) as found:
-        connection.cursor().executemany(
-            f"UPDATE issues SET status = 'done', version = version + 1 WHERE id = {mark}",
-            [(str(row.id),) for row in rows],
-        )
+    update = (
+        f"UPDATE issues SET status = 'done', version = version + 1 WHERE id = {'?' if backend == 'sqlite' else '%s'}"
+    )
+    with bare(target) as connection, pytest.raises(REFUSED) as found:
+        connection.cursor().executemany(update, [(str(row.id),) for row in rows])
     assert refused(found.value)
 
 
