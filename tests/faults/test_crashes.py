@@ -1,0 +1,89 @@
+"""Writers killed at random moments: what was acknowledged is there, and nothing is half done.
+
+The short form kills 100 times, the long form (`DISPATCH_LONG=1`) 600 times, on each database.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from dispatch_state import Agent, Issue, Store, TransitionLog, open_store
+from tests.invariants import broken
+from tests.world import MAINTAINER, WHY
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["dispatch_state"])
+WRITERS = 3
+KILLS = 600 if os.environ.get("DISPATCH_LONG") else 100
+
+
+def write(target: str, told: str) -> None:
+    """Whole lives of issues, one after the other; each move is told to a file once it is acknowledged."""
+    file = os.open(told, os.O_WRONLY | os.O_APPEND)
+    with open_store(target, durability="normal") as store:
+        agent = Agent.create(agent_type="coder")
+        while True:
+            issue = Issue.create(title="t", prompt="p", repo_path="/", issue_type="bug")
+            issue.queue(by=MAINTAINER)
+            with store.atomic():
+                issue.assign(agent, by=agent)
+                issue.start(by=agent)
+            issue.submit(by=agent)
+            issue.review(by=MAINTAINER)
+            moves = issue.complete(by=MAINTAINER)
+            acknowledge(file, moves[0].seq, issue)
+            other = Issue.create(title="t", prompt="p", repo_path="/", issue_type="bug")
+            moves = other.cancel(by=MAINTAINER, reason=WHY)
+            acknowledge(file, moves[0].seq, None)
+
+
+def acknowledge(file: int, seq: int, done: Issue | None) -> None:
+    os.write(file, f"{seq} {done.id if done else '-'}\n".encode())
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    path = tmp_path / "acknowledged"
+    path.touch()
+    return path
+
+
+def start(target: str, told: Path) -> BaseProcess:
+    process = SERVER.Process(target=write, args=(target, str(told)), daemon=True)
+    process.start()
+    return process
+
+
+def test_killed_writers(store: Store, target: str, told: Path) -> None:
+    chance = random.Random(3)
+    writers = [start(target, told) for _ in range(WRITERS)]
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.01, 0.15))
+        victim = chance.randrange(WRITERS)
+        writers[victim].kill()
+        writers[victim].join()
+        writers[victim].close()
+        writers[victim] = start(target, told)
+    while len(told.read_text().splitlines()) < KILLS:  # they go on after all that
+        time.sleep(0.05)
+    for writer in writers:
+        writer.kill()
+        writer.join()
+    acknowledged = [line.split() for line in told.read_text().splitlines()]
+    seqs = {int(seq) for seq, _ in acknowledged}
+    found = {move.seq for move in TransitionLog.select(TransitionLog.seq)}
+    assert seqs <= found, f"{len(seqs - found)} acknowledged moves are lost"
+    done = {UUID(issue) for _, issue in acknowledged if issue != "-"}
+    assert {issue.id for issue in Issue.select().where(Issue.status == "done")} >= done
+    assert broken(store) == []
+    if store.database.kind == "sqlite":
+        assert store.database.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert store.database.execute_sql("PRAGMA foreign_key_check").fetchall() == []
