@@ -34,6 +34,7 @@ from dispatch_state.models.settings import ConfigEntry, SyncState
 from dispatch_state.moves import Move
 from dispatch_state.overview import NeedsHuman
 from dispatch_state.store import Store, open_store
+from dispatch_state.verify import Violation
 from dispatch_state.vocabulary import (
     AgentStatus,
     AgentType,
@@ -108,6 +109,7 @@ __all__ = [
     "System",
     "Threshold",
     "TransitionLog",
+    "Violation",
     "Vote",
     "VoteDecision",
     "WrongProcess",

@@ -14,6 +14,8 @@ from dispatch_state.errors import InvalidValue
 
 _LOGIN = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}(?:\[bot\])?")
 
+_AGENT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 
 def login(value: object, place: str) -> str:
     """`value` as a login in lower case, at most 39 characters before an optional `[bot]`; else `InvalidValue`."""
@@ -104,6 +106,19 @@ class Sangha:
 
     def __repr__(self) -> str:
         return "SANGHA"
+
+
+def well_formed(actor: object) -> bool:
+    """Whether it is how an actor is stored: `human:<login>`, `system:<component>`, `agent:<uuid>` or `sangha`."""
+    kind, _, name = actor.partition(":") if isinstance(actor, str) else ("", "", "")
+    if kind in ("human", "system"):
+        return _LOGIN.fullmatch(name) is not None
+    return _AGENT.fullmatch(name) is not None if kind == "agent" else actor == "sangha"
+
+
+def well_signed(signature: object) -> bool:
+    """Whether it is how an actor signs: a bare login, or as it is stored."""
+    return isinstance(signature, str) and (_LOGIN.fullmatch(signature) is not None or well_formed(signature))
 
 
 SANGHA: Final = Sangha()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from dispatch_state.families import covers, family, lock
 from dispatch_state.machine import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import ParentField, Row, Stateful, present
+from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
 from dispatch_state.statements import find
 from dispatch_state.values import Clock, listed, shown
@@ -96,10 +97,14 @@ class Doorway:
             self._database.release()
 
     @contextmanager
-    def atomic(self) -> Iterator[None]:
-        """A block that commits as one; when it rolls back, row objects are put back to what they were."""
+    def atomic(self, block: AbstractContextManager[Any] | None = None) -> Iterator[None]:
+        """A block that commits as one; when it rolls back, row objects are put back to what they were.
+
+        Args:
+            block: begins and ends the transaction; an ordinary one when None.
+        """
         self.check_usable()
-        block = self._block()
+        block = block or self._block()
         with self.border():
             block.__enter__()
         self._memory.blocks.append({})
@@ -279,7 +284,7 @@ class Doorway:
             parents = tuple(row.__rel__.values())
             born = self._run(newborn, work, by=by, reach="create", handed=parents)
         except StoreError as error:
-            if isinstance(error.__cause__, peewee.IntegrityError):
+            if isinstance(error.__cause__, peewee.IntegrityError) and self.read(lambda: moves_of(newborn.id)):
                 raise InvalidValue(f"{newborn}: that id was used before") from error
             raise
         self._memory.remember(row)

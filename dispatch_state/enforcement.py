@@ -76,7 +76,7 @@ def remove(database: Database) -> None:
         for name in _sqlite_triggers(database):
             database.execute_sql(f'DROP TRIGGER "{name}"')
     else:
-        place = _dialect(database).place
+        place = dialect_of(database).place
         for (name,) in database.execute_sql(_FUNCTIONS).fetchall():
             database.execute_sql(f'DROP FUNCTION {place}"{name}"() CASCADE')
 
@@ -86,7 +86,8 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, found[1].split("."))) if found else ()
 
 
-def _dialect(database: Database) -> Dialect:
+def dialect_of(database: Database) -> Dialect:
+    """How a database's words differ."""
     if database.kind == SQLITE:
         return Dialect(SQLITE, "", "last_insert_rowid()")
     (schema,) = database.execute_sql("SELECT quote_ident(current_schema())").fetchone()
@@ -95,7 +96,7 @@ def _dialect(database: Database) -> Dialect:
 
 def _wanted(database: Database) -> dict[str, str]:
     """What should be there, by name, as `_installed` tells it."""
-    dialect = _dialect(database)
+    dialect = dialect_of(database)
     if database.kind == SQLITE:
         return dict(_sqlite(dialect))
     functions = {f"{PREFIX}{model._meta.table_name}": _body(model, dialect) for model in EVERY}
@@ -113,7 +114,7 @@ def _installed(database: Database) -> dict[str, str]:
 
 
 def _statements(database: Database) -> Iterator[str]:
-    dialect = _dialect(database)
+    dialect = dialect_of(database)
     yield from (text for _, text in _sqlite(dialect)) if database.kind == SQLITE else _postgresql(dialect)
 
 

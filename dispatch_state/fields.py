@@ -271,9 +271,13 @@ class JsonField(_Json[Any]):
     def db_value(self, value: Any) -> Any:
         return "null" if value is None and self._holds_null else super().db_value(value)
 
+    def shaped(self, value: object) -> None:
+        """Raise `InvalidValue` for JSON of another shape than this column's."""
+        self._shape(value, self.place)
+
     def checked(self, value: object) -> Any:
         encoded = values.json_text(value, self.place)
-        self._shape(value, self.place)
+        self.shaped(value)
         return values.parse_json(encoded)  # a copy: what the caller does to its own later is not this row's
 
     def stored(self, value: Any) -> str:

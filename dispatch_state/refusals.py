@@ -70,7 +70,7 @@ def refusals(model: type[Row], dialect: Dialect) -> dict[str, list[Refusal]]:
     if model is Decision:
         found[UPDATE].append(_rewritten_decision(dialect))
         found[DELETE].append(Refusal("TRUE", "decisions: a decision is not deleted"))
-    for column, bad, says in _values(model, dialect):
+    for column, bad, says in malformed(model, dialect):
         found[INSERT].append(Refusal(bad, says))
         found[UPDATE].append(Refusal(f"{dialect.changed(column)} AND ({bad})", says))
     return found
@@ -209,10 +209,10 @@ _ID = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
 _BEHIND_SECONDS = f".{'[0-9]' * 6}+00:00"
 
 
-def _values(model: type[Row], dialect: Dialect) -> Iterator[tuple[str, str, str]]:
-    """Each column that can be wrong in itself: its name, the condition, and what is said."""
+def malformed(model: type[Row], dialect: Dialect) -> Iterator[tuple[str, str, str]]:
+    """Each column that can be wrong in itself: its name, the condition on NEW, and what is said."""
     for field in model._meta.sorted_fields:
-        told = _word(field) or (_malformed(field) if dialect.kind == SQLITE else None)
+        told = _word(field) or (_another_type(field) if dialect.kind == SQLITE else None)
         if model is Vote and field.name == "confidence":
             told = "NOT (NEW.confidence BETWEEN 0 AND 1)", "not within 0 and 1"
         if told:
@@ -231,7 +231,7 @@ def _word(field: Any) -> tuple[str, str] | None:
     return f"NEW.{field.column_name} NOT IN ({quoted(field.words)})", "not one of its words"
 
 
-def _malformed(field: Any) -> tuple[str, str] | None:
+def _another_type(field: Any) -> tuple[str, str] | None:
     """What SQLite would store although it is not of the column's type."""
     new = f"NEW.{field.column_name}"
     other = f"typeof({new}) <> 'text'"

@@ -6,11 +6,12 @@ import os
 import threading
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import dispatch_state.cascades  # noqa: F401 - registers what follows from what
-from dispatch_state import claims, door, overview, upkeep, values
+from dispatch_state import backups, claims, door, overview, upkeep, values
 from dispatch_state.database import Database, connect
 from dispatch_state.doorway import Doorway
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
@@ -24,6 +25,7 @@ from dispatch_state.overview import NeedsHuman
 from dispatch_state.statements import DATABASE
 from dispatch_state.targets import resolve
 from dispatch_state.values import Clock
+from dispatch_state.verify import Violation, verify
 from dispatch_state.vocabulary import IssueType
 
 
@@ -189,6 +191,46 @@ class Store:
             Every move that was made.
         """
         return upkeep.tick()
+
+    def verify(self) -> list[Violation]:
+        """What breaks an invariant of the lifecycles, or is not as the database should hold it; empty when sound.
+
+        Reads one moment of the store, while others may go on writing.
+
+        Raises:
+            StoreCorrupt: the file is damaged so that it cannot be read.
+        """
+        with self._doorway.border():
+            return verify(self.database)
+
+    def backup(self, path: str | os.PathLike[str]) -> Path:
+        """Copy one moment of the store to a new file, while others go on writing (SQLite).
+
+        Args:
+            path: a file that does not exist yet; it is its owner's alone.
+
+        Returns:
+            Its absolute path; whole and on disk when this returns.
+
+        Raises:
+            InvalidValue: there is such a file, or a transaction is open in this thread.
+            StoreReadOnly, StoreFull: it cannot be written.
+            StoreError: the store is on PostgreSQL, which has pg_dump.
+        """
+        with self._doorway.border():
+            return backups.backup(self.database, path)
+
+    def enforcement_suspended(self) -> AbstractContextManager[None]:
+        """A block in which the database's own triggers do not stand: the door for restores and repairs.
+
+        It is one exclusive transaction. Before it commits the triggers stand again and `verify()` is asked; what
+        does not hold rolls everything back. Row objects are put back then, as `atomic` does it.
+
+        Raises:
+            InvalidValue: a transaction is open in this thread.
+            StoreError: what was written breaks an invariant.
+        """
+        return self._doorway.atomic(backups.suspended(self.database))
 
     def history(self, row: Stateful) -> list[TransitionLog]:
         """Every move of a row, the oldest first; also of one that was removed."""

@@ -1,0 +1,104 @@
+"""A copy of the store while others write, and the door through which one is restored."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dispatch_state import enforcement
+from dispatch_state.database import Database
+from dispatch_state.errors import InvalidValue, StoreError, StoreReadOnly
+from dispatch_state.models.tables import EVERY
+from dispatch_state.sqlite import SqliteStore
+from dispatch_state.targets import SQLITE
+from dispatch_state.verify import verify
+
+SHOWN = 5
+"""How many violations a message names."""
+
+
+# ---- backups -------------------------------------------------------------------------------------------
+
+
+def backup(database: Database, path: str | os.PathLike[str]) -> Path:
+    """Copy the store as it stands at one moment to a new file; see `Store.backup`."""
+    if not isinstance(database, SqliteStore):
+        raise StoreError("a store on PostgreSQL is backed up with pg_dump, which copies one moment of it too")
+    if database.transaction_depth():
+        raise InvalidValue("backup: a transaction is open in this thread; leave it first")
+    target = _new_file(path)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        _copy(database, partial)
+        partial.replace(target)
+        _sync(target.parent)
+    except BaseException as error:
+        for file in (partial, target):
+            file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreReadOnly(f"{target} cannot be written: {error.strerror}") from error
+        raise
+    return target
+
+
+def _new_file(path: str | os.PathLike[str]) -> Path:
+    """Take the name, so that nobody else does while the copy is made."""
+    try:
+        target = Path(os.fsdecode(path)).expanduser().absolute()
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        raise InvalidValue(f"backup: {target} exists; name a file that does not") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidValue("backup: takes the path of a file that does not exist") from None
+    except OSError as error:
+        raise StoreReadOnly(f"{target} cannot be made: {error.strerror}") from None
+    return target
+
+
+def _copy(database: SqliteStore, partial: Path) -> None:
+    os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    copy = sqlite3.connect(partial)
+    try:
+        database.connection().backup(copy)
+    finally:
+        copy.close()
+        for leftover in ("-wal", "-shm", "-journal"):
+            Path(f"{partial}{leftover}").unlink(missing_ok=True)
+    _sync(partial)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+# ---- restores ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def suspended(database: Database) -> Iterator[None]:
+    """One exclusive transaction without the database's triggers; see `Store.enforcement_suspended`."""
+    if database.transaction_depth():
+        raise InvalidValue("enforcement_suspended: a transaction is open in this thread; leave it first")
+    with database.transaction(*(["EXCLUSIVE"] if database.kind == SQLITE else [])):
+        enforcement.hold(database)
+        if database.kind != SQLITE:
+            tables = ", ".join(model._meta.table_name for model in EVERY)
+            database.execute_sql(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+        enforcement.remove(database)
+        yield
+        enforcement.install(database)
+        _refuse_unsound(database)
+
+
+def _refuse_unsound(database: Database) -> None:
+    if found := verify(database):
+        told = "; ".join(map(str, found[:SHOWN]))
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise StoreError(f"what was written breaks the store, and was rolled back: {told}{more}")

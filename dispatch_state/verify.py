@@ -1,0 +1,288 @@
+"""Whether a store is sound: every invariant asked, the log folded, and each row named that breaks one.
+
+One moment of the store is read, while others may go on writing. The questions are queries that return only
+what is wrong, so that a store of any size costs no memory; what a query cannot judge (actors, the shape of
+JSON) is read page by page. Nothing of what is found is trusted: a column may hold anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from dispatch_state import actors, enforcement
+from dispatch_state.database import Database
+from dispatch_state.errors import InvalidValue, SchemaTooNew
+from dispatch_state.fields import JsonField
+from dispatch_state.invariants import invariants
+from dispatch_state.models.base import ParentField, Row
+from dispatch_state.models.tables import EVERY, STATEFUL
+from dispatch_state.refusals import malformed, quoted
+from dispatch_state.targets import SQLITE
+from dispatch_state.values import shown
+from dispatch_state.vocabulary import DecisionType
+
+PAGE = 5_000
+"""How many rows are read at a time where each must be looked at."""
+SIGNED = [("gates", "approved_by"), ("proposals", "forced_by"), ("proposals", "vetoed_by"), ("gate_comments", "author")]
+"""Columns that an actor signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that does not hold.
+
+    invariant: its number ("I1" to "I13"), or "foreign key", "integrity" or "enforcement".
+    entity: the table.
+    id: the row's, None where it is of no row.
+    message: what is wrong, in a sentence.
+    """
+
+    invariant: str
+    entity: str
+    id: object
+    message: str
+
+    def __str__(self) -> str:
+        row = "" if self.id is None else f" {self.id if isinstance(self.id, UUID | int) else shown(self.id)}"
+        return f"{self.invariant} {self.entity}{row}: {self.message}"
+
+
+def verify(database: Database) -> list[Violation]:
+    """What does not hold, in a fixed order; empty when the store is sound. See `Store.verify`."""
+    with _one_moment(database):
+        found = [violation for check in CHECKS for violation in check(database)]
+    return sorted(set(found), key=lambda v: (v.invariant, v.entity, str(v.id), v.message))
+
+
+def _one_moment(database: Database) -> AbstractContextManager[Any]:
+    """A transaction that only reads, and sees nothing that is committed after it began; or the caller's own."""
+    if database.transaction_depth():
+        return database.savepoint()
+    return database.transaction("DEFERRED" if database.kind == SQLITE else "REPEATABLE READ, READ ONLY")
+
+
+def _ask(database: Database, query: str, *parameters: Any) -> Iterator[tuple[Any, ...]]:
+    cursor = database.execute_sql(query, parameters)
+    while rows := cursor.fetchmany(PAGE):
+        yield from rows
+
+
+def _id(found: Any) -> Any:
+    try:
+        return UUID(found) if isinstance(found, str) else found
+    except ValueError:
+        return found
+
+
+# ---- the rows ------------------------------------------------------------------------------------------
+
+
+def lifecycles(database: Database) -> Iterator[Violation]:
+    """I1 to I10."""
+    for number, table, query, says in invariants(database.kind):
+        for row in _ask(database, query):
+            yield Violation(number, table, _id(row[0]), says)
+
+
+def columns(database: Database) -> Iterator[Violation]:
+    """I13: every column holds what it may."""
+    dialect = enforcement.dialect_of(database)
+    for model in EVERY:
+        table, key = model._meta.table_name, _key(model)
+        for column, bad, says in malformed(model, dialect):
+            query = f"SELECT {key} FROM {table} WHERE {column} IS NOT NULL AND ({bad.replace('NEW.', '')})"
+            for (found,) in _ask(database, query):
+                yield Violation("I13", table, _id(found), says)
+
+
+def shapes(database: Database) -> Iterator[Violation]:
+    """I13: the JSON of each column has its shape."""
+    for model in EVERY:
+        for field in model._meta.sorted_fields:
+            if isinstance(field, JsonField):
+                yield from _misshapen(database, model, field)
+
+
+def _misshapen(database: Database, model: type[Row], field: Any) -> Iterator[Violation]:
+    table, key, column = model._meta.table_name, _key(model), field.column_name
+    for found, value in _pages(database, table, key, column):
+        try:
+            field.shaped(field.python_value(value))
+        except InvalidValue as error:
+            yield Violation("I13", table, _id(found), str(error))
+        except (ValueError, RecursionError, TypeError):
+            yield Violation("I13", table, _id(found), f"{table}.{column}: not JSON")
+
+
+def _pages(database: Database, table: str, key: str, column: str) -> Iterator[tuple[Any, Any]]:
+    """The keys and the values of a column that are there, a page at a time."""
+    mark = "?" if database.kind == SQLITE else "%s"
+    query = f"SELECT {key}, {column} FROM {table} WHERE {column} IS NOT NULL"
+    page = list(_ask(database, f"{query} ORDER BY {key} LIMIT {PAGE}"))
+    while page:
+        yield from page
+        page = list(_ask(database, f"{query} AND {key} > {mark} ORDER BY {key} LIMIT {PAGE}", page[-1][0]))
+
+
+def signatures(database: Database) -> Iterator[Violation]:
+    """I13: who acted is well formed."""
+    for table, column in (("transition_log", "actor"), ("decisions", "decided_by")):
+        yield from _forged(database, table, column, actors.well_formed)
+    for table, column in SIGNED:
+        yield from _forged(database, table, column, actors.well_signed)
+
+
+def _forged(database: Database, table: str, column: str, well: Any) -> Iterator[Violation]:
+    key = "seq" if table == "transition_log" else "id"
+    query = f"SELECT {column}, min(CAST({key} AS TEXT)) FROM {table} WHERE {column} IS NOT NULL GROUP BY {column}"
+    for name, row in _ask(database, query):
+        if not well(name):
+            where = int(row) if key == "seq" else _id(row)
+            yield Violation("I13", table, where, f"{table}.{column}: {shown(name)} is no actor")
+
+
+def keys(database: Database) -> Iterator[Violation]:
+    """Every key names a row that is there."""
+    for model in EVERY:
+        for field in model._meta.refs:
+            assert isinstance(field, ParentField)
+            table, column = model._meta.table_name, field.column_name
+            there = f"SELECT 1 FROM {field.rel_model._meta.table_name} p WHERE p.id = c.{column}"
+            query = f"SELECT c.id FROM {table} c WHERE c.{column} IS NOT NULL AND NOT EXISTS ({there})"
+            for (found,) in _ask(database, query):
+                yield Violation("foreign key", table, _id(found), f"{column} names a row that is not there")
+
+
+def _key(model: type[Row]) -> str:
+    key: Any = model._meta.primary_key
+    return str(key.column_name)
+
+
+# ---- the log -------------------------------------------------------------------------------------------
+
+
+def chains(database: Database) -> Iterator[Violation]:
+    """I12: the moves of each row follow each other, from its birth to where it stands."""
+    query = """
+        SELECT seq, entity, entity_id FROM (
+            SELECT seq, entity, entity_id, version, "trigger", source, dest,
+                lag(seq) OVER w AS s, lag(entity) OVER w AS e, lag(version) OVER w AS v, lag(dest) OVER w AS d
+            FROM transition_log WINDOW w AS (PARTITION BY entity_id ORDER BY version)) AS chain
+        WHERE (CASE WHEN s IS NULL THEN version = 1 AND source IS NULL AND "trigger" IN ('create', 'adopt')
+               ELSE version = v + 1 AND source = d AND seq > s AND entity = e END) IS NOT TRUE
+    """
+    for seq, entity, row in _ask(database, query):
+        yield Violation("I12", "transition_log", seq, f"does not follow on the move before it of {entity} {row}")
+    query = """SELECT seq FROM transition_log l WHERE cause_seq IS NOT NULL
+               AND (cause_seq >= seq OR NOT EXISTS (SELECT 1 FROM transition_log c WHERE c.seq = l.cause_seq))"""
+    for (seq,) in _ask(database, query):
+        yield Violation("I12", "transition_log", seq, "follows from a move that was not made before it")
+
+
+def edges(database: Database) -> Iterator[Violation]:
+    """I12: every move is one of a lifecycle."""
+    legal = {
+        (machine.entity, name, source, dest)
+        for machine in (model.machine for model in STATEFUL)
+        for name, sources, dests in _ways(machine)
+        for source in sources
+        for dest in dests
+    }
+    query = (
+        'SELECT entity, "trigger", source, dest, min(seq) FROM transition_log GROUP BY entity, "trigger", source, dest'
+    )
+    for *move, seq in _ask(database, query):
+        if tuple(move) not in legal:
+            yield Violation("I12", "transition_log", seq, "is no move of a lifecycle")
+
+
+def _ways(machine: Any) -> Iterator[tuple[str, tuple[Any, ...], tuple[Any, ...]]]:
+    yield "create", (None,), machine.births
+    yield "adopt", (None,), machine.states
+    yield "remove", machine.states, (None,)
+    for name, source, dest in machine.transitions:
+        yield name, (source,), (dest,)
+
+
+def fold(database: Database) -> Iterator[Violation]:
+    """I12: every row stands where its last move left it, and every row that is gone was removed."""
+    later = "SELECT 1 FROM transition_log n WHERE n.entity_id = {0}.entity_id AND n.version > {0}.version"
+    kept = []
+    for model in STATEFUL:
+        table = model._meta.table_name
+        query = f"""SELECT r.id FROM {table} r
+            LEFT JOIN transition_log l ON l.entity_id = r.id AND l.version = r.version AND l.entity = '{table}'
+            WHERE (l.dest = r.status AND NOT EXISTS ({later.format("l")})) IS NOT TRUE"""
+        for (found,) in _ask(database, query):
+            yield Violation("I12", table, _id(found), "does not stand where its last move in the log left it")
+        kept.append(f"(l.entity = '{table}' AND EXISTS (SELECT 1 FROM {table} WHERE id = l.entity_id))")
+    query = f"""SELECT entity, entity_id FROM transition_log l WHERE dest IS NOT NULL
+                AND NOT EXISTS ({later.format("l")}) AND NOT ({" OR ".join(kept)})"""
+    for entity, row in _ask(database, query):
+        yield Violation("I12", str(entity), _id(row), "is gone, and no move in the log removed it")
+
+
+# ---- decisions -----------------------------------------------------------------------------------------
+
+
+def decisions(database: Database) -> Iterator[Violation]:
+    """I11, I12: every act that decides has its one decision, which is of its kind and by who acted."""
+    due = [_due(m._meta.table_name, *way) for m in STATEFUL for way in _deciding(m.machine)]
+    wanted = f"CASE WHEN l.cause_seq IS NULL THEN CASE {' '.join(due)} END END"
+    query = f"""SELECT l.seq, l.entity, l."trigger", l.decision_id, d.id FROM transition_log l
+        LEFT JOIN decisions d ON d.id = l.decision_id AND d.decided_by = l.actor AND d.decision_type = {wanted}
+        WHERE (l.decision_id IS NULL AND {wanted} IS NOT NULL) OR (l.decision_id IS NOT NULL AND d.id IS NULL)"""
+    query = query if database.kind != SQLITE else query.replace("%%", "%")
+    for seq, entity, trigger, named, _ in _ask(database, query):
+        gate = entity == "gates" and trigger in ("approve", "auto_approve", "reject")
+        says = "lacks its decision" if named is None else "names no decision of its kind by who acted"
+        yield Violation("I11" if gate else "I12", "transition_log", seq, says)
+    query = """SELECT d.id, d.decision_type FROM decisions d LEFT JOIN transition_log l ON l.decision_id = d.id
+               GROUP BY d.id, d.decision_type HAVING count(l.seq) <> 1"""
+    for found, kind in _ask(database, query):
+        gate = kind in (DecisionType.GATE_APPROVED, DecisionType.GATE_REJECTED)
+        yield Violation("I11" if gate else "I12", "decisions", _id(found), "was not written by exactly one move")
+
+
+def _due(table: str, trigger: str, kind: str, sources: list[str]) -> str:
+    who = " AND l.actor LIKE 'human:%%'" if kind == DecisionType.HUMAN_OVERRIDE else ""
+    move = f"""l.entity = '{table}' AND l."trigger" = '{trigger}' AND l.source IN ({quoted(sources)})"""
+    return f"WHEN {move}{who} THEN '{kind}'"
+
+
+def _deciding(machine: Any) -> Iterator[tuple[str, str, list[str]]]:
+    """Each trigger that decides: its name, the kind of decision, and the statuses it starts from."""
+    for name, trigger in machine.triggers.items():
+        kinds: dict[str, list[str]] = {}
+        for edge in trigger.edges.values():
+            if edge.decision is not None:
+                kinds.setdefault(edge.decision, []).append(edge.source)
+        yield from ((name, kind, sources) for kind, sources in kinds.items())
+
+
+# ---- the database --------------------------------------------------------------------------------------
+
+
+def integrity(database: Database) -> Iterator[Violation]:
+    """What SQLite says of its own file."""
+    if database.kind == SQLITE:
+        for (told,) in _ask(database, "PRAGMA integrity_check"):
+            if told != "ok":
+                yield Violation("integrity", "sqlite", None, str(told))
+
+
+def in_place(database: Database) -> Iterator[Violation]:
+    """The database's own triggers stand as this version wants them."""
+    try:
+        for name in enforcement.differences(database):
+            yield Violation("enforcement", name, None, "is missing, changed or not ours")
+    except SchemaTooNew as error:
+        yield Violation("enforcement", "sqlite", None, str(error))
+
+
+CHECKS = (lifecycles, columns, shapes, signatures, keys, chains, edges, fold, decisions, integrity, in_place)
+"""What is asked, each an iterator of what it finds."""

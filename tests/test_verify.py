@@ -1,0 +1,341 @@
+"""`verify()`: a sound store has nothing to tell, and what does not hold is named, whatever it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import peewee
+import pytest
+
+from dispatch_state import Decision, Issue, Store, TransitionLog, Violation, enforcement
+from dispatch_state.models.tables import STATEFUL
+from dispatch_state.values import new_id
+from tests.properties.machine import on
+from tests.properties.test_walk import Walk
+from tests.world import MAINTAINER, MODELS, WHY, World
+
+LONG = bool(os.environ.get("DISPATCH_LONG"))
+
+
+@pytest.fixture
+def world(store: Store) -> World:
+    """A world without the database's triggers, so that SQL can do what it likes."""
+    with store.database.atomic():
+        enforcement.remove(store.database)
+    return World(store)
+
+
+def told(store: Store) -> list[Violation]:
+    """What verify says, but of the missing triggers."""
+    return [violation for violation in store.verify() if violation.invariant != "enforcement"]
+
+
+def test_every_row_in_every_status_is_sound(store: Store) -> None:
+    world = World(store)
+    for table, model in MODELS.items():
+        for status in model.machine.states:
+            world.at(table, str(status))
+    assert store.verify() == []
+
+
+def test_removed_rows_leave_a_sound_store(store: Store) -> None:
+    world = World(store)
+    world.at("epics", "completed").remove(by=MAINTAINER, reason=WHY)
+    world.at("proposals", "rejected").remove(by=MAINTAINER, reason=WHY)
+    issue = world.pull_requests("closed").issue.reload()
+    issue.cancel(by=MAINTAINER, reason=WHY)
+    issue.remove(by=MAINTAINER, reason=WHY)
+    assert store.verify() == []
+
+
+def test_inside_a_block_it_sees_the_block(store: Store) -> None:
+    with store.atomic():
+        issue = World(store).issues("queued")
+        assert store.verify() == []
+        with pytest.raises(ZeroDivisionError), store.atomic():
+            enforcement.remove(store.database)
+            store.database.execute_sql("UPDATE issues SET version = 9")
+            assert {(v.invariant, v.id) for v in told(store)} == {("I12", issue.id)}
+            raise ZeroDivisionError
+        assert store.verify() == []
+
+
+# ---- each invariant, broken alone ------------------------------------------------------------------------
+
+Broken = tuple[str, str, Any]
+"""An invariant, a table and a row that breaks it."""
+
+
+def tampering(world: World) -> Iterator[tuple[str, Any]]:
+    """SQL that breaks an invariant, and what must be told, among other things perhaps."""
+    one = world.at("epics", "awaiting_gate")
+    yield f"UPDATE epics SET blocked_at_gate_id = NULL WHERE id = '{one.id}'", ("I1", "epics", one.id)
+    stage = world.stages("awaiting_gate")
+    other = world.gates("approved")
+    yield (
+        f"UPDATE epics SET blocked_at_gate_id = '{other.id}' WHERE id = '{stage.epic_id}'",
+        ("I1", "epics", stage.epic_id),
+    )
+    yield f"UPDATE stages SET status = 'in_progress' WHERE id = '{stage.id}'", ("I1", "epics", stage.epic_id)
+    first, second = world.running_epic().stages.order_by("stage_order")
+    epic = first.epic
+    yield f"UPDATE stages SET status = 'in_progress' WHERE id = '{second.id}'", ("I2", "epics", epic.id)
+    yield f"UPDATE epics SET status = 'ready' WHERE id = '{epic.id}'", ("I2", "stages", first.id)
+    yield f"UPDATE epics SET current_stage_id = '{second.id}' WHERE id = '{epic.id}'", ("I2", "epics", epic.id)
+    yield f"UPDATE stages SET stage_order = -1 WHERE id = '{second.id}'", ("I2", "stages", second.id)
+    yield f"UPDATE stages SET status = 'approved' WHERE id = '{second.id}'", ("I2", "stages", second.id)
+    order = f"UPDATE stages SET stage_order = {first.stage_order} WHERE id = '{second.id}'"
+    yield order, ("I2", "epics", epic.id)
+    done, over = world.at("epics", "completed"), world.at("epics", "cancelled")
+    yield f"UPDATE stages SET status = 'pending' WHERE epic_id = '{done.id}'", ("I3", "epics", done.id)
+    free = world.new_issue()
+    yield f"UPDATE issues SET epic_id = '{over.id}' WHERE id = '{free.id}'", ("I3", "epics", over.id)
+    gate = over.stages.order_by("stage_order").first().gates.get()
+    yield f"UPDATE gates SET status = 'pending' WHERE id = '{gate.id}'", ("I3", "epics", over.id)
+    yield f"UPDATE stages SET status = 'skipped' WHERE epic_id = '{epic.id}'", ("I3", "epics", epic.id)
+    ends = (("epics", "completed"), ("issues", "done"), ("agents", "completed"), ("stages", "approved"))
+    for table, status, column in (
+        *((t, s, "completed_at") for t, s in ends),
+        ("gates", "approved", "approved_at"),
+        ("pull_requests", "merged", "merged_at"),
+    ):
+        row = world.at(table, status)
+        yield f"UPDATE {table} SET {column} = NULL WHERE id = '{row.id}'", ("I4", table, row.id)
+    yield f"UPDATE issues SET completed_at = created_at WHERE id = '{free.id}'", ("I4", "issues", free.id)
+    closed = world.at("stages", "approved")
+    within = closed.epic.add_issue(**world.issue_columns())
+    yield f"UPDATE issues SET stage_id = '{closed.id}' WHERE id = '{within.id}'", ("I5", "stages", closed.id)
+    yield f"UPDATE gates SET status = 'rejected' WHERE stage_id = '{stage.id}'", ("I5", "stages", stage.id)
+    busy = world.at("issues", "in_progress")
+    yield (
+        f"UPDATE issues SET epic_id = '{epic.id}', stage_id = '{second.id}' WHERE id = '{busy.id}'",
+        ("I5", "issues", busy.id),
+    )
+    yield f"UPDATE issues SET assigned_agent_id = NULL WHERE id = '{busy.id}'", ("I6", "issues", busy.id)
+    idle = world.agent()
+    yield f"UPDATE issues SET assigned_agent_id = '{idle.id}' WHERE id = '{free.id}'", ("I6", "issues", free.id)
+    yield f"UPDATE issues SET stage_id = '{first.id}' WHERE id = '{free.id}'", ("I6", "issues", free.id)
+    holder = busy.assigned_agent_id
+    yield f"UPDATE agents SET current_issue_id = NULL WHERE id = '{holder}'", ("I7", "agents", holder)
+    yield f"UPDATE agents SET current_issue_id = '{free.id}' WHERE id = '{holder}'", ("I7", "agents", holder)
+    yield f"UPDATE agents SET current_issue_id = '{free.id}' WHERE id = '{idle.id}'", ("I7", "agents", idle.id)
+    another = world.at("issues", "in_progress")
+    yield f"UPDATE issues SET assigned_agent_id = '{holder}' WHERE id = '{another.id}'", ("I8", "agents", holder)
+    forced, vetoed = world.at("proposals", "approved"), world.at("proposals", "vetoed")
+    yield f"UPDATE proposals SET resolved_at = NULL WHERE id = '{forced.id}'", ("I9", "proposals", forced.id)
+    yield f"UPDATE proposals SET forced_by = NULL WHERE id = '{forced.id}'", ("I9", "proposals", forced.id)
+    yield f"UPDATE proposals SET vetoed_by = NULL WHERE id = '{vetoed.id}'", ("I9", "proposals", vetoed.id)
+    yield (
+        f"DELETE FROM decisions WHERE proposal_id = '{vetoed.id}' AND decision_type = 'human_veto'",
+        ("I9", "proposals", vetoed.id),
+    )
+    open_one = world.new_proposal(threshold="unanimous", required_voters=["coder", "pm"])
+    open_one.vote(world.agent(), "approve", WHY)
+    vote = open_one.votes.get()
+    yield f"UPDATE votes SET voter_type = 'docs' WHERE id = '{vote.id}'", ("I10", "votes", vote.id)
+    judged = world.at("gates", "approved")
+    move = moved(judged, "approve")
+    yield f"DELETE FROM decisions WHERE id = '{move.decision_id}'", ("I11", "transition_log", move.seq)
+    yield (
+        f"UPDATE decisions SET decision_type = 'gate_rejected' WHERE id = '{move.decision_id}'",
+        ("I11", "transition_log", move.seq),
+    )
+    yield f"UPDATE transition_log SET decision_id = NULL WHERE seq = {move.seq}", ("I11", "decisions", move.decision_id)
+    begun = moved(busy, "start")
+    yield f"DELETE FROM transition_log WHERE seq = {begun.seq}", ("I12", "issues", busy.id)
+    yield (
+        f"UPDATE transition_log SET \"trigger\" = 'queue' WHERE seq = {begun.seq}",
+        ("I12", "transition_log", begun.seq),
+    )
+    yield f"UPDATE transition_log SET source = 'queued' WHERE seq = {begun.seq}", ("I12", "transition_log", begun.seq)
+    yield f"UPDATE transition_log SET cause_seq = seq WHERE seq = {begun.seq}", ("I12", "transition_log", begun.seq)
+    yield f"UPDATE issues SET status = 'queued' WHERE id = '{free.id}'", ("I12", "issues", free.id)
+    yield f"DELETE FROM issues WHERE id = '{free.id}'", ("I12", "issues", free.id)
+    yield (
+        f"UPDATE decisions SET decided_by = 'nobody' WHERE id = '{move.decision_id}'",
+        ("I13", "decisions", move.decision_id),
+    )
+    yield f"UPDATE transition_log SET actor = 'human:' WHERE seq = {begun.seq}", ("I13", "transition_log", begun.seq)
+    yield f"UPDATE gates SET approved_by = 'A B' WHERE id = '{judged.id}'", ("I13", "gates", judged.id)
+    yield f"UPDATE issues SET priority = 'asap' WHERE id = '{free.id}'", ("I13", "issues", free.id)
+    yield f"UPDATE issues SET labels = '{{}}' WHERE id = '{free.id}'", ("I13", "issues", free.id)
+    yield f"UPDATE votes SET confidence = 2 WHERE id = '{vote.id}'", ("I13", "votes", vote.id)
+
+
+def moved(row: Any, trigger: str) -> Any:
+    return TransitionLog.get(TransitionLog.entity_id == row.id, TransitionLog.trigger == trigger)
+
+
+def test_each_invariant_broken_alone_is_told(world: World, store: Store) -> None:
+    ways = list(tampering(world))
+    assert told(store) == []
+    for sql, wanted in ways:
+        with store.database.atomic() as transaction:
+            store.database.execute_sql(sql)
+            found = {(v.invariant, v.entity, v.id) for v in told(store)}
+            transaction.rollback()
+        assert wanted in found, (sql, found)
+    assert {wanted[0] for _, wanted in ways} == {f"I{number}" for number in range(1, 14)}
+    assert told(store) == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "invariant"),
+    [
+        ("labels = '[no JSON'", "I13"),
+        ("labels = x'5b5d'", "I13"),
+        (f"labels = '{'[' * 5000}{']' * 5000}'", "I13"),
+        ("labels = '[1]'", "I13"),
+        ("created_at = 'yesterday'", "I13"),
+        ("title = x'00'", "I13"),
+        ("github_id = 'seven'", "I13"),
+        ("version = 'two'", "I12"),
+        ("status = 'lost'", "I13"),
+        ("epic_id = 'nowhere'", "foreign key"),
+        ("id = 'x'", "I12"),
+    ],
+)
+def test_what_sqlite_would_store_is_told(change: str, invariant: str, world: World, store: Store) -> None:
+    world.new_issue()
+    store.database.execute_sql("PRAGMA foreign_keys = 0")
+    store.database.execute_sql(f"UPDATE issues SET {change}")
+    assert invariant in {violation.invariant for violation in told(store)}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_what_sqlite_says_of_its_own_file_is_told(world: World, store: Store) -> None:
+    world.new_issue()
+    store.database.execute_sql("PRAGMA writable_schema = 1")
+    store.database.execute_sql("UPDATE sqlite_master SET sql = replace(sql, 'title TEXT NOT NULL', 'title TEXT')")
+    store.database.execute_sql("PRAGMA writable_schema = RESET")
+    store.database.execute_sql("UPDATE issues SET title = NULL")
+    store.database.execute_sql("PRAGMA writable_schema = 1")
+    store.database.execute_sql("UPDATE sqlite_master SET sql = replace(sql, 'title TEXT,', 'title TEXT NOT NULL,')")
+    store.database.execute_sql("PRAGMA writable_schema = RESET")
+    assert ("integrity", "NULL value in issues.title") in {(v.invariant, v.message) for v in told(store)}
+
+
+def test_a_missing_trigger_is_told(store: Store) -> None:
+    with store.database.atomic():
+        enforcement.remove(store.database)
+    assert {v.invariant for v in store.verify()} == {"enforcement"}
+
+
+def test_a_violation_says_what_it_is_in_a_line(world: World, store: Store) -> None:
+    issue = world.new_issue()
+    store.database.execute_sql("UPDATE issues SET version = 2")
+    (violation,) = told(store)
+    assert str(violation) == f"I12 issues {issue.id}: does not stand where its last move in the log left it"
+
+
+# ---- random tampering ------------------------------------------------------------------------------------
+
+
+def cells(store: Store, chance: random.Random) -> str:
+    """SQL that changes one cell, or deletes one row, of what must not be changed."""
+    kind = chance.choice(
+        ["status", "version", "log", "log", "decision", "deleted row", "deleted log", "deleted decision", "new row"]
+    )
+    model = chance.choice([m for m in STATEFUL if m.select().count()])
+    row = chance.choice(list(model.select()))
+    table = model._meta.table_name
+    if kind == "status":
+        other = chance.choice([s for s in model.statuses if s != row.status])
+        return f"UPDATE {table} SET status = '{other}' WHERE id = '{row.id}'"
+    if kind == "version":
+        return f"UPDATE {table} SET version = version + {chance.choice([-1, 1, 7])} WHERE id = '{row.id}'"
+    if kind == "deleted row":
+        return f"DELETE FROM {table} WHERE id = '{row.id}'"
+    if kind == "new row":
+        columns = [f.column_name for f in model._meta.sorted_fields if f.name != "id"]
+        listed = ", ".join(columns)
+        return f"INSERT INTO {table} (id, {listed}) SELECT '{new_id()}', {listed} FROM {table} WHERE id = '{row.id}'"
+    if kind in ("decision", "deleted decision"):
+        decision = chance.choice(list(Decision.select()))
+        if kind == "deleted decision":
+            return f"DELETE FROM decisions WHERE id = '{decision.id}'"
+        change = chance.choice(
+            ["decision_type = 'proposal_rejected'", "decided_by = 'human:somebody-else'", f"id = '{new_id()}'"]
+        )
+        return f"UPDATE decisions SET {change} WHERE id = '{decision.id}'"
+    move = chance.choice(list(TransitionLog.select()))
+    if kind == "deleted log":
+        return f"DELETE FROM transition_log WHERE seq = {move.seq}"
+    change = chance.choice(
+        ["version = version + 100", f"entity_id = '{new_id()}'", "entity = 'rows'", "source = 'elsewhere'",
+         "dest = 'elsewhere'", "\"trigger\" = 'teleport'", "actor = 'somebody'", "cause_seq = 1000000",
+         f"decision_id = '{new_id()}'"]
+    )  # fmt: skip
+    return f"UPDATE transition_log SET {change} WHERE seq = {move.seq}"
+
+
+@pytest.mark.parametrize("seed", range(5 if LONG else 2))
+def test_random_tampering_is_told(seed: int, backend: str) -> None:
+    """Every one; in the long form 1,000 of 1,000 on each database.
+
+    What nothing could notice is left out: an actor or a reason in the log that is another legal one, and text.
+    """
+    walk: Any = on(Walk, backend)()
+    try:
+        walk.wander(random.Random(seed), moves=60)
+        store, chance = walk.store, random.Random(seed)
+        walk.world.gates("approved")
+        assert store.verify() == []
+        with store.database.atomic():
+            enforcement.remove(store.database)
+        if backend == "sqlite":
+            store.database.execute_sql("PRAGMA foreign_keys = 0")
+        wanted = 200 if LONG else 40
+        while wanted:
+            with store.database.atomic() as transaction:
+                if backend == "postgresql":
+                    store.database.execute_sql("SET LOCAL session_replication_role = replica")
+                sql = cells(store, chance)
+                try:
+                    store.database.execute_sql(sql)
+                except peewee.IntegrityError:  # an index that no tampering gets round
+                    transaction.rollback()
+                    continue
+                found = told(store)
+                transaction.rollback()
+            assert found, sql
+            wanted -= 1
+    finally:
+        walk.teardown()
+
+
+# ---- a large one -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not LONG, reason="the long form: DISPATCH_LONG=1")
+def test_a_large_store(world: World, store: Store) -> None:
+    """100,000 issues with five moves each, in seconds, and in little memory."""
+    issue = world.issues("done")
+    mark = "?" if store.database.kind == "sqlite" else "%s"
+    columns = ", ".join(f.column_name for f in Issue._meta.sorted_fields if f.name not in ("id", "assigned_agent"))
+    logged = ", ".join(f.column_name for f in TransitionLog._meta.sorted_fields if f.name not in ("seq", "entity_id"))
+    with store.database.atomic():
+        for _ in range(100_000):
+            key = str(new_id())
+            store.database.execute_sql(
+                f"INSERT INTO issues (id, {columns}) SELECT {mark}, {columns} FROM issues WHERE id = {mark}",
+                (key, str(issue.id)),
+            )
+            store.database.execute_sql(
+                f"INSERT INTO transition_log (entity_id, {logged}) SELECT {mark}, {logged} FROM transition_log"
+                f" WHERE entity_id = {mark} AND cause_seq IS NULL ORDER BY version",
+                (key, str(issue.id)),
+            )
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    found = told(store)
+    took, grown = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    moves = TransitionLog.select().count()
+    print(f"{store.database.kind}: 100,000 issues, {moves:,} moves: {took:.1f} s, {grown // 1024} MiB")
+    assert found == []
+    assert grown < 100 * 1024
