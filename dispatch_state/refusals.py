@@ -238,7 +238,8 @@ def _another_type(field: Any) -> tuple[str, str] | None:
     if isinstance(field, IdField):
         return f"{other} OR {new} NOT GLOB '{_ID}'", "not a UUID in dashed lower case"
     if isinstance(field, StampField):
-        seconds = f"strftime('%Y-%m-%dT%H:%M:%S', {new}, '+0 days') IS NOT substr({new}, 1, 19)"
+        whole = f"substr({new}, 1, 19)"  # with its fraction SQLite would round to the next second
+        seconds = f"strftime('%Y-%m-%dT%H:%M:%S', {whole}, '+0 days') IS NOT {whole}"
         form = f"substr({new}, 20) NOT GLOB '{_BEHIND_SECONDS}'"
         return (
             f"{other} OR {seconds} OR {form} OR {new} < '0001'",

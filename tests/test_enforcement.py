@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from dispatch_state import (
 from dispatch_state.models.tables import EVERY
 from dispatch_state.values import new_id
 from tests import grids
+from tests.conftest import Clock
 from tests.invariants import broken
 from tests.ways_round import BOTH, NOW, ON_POSTGRESQL, ON_SQLITE, insert, log_row, moved, scene
 from tests.world import MAINTAINER, MODELS, WHY, World
@@ -214,6 +216,15 @@ def test_a_move_by_hand_with_its_log_row_is_one_of_ours(store: Store, run: Run) 
     assert issue.reload().status == "unassigned"
     issue.queue(by=MAINTAINER)
     assert broken(store) == []
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 499_999, 500_000, 999_499, 999_500, 999_999])
+def test_every_moment_is_a_timestamp(microsecond: int, store: Store, clock: Clock) -> None:
+    """SQLite reads milliseconds, and rounds what is beyond."""
+    for moment in (clock.now, datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)):
+        clock.now = moment.replace(microsecond=microsecond)
+        issue = World(store).issues("queued")
+        assert issue.reload().updated_at == clock.now
 
 
 def test_a_removed_row_takes_its_own_along(store: Store) -> None:

@@ -1,0 +1,124 @@
+"""A worker that is given up for dead while it sleeps: when it wakes up it can change nothing any more."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dispatch_state import Agent, AgentLog, Issue, Store, StoreBusy, open_store
+from tests.invariants import broken
+from tests.races import sleepers
+from tests.races.sleepers import Attempt
+from tests.races.workers import LONG, Worker, crew, offer, wait_for
+from tests.test_enforcement import everything
+from tests.world import MAINTAINER, World
+
+WAKINGS = 100 if LONG else 10
+PATIENCE = 0.2
+"""How long a heartbeat may be silent, and how long a lock is waited for, in seconds."""
+
+
+@pytest.fixture
+def world(target: str) -> Iterator[World]:
+    """A world whose clock is the workers' own, and which does not wait long for a lock."""
+    with open_store(target, durability="normal", timeout=PATIENCE) as store:
+        yield World(store)
+
+
+def surprises(attempts: list[Attempt]) -> list[Attempt]:
+    """Those of which became what may not."""
+    assert attempts
+    return [(what, became, due) for what, became, due in attempts if became not in due]
+
+
+def test_a_sleeper_that_wakes_up_changes_nothing(world: World, target: str) -> None:
+    store = world.store
+    world.running_epic({}).current_stage.add_issue(**world.issue_columns())
+    with crew(1, sleepers.sleep_at_work, target) as [sleeper]:
+        agent, issue = (model.get_by_id(key) for model, key in zip((Agent, Issue), sleeper.hear(), strict=True))
+        sleeper.stop()
+        wait_for(lambda: store.rescue(timeout=PATIENCE), "the sleeper is given up for dead")
+        other = world.agent()
+        assert store.claim(other) == issue
+        issue.reload().start(by=other)
+        before = everything(store)
+        sleeper.say("wake up")
+        sleeper.go_on()
+        assert surprises(sleeper.hear()) == []
+        assert everything(store) == before
+        sleeper.say("come back")
+        assert sleeper.hear() is None
+    assert agent.reload().status == "idle"
+    assert [line.message for line in agent.logs.order_by(AgentLog.id)][1:] == ["it was only asleep"]
+    issue.pull_requests.get().close(by=other)
+    issue.complete(by=other)
+    assert issue.stage.epic.status == "awaiting_gate"
+    assert broken(store) == []
+    assert store.verify() == []
+
+
+def test_a_sleeper_that_was_stopped_anywhere(world: World, target: str) -> None:
+    """Between any two statements; where it holds locks it is waited for, in vain, and so not given up."""
+    chance = random.Random(11)
+    with crew(1, sleepers.work_on, target) as [sleeper]:
+        agent = Agent.get_by_id(sleeper.hear())
+        wakings = 0
+        while wakings < WAKINGS:
+            time.sleep(chance.uniform(0, 0.03))
+            sleeper.stop()
+            if not given_up(world.store, agent):
+                sleeper.go_on()
+                continue
+            agent = woken(world, sleeper)
+            wakings += 1
+    assert broken(world.store) == []
+    assert world.store.verify() == []
+
+
+def given_up(store: Store, agent: Agent) -> bool:
+    """Whether a stopped worker could be given up for dead: it was at work, and held no lock."""
+    try:
+        while agent.reload().status in ("starting", "working"):
+            store.rescue(timeout=PATIENCE / 10)
+    except StoreBusy:
+        return False
+    return agent.status == "errored"
+
+
+def woken(world: World, sleeper: Worker) -> Agent:
+    """Let another one take the work, then wake the sleeper; returns the agent as which it begins again."""
+    store, other = world.store, world.agent()
+    issue = store.claim(other)
+    assert issue is not None
+    issue.start(by=other)
+    before = everything(store)
+    sleeper.go_on()
+    assert surprises(sleeper.hear()) == []
+    assert everything(store) == before
+    issue.complete(by=other)
+    sleeper.say("begin again")
+    return Agent.get_by_id(sleeper.hear())
+
+
+def test_a_sleeper_in_its_transaction_is_waited_for(world: World, target: str) -> None:
+    """Nobody sees half of it, nobody gives it up, and it ends as if it had not slept."""
+    store = world.store
+    offer("t")
+    with crew(1, sleepers.complete_slowly, target) as [sleeper]:
+        issue = Issue.get_by_id(sleeper.hear())
+        sleeper.stop()
+        before = everything(store)
+        assert issue.status == "in_progress"
+        time.sleep(PATIENCE / 10)
+        with pytest.raises(StoreBusy):
+            store.rescue(timeout=PATIENCE / 10)
+        assert everything(store) == before
+        sleeper.go_on()
+        sleeper.say("commit")
+        assert sleeper.hear() == "committed"
+    assert issue.reload().status == "done"
+    assert store.rescue(timeout=PATIENCE / 10) == []
+    assert broken(store) == []

@@ -1,0 +1,198 @@
+"""Worker processes for the races: each opens the store itself, and can be killed or stopped at any moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from typing import Any
+from uuid import UUID
+
+from dispatch_state import Agent, GuardRefused, Issue, StaleRow, Store, System, open_store
+
+SPAWN = multiprocessing.get_context("spawn")
+LONG = bool(os.environ.get("DISPATCH_LONG"))
+HANGS = 900
+"""Seconds after which something hangs; nothing else is decided by time."""
+ATTEMPTS = 3
+DEADLY, DEADLY_TO_TOUCH = "kills who starts it", "kills who claims it"
+"""The titles of issues on which a worker dies."""
+
+
+class Worker:
+    """A process at `work(target, line, *arguments)`; the line leads to the test, and ends with the process."""
+
+    def __init__(self, work: Any, target: str, *arguments: Any) -> None:
+        self._job = work, target, *arguments
+        self.line, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=work, args=(target, theirs, *arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def hear(self) -> Any:
+        """What it says next; `EOFError` when it has ended, `AssertionError` when it hangs."""
+        assert self.line.poll(HANGS), "it says nothing"
+        return self.line.recv()
+
+    def say(self, word: str) -> None:
+        self.line.send(word)
+
+    def again(self) -> Worker:
+        """Another process at the same work."""
+        return Worker(*self._job)
+
+    def stop(self) -> None:
+        """Stop it where it is; it has stopped when this returns."""
+        os.kill(self.process.pid or 0, signal.SIGSTOP)
+        os.waitpid(self.process.pid or 0, os.WUNTRACED)
+
+    def go_on(self) -> None:
+        os.kill(self.process.pid or 0, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As `kill -9` does; it has ended when this returns."""
+        self.process.kill()
+        self.process.join()
+        self.line.close()
+
+
+@contextmanager
+def crew(count: int, work: Any, target: str, *arguments: Any) -> Iterator[list[Worker]]:
+    """So many processes at one work; whoever is in the list at the end is killed."""
+    workers = [Worker(work, target, *arguments) for _ in range(count)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + HANGS
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting: {what}"
+        time.sleep(0.01)
+
+
+def offer(title: str, **columns: Any) -> Issue:
+    """A queued issue."""
+    issue = Issue.create(**{"title": title, "prompt": "p", "issue_type": "bug", "repo_path": "/src", **columns})
+    issue.queue(by=System("test"))
+    return issue
+
+
+# ---- what workers do ---------------------------------------------------------------------------------
+
+
+def claim_until_none(target: str, line: Connection, start: Barrier) -> None:
+    """Claim and complete until nothing is left; tell who one is and which issues one got."""
+    with open_store(target, durability="normal") as store:
+        agent = Agent.create(agent_type="coder")
+        start.wait()
+        claimed = []
+        while issue := store.claim(agent):
+            claimed.append(issue.id)
+            issue.start(by=agent)
+            issue.complete(by=agent)
+        line.send((agent.id, claimed))
+
+
+def live(target: str, line: Connection, told: str) -> None:
+    """Work as a runner's process does, until killed; each completion is told to a file once it is acknowledged."""
+    file = os.open(told, os.O_WRONLY | os.O_APPEND)
+    with open_store(target, durability="normal") as store:
+        agent = Agent.create(agent_type="coder")
+        while True:
+            try:
+                done = review_or_work(store, agent)
+            except (StaleRow, GuardRefused):  # another reviewer was faster, or this one was given up for dead
+                if agent.reload().status == "errored":
+                    agent.recover(by=agent)
+                continue
+            if done:
+                os.write(file, f"{done.id} {agent.actor}\n".encode())
+            else:
+                time.sleep(0.01)
+
+
+def review_or_work(store: Store, agent: Agent) -> Issue | None:
+    """Review what another one handed in, else do what comes next; the issue, if it was completed."""
+    issue = Issue.select().where(Issue.status == "awaiting_review", Issue.assigned_agent != agent).first()
+    if issue is not None:
+        issue.review(by=agent)
+    elif (issue := store.claim(agent)) is not None:
+        die_if(issue.title == DEADLY_TO_TOUCH)
+        issue.start(by=agent)
+        die_if(issue.title == DEADLY)
+        agent.heartbeat()
+        if issue.issue_type == "docs":
+            issue.submit(by=agent)
+            return None
+    else:
+        return None
+    issue.complete(by=agent)
+    return issue
+
+
+def die_if(deadly: bool) -> None:
+    if deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def rescue_for_ever(target: str, line: Connection, timeout: float) -> None:
+    with open_store(target, durability="normal") as store:
+        while True:
+            store.rescue(timeout=timeout, max_attempts=ATTEMPTS)
+            time.sleep(0.05)
+
+
+def rescue_together(target: str, line: Connection, start: Barrier) -> None:
+    """Each time the test says so, rescue at the same moment as the others; tell how many agents one failed."""
+    with open_store(target, durability="normal") as store:
+        while line.recv() == "rescue":
+            start.wait()
+            line.send(sum(move.trigger == "fail" for move in store.rescue(timeout=1)))
+
+
+def spend(target: str, line: Connection, agent: UUID, times: int) -> None:
+    """Use tokens of an agent that others use too, and fails now and then; tell how many."""
+    with open_store(target, durability="normal"):
+        spender, used = Agent.get_by_id(agent), 0
+        while used < times:
+            try:
+                spender.use_tokens(1)
+                used += 1
+            except GuardRefused:  # it is errored at the moment
+                continue
+        line.send(used)
+
+
+def approve(target: str, line: Connection) -> None:
+    """Review and complete what was handed in, as a person, until nothing is left; tell how many."""
+    by, done = System("test"), 0
+    with open_store(target, durability="normal"):
+        while issue := Issue.select().where(Issue.status == "awaiting_review").first():
+            try:
+                issue.review(by=by)
+            except StaleRow:
+                continue
+            issue.complete(by=by)
+            done += 1
+        line.send(done)
+
+
+def fall_over(target: str, line: Connection, agent: UUID, times: int) -> None:
+    """Take work, fail at it and recover, so many times; tell how often."""
+    with open_store(target, durability="normal") as store:
+        faller = Agent.get_by_id(agent)
+        for _ in range(times):
+            assert store.claim(faller) is not None
+            faller.fail("it fell over", max_attempts=2 * times, by=faller)
+            faller.recover(by=faller)
+        line.send(times)
