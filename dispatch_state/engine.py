@@ -160,8 +160,9 @@ class Turn:
         columns = trigger.body(row, by=firing.by, reason=firing.reason, **firing.arguments)
         if stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}:
             raise TypeError(f"{row._meta.table_name}.{firing.trigger} sets {stray}, which it does not own")
-        own = self._resolved(columns)
-        beside = [(neighbour, self._resolved(theirs)) for neighbour, theirs in columns.neighbours]
+        moment = self._moment(row)
+        own = self._resolved(columns, moment)
+        beside = [(neighbour, self._resolved(theirs, moment)) for neighbour, theirs in columns.neighbours]
         details = plain(columns.details)
         if beside:
             details["neighbours"] = [
@@ -169,19 +170,24 @@ class Turn:
                 for n, theirs in beside
             ]
         seq = self._log(firing, edge.source, edge.dest, row.version + 1, details, decision)
-        self._write(firing, edge, own)
+        self._write(firing, edge, own, moment)
         for neighbour, theirs in beside:
             self._write_beside(neighbour, theirs)
         for model, record in columns.records:
             self.insert(model, **record)
         self._record_move(firing, Move(row._meta.table_name, row.id, firing.trigger, edge.source, edge.dest, seq))
 
-    def _write(self, firing: Firing, edge: Edge, own: dict[str, Any]) -> None:
+    def _moment(self, row: Stateful) -> datetime:
+        """Now, and never before what the row has seen: a clock may step back."""
+        seen = [row.__data__.get(name) for name in row.moments()]
+        return max([self.now, *(moment for moment in seen if moment is not None)])
+
+    def _write(self, firing: Firing, edge: Edge, own: dict[str, Any], moment: datetime) -> None:
         row = firing.row
         fence = {"id": row.id, "version": row.version, "status": row.status}
         own.update(status=edge.dest, version=row.version + 1)
         if "updated_at" in row._meta.fields:
-            own["updated_at"] = self.now
+            own["updated_at"] = moment
         if not update(type(row), own, fence):
             raise StaleRow(f"{row} was moved by somebody else while it was being moved")
         firing.before = dict(row.__data__)
@@ -226,9 +232,9 @@ class Turn:
         )
         return seq
 
-    def _resolved(self, columns: dict[str, Any]) -> dict[str, Any]:
+    def _resolved(self, columns: dict[str, Any], moment: datetime) -> dict[str, Any]:
         return {
-            name: value(self.now) if callable(value) else value._pk if isinstance(value, Row) else value
+            name: value(moment) if callable(value) else value._pk if isinstance(value, Row) else value
             for name, value in columns.items()
         }
 
@@ -331,7 +337,7 @@ class Turn:
     def set(self, row: Any, **columns: Any) -> None:
         """Set columns that make no move."""
         if "updated_at" in row._meta.fields:
-            columns["updated_at"] = self.now
+            columns["updated_at"] = self._moment(row)
         update(type(row), columns, {row._meta.primary_key.name: row._pk})
         row.take(columns)
         self.touch(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, overload
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import peewee
 from dispatch_state.actors import STORE, Actor
 from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.fields import Checked, IdField, IntegerField, fingerprint
+from dispatch_state.fields import Checked, IdField, IntegerField, StampField, fingerprint
 from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE, find
@@ -401,6 +402,12 @@ class Stateful(Row):
         if guarded := sorted({ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms))):
             raise InvalidValue(f"{cls.__name__}.update() may not set {listed(guarded)}; use {cls.written_by}")
         return super(Row, cls).update(data, **columns)
+
+    @classmethod
+    @cache
+    def moments(cls) -> tuple[str, ...]:
+        """The columns that say when something happened to the row; deadlines are none."""
+        return tuple(f.name for f in cls._meta.sorted_fields if isinstance(f, StampField) and f.name not in cls.terms)
 
     @classmethod
     def born_with(cls) -> frozenset[str]:
