@@ -179,7 +179,7 @@ class Turn:
 
     def _moment(self, row: Stateful) -> datetime:
         """Now, and never before what the row has seen: a clock may step back."""
-        seen = [row.__data__.get(name) for name in row.moments()]
+        seen: list[datetime | None] = [row.__data__.get(name) for name in row.moments()]
         return max([self.now, *(moment for moment in seen if moment is not None)])
 
     def _write(self, firing: Firing, edge: Edge, own: dict[str, Any], moment: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -55,7 +56,7 @@ def sleep_at_work(target: str, line: Connection) -> None:
 
 
 def work_on(target: str, line: Connection) -> None:
-    """Work without a pause; once refused, try everything, and begin again as another agent when told to."""
+    """Work, mostly within transactions; once refused, try everything, and begin again as another agent when told to."""
     with open_store(target, durability="normal") as store:
         while True:
             agent = Agent.create(agent_type="coder")
@@ -66,6 +67,7 @@ def work_on(target: str, line: Connection) -> None:
                     issue.queue(by=agent)
                     issue = store.claim(agent) or issue
                     issue.start(by=agent)
+                    time.sleep(0.002)
                     agent.heartbeat()
                     issue.complete(by=agent)
                     issue = Issue.create(**ISSUE, repo_path="/src", by=agent)

@@ -14,9 +14,9 @@ from tests.races import sleepers
 from tests.races.sleepers import Attempt
 from tests.races.workers import LONG, Worker, crew, offer, wait_for
 from tests.test_enforcement import everything
-from tests.world import MAINTAINER, World
+from tests.world import World
 
-WAKINGS = 100 if LONG else 10
+WAKINGS = 100 if LONG else 5
 PATIENCE = 0.2
 """How long a heartbeat may be silent, and how long a lock is waited for, in seconds."""
 
@@ -65,21 +65,18 @@ def test_a_sleeper_that_was_stopped_anywhere(world: World, target: str) -> None:
     chance = random.Random(11)
     with crew(1, sleepers.work_on, target) as [sleeper]:
         agent = Agent.get_by_id(sleeper.hear())
-        wakings = 0
-        while wakings < WAKINGS:
-            time.sleep(chance.uniform(0, 0.03))
-            sleeper.stop()
-            if not given_up(world.store, agent):
+        for _ in range(WAKINGS):
+            while not stopped_and_given_up(world.store, sleeper, agent, chance.uniform(0, 0.03)):
                 sleeper.go_on()
-                continue
             agent = woken(world, sleeper)
-            wakings += 1
     assert broken(world.store) == []
     assert world.store.verify() == []
 
 
-def given_up(store: Store, agent: Agent) -> bool:
-    """Whether a stopped worker could be given up for dead: it was at work, and held no lock."""
+def stopped_and_given_up(store: Store, sleeper: Worker, agent: Agent, after: float) -> bool:
+    """Stop a worker after a while; whether it could be given up for dead: it was at work, and held no lock."""
+    time.sleep(after)
+    sleeper.stop()
     try:
         while agent.reload().status in ("starting", "working"):
             store.rescue(timeout=PATIENCE / 10)

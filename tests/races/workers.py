@@ -160,10 +160,11 @@ def rescue_together(target: str, line: Connection, start: Barrier) -> None:
             line.send(sum(move.trigger == "fail" for move in store.rescue(timeout=1)))
 
 
-def spend(target: str, line: Connection, agent: UUID, times: int) -> None:
+def spend(target: str, line: Connection, start: Barrier, agent: UUID, times: int) -> None:
     """Use tokens of an agent that others use too, and fails now and then; tell how many."""
     with open_store(target, durability="normal"):
         spender, used = Agent.get_by_id(agent), 0
+        start.wait()
         while used < times:
             try:
                 spender.use_tokens(1)
@@ -173,10 +174,11 @@ def spend(target: str, line: Connection, agent: UUID, times: int) -> None:
         line.send(used)
 
 
-def approve(target: str, line: Connection) -> None:
-    """Review and complete what was handed in, as a person, until nothing is left; tell how many."""
+def approve(target: str, line: Connection, start: Barrier) -> None:
+    """Review and complete what was handed in until nothing is left; tell how many."""
     by, done = System("test"), 0
     with open_store(target, durability="normal"):
+        start.wait()
         while issue := Issue.select().where(Issue.status == "awaiting_review").first():
             try:
                 issue.review(by=by)
@@ -187,10 +189,11 @@ def approve(target: str, line: Connection) -> None:
         line.send(done)
 
 
-def fall_over(target: str, line: Connection, agent: UUID, times: int) -> None:
+def fall_over(target: str, line: Connection, start: Barrier, agent: UUID, times: int) -> None:
     """Take work, fail at it and recover, so many times; tell how often."""
     with open_store(target, durability="normal") as store:
         faller = Agent.get_by_id(agent)
+        start.wait()
         for _ in range(times):
             assert store.claim(faller) is not None
             faller.fail("it fell over", max_attempts=2 * times, by=faller)

@@ -1,0 +1,261 @@
+"""What an agent of agent_runner.py does, in a process of its own: the worker's steps, and the reviewer's.
+
+This is the part that a runner of your own changes first. Whatever an agent does may be refused, because it was given up
+for dead, or its issue taken from it, while it was busy: then what it did no longer counts, and it looks for other work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+from workshop import Failed, Repository, branch_of, carry_out, one_line
+
+from dispatch_state import (
+    Actor,
+    Agent,
+    AgentStatus,
+    DispatchError,
+    GuardRefused,
+    IllegalTransition,
+    Issue,
+    IssueStatus,
+    PullRequest,
+    StaleRow,
+    Store,
+    StoreBusy,
+    System,
+    open_store,
+)
+
+RUNNER = System("runner")
+PAUSE = 0.1
+"""Seconds between two looks at the store."""
+REFUSED = (StaleRow, IllegalTransition, GuardRefused, StoreBusy)
+"""What an agent hears when somebody was faster."""
+
+
+class Job(NamedTuple):
+    """What every process of a run knows; the repository's path is how its issues name it."""
+
+    database: str | None
+    repo: Repository
+    path: str
+    command: str
+    timeout: float
+    heartbeat_timeout: float
+    max_attempts: int
+    agent_type: str
+
+
+# ---- being told to stop ------------------------------------------------------------------------------
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+told: list[int] = []
+"""The signals that this process was sent."""
+
+
+def listen() -> None:
+    """From now on keep in mind the signals that ask to stop, those that were held back until now included."""
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: told.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def over() -> bool:
+    """Whether this process should end: it was told to, or its runner is gone."""
+    runner = multiprocessing.parent_process()
+    return bool(told) or (runner is not None and not runner.is_alive())
+
+
+def stop(agent: Agent, *, by: Actor) -> None:
+    """End an agent's session, whatever it is doing; what it holds goes back to the queue."""
+    while not agent.reload().status.final:
+        with suppress(StaleRow):  # it moved between the two lines: look again
+            agent.stop(by=by, reason="the run is over")
+
+
+# ---- an agent's life ---------------------------------------------------------------------------------
+
+
+class Desk(NamedTuple):
+    """What an agent works with; the runner, too, sees the process group of its command."""
+
+    store: Store
+    agent: Agent
+    job: Job
+    group: ctypes.c_int
+
+
+def live(role: str, agent_id: UUID, job: Job, group: ctypes.c_int) -> None:
+    """Be an agent until it is stopped, the process is told to end, or the runner is gone."""
+    os.setpgrp()  # a terminal sends Ctrl-C to the runner's group: the runner alone answers it
+    listen()
+    ended = threading.Event()
+    try:
+        with open_store(job.database) as store:
+            heart = threading.Thread(target=beat, args=(agent_id, job.heartbeat_timeout / 5, ended))
+            heart.start()
+            try:
+                attend(Desk(store, Agent.get_by_id(agent_id), job, group), STEPS[role])
+            finally:
+                ended.set()
+                heart.join()
+    except (Failed, DispatchError) as problem:
+        sys.exit(f"{role}: {one_line(str(problem))}")
+
+
+def beat(agent_id: UUID, every: float, ended: threading.Event) -> None:
+    """Send heartbeats, whatever the process is busy with. A row object belongs to one thread: this has its own."""
+    agent = Agent.get_by_id(agent_id)
+    while not ended.wait(every):
+        with suppress(DispatchError):  # given up for dead: the other thread sees it at its next look
+            agent.heartbeat()
+
+
+def attend(desk: Desk, step: Callable[[Desk], bool]) -> None:
+    """Take one step after the other; an agent that failed, or was given up for dead, comes back."""
+    agent = desk.agent
+    while not agent.reload().status.final:
+        if over():
+            stop(agent, by=agent)
+            return
+        with suppress(*REFUSED):
+            if agent.status == AgentStatus.ERRORED:
+                agent.recover(by=agent)
+            elif step(desk):
+                continue
+        time.sleep(PAUSE)
+
+
+# ---- the worker --------------------------------------------------------------------------------------
+
+
+def work(desk: Desk) -> bool:
+    """Claim an issue and make an attempt at it; False when there is none."""
+    issue = desk.store.claim(desk.agent, repo_path=desk.job.path)
+    if issue is None:
+        return False
+    try:
+        attempt(desk, issue)
+    except (Failed, OSError, *REFUSED) as error:
+        give_up(desk, issue, one_line(str(error)))
+    return True
+
+
+def attempt(desk: Desk, issue: Issue) -> None:
+    """Bring an issue from its claim to its pull request; `Failed` when that comes to nothing."""
+    agent, job = desk.agent, desk.job
+    if agent.status == AgentStatus.STARTING:
+        agent.run(process_id=os.getpid(), by=agent)  # its issue starts
+        issue.reload()
+    sent_back = refusals(desk.store, issue)
+    if len(sent_back) >= job.max_attempts:
+        issue.block(by=agent, reason=f"sent back {len(sent_back)} times: {sent_back[-1]}")
+        return
+    with job.repo.worktree(issue.title, str(issue.id)[-8:]) as tree:
+        agent.log("info", f"works in {tree}", {"worktree": str(tree), "branch": branch_of(tree)}, issue)
+        why_not = partial(why_stop, desk, issue)
+        carry_out(job.command, tree, issue.prompt, job.timeout, desk.group, why_not, DISPATCH_ISSUE=str(issue.id))
+        job.repo.commit(tree, f"{one_line(issue.title)[:200]}\n\nIssue: {issue.id}")
+    hand_in(desk, issue, branch_of(tree))
+
+
+def refusals(store: Store, issue: Issue) -> list[str]:
+    """Why reviews sent the issue back, since a person last moved it."""
+    reasons: list[str] = []
+    for move in store.history(issue):
+        if move.actor.startswith("human:"):
+            reasons.clear()
+        elif move.source == IssueStatus.IN_REVIEW and move.dest in (IssueStatus.IN_PROGRESS, IssueStatus.QUEUED):
+            reasons.append(move.reason or "")
+    return reasons
+
+
+def why_stop(desk: Desk, issue: Issue) -> str:
+    """Why the agent should not go on with the issue; empty when it should."""
+    if over():
+        return "the run is over"
+    return "" if desk.agent.reload().current_issue_id == issue.id else "its issue was taken from it"
+
+
+def hand_in(desk: Desk, issue: Issue, branch: str) -> None:
+    """Open a pull request in place of any earlier one, which submits the issue; all of it or nothing."""
+    with desk.store.atomic():
+        for earlier in issue.pull_requests.where(PullRequest.status.in_(["draft", "open"])):
+            earlier.close(by=desk.agent, reason="there is a newer attempt")
+        number = PullRequest.select().count() + 1  # a runner on GitHub has a real one
+        url = f"{desk.job.repo.path.as_uri()}#{branch}"
+        PullRequest.create(issue=issue, branch=branch, github_number=number, github_url=url, by=desk.agent)
+        if issue.reload().status != IssueStatus.AWAITING_REVIEW:
+            raise Failed("its issue was taken from it")
+
+
+def give_up(desk: Desk, issue: Issue, why: str) -> None:
+    """Record that an attempt failed, unless the issue is another's by now, or the agent stops anyway."""
+    if not over() and desk.agent.reload().current_issue_id == issue.id:
+        with suppress(*REFUSED):
+            desk.agent.fail(why, max_attempts=desk.job.max_attempts, by=desk.agent)
+
+
+# ---- the reviewer ------------------------------------------------------------------------------------
+
+
+def review(desk: Desk) -> bool:
+    """Review one pull request; False when there is none."""
+    if desk.agent.current_issue_id is not None:
+        desk.agent.finish(by=desk.agent, reason="left without a verdict")
+    for request in handed_in(desk.job):
+        with suppress(*REFUSED):  # another reviewer was faster
+            request.issue.review(by=desk.agent)
+            judge(desk, request)
+            return True
+    return False
+
+
+def handed_in(job: Job) -> list[PullRequest]:
+    """The open pull requests of issues that await review, the oldest first, whose branch is in this repository."""
+    awaiting = (Issue.repo_path == job.path) & (Issue.status == IssueStatus.AWAITING_REVIEW)
+    requests = PullRequest.select().join(Issue).where(awaiting, PullRequest.status == "open").order_by(PullRequest.id)
+    return [request for request in requests if job.repo.has(request.branch)]
+
+
+def judge(desk: Desk, request: PullRequest) -> None:
+    """Merge what is handed in, or send it back.
+
+    Git's merge comes first: whoever is killed between the two leaves an open request behind, and the next reviewer
+    merges what is merged already. The other way round, work could be called done that is nowhere.
+    """
+    repo, branch = desk.job.repo, request.branch
+    with repo.alone():
+        if not request.may("merge", by=desk.agent):  # closed while we waited
+            return
+        why = repo.merge(branch, f"Merge {branch}: {one_line(request.issue.title)[:200]}")
+        if why is None:
+            request.merge(by=desk.agent)  # its issue is done
+            repo.drop(branch)
+    if why is not None:
+        send_back(desk, request, why)
+
+
+def send_back(desk: Desk, request: PullRequest, why: str) -> None:
+    """Close a request: its agent goes on with the issue if it is idle, else whoever claims it."""
+    with desk.store.atomic():
+        request.close(by=RUNNER, reason=why)
+        issue = request.issue.reload()
+        if issue.status == IssueStatus.IN_REVIEW:
+            issue.release(by=RUNNER, reason=why)
+
+
+STEPS = {"worker": work, "reviewer": review}
+"""What each kind of agent does, over and over."""
