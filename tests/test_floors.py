@@ -14,9 +14,9 @@ LAYERS = [
     "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "lockfile", "connections", "sqlite",
     "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.base", "models.guards",
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
-    "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families", "doorway", "claims",
-    "upkeep", "aio", "refusals", "enforcement", "ddl",
-    "migrate", "invariants", "verify", "backups", "overview", "store", "cli.commands", "__main__",
+    "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
+    "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
+    "backups", "overview", "store", "cli.commands", "__main__",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 

@@ -1,0 +1,270 @@
+"""Planted faults, each caught by the test that is named with it: `python -m tests.mutants [WORD …]`.
+
+Each fault is put into a copy of the package, and its test is run there: it must fail, and it must pass
+without the fault. Words choose the faults whose names hold them. Ends with 1 when a fault was missed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("dispatch_state", "migrations", "tests", "examples", "setup.cfg", "README.md", "CONTRIBUTING.md")
+
+
+class Fault(NamedTuple):
+    """A text of a module, what stands in its place, and the test that notices."""
+
+    name: str
+    module: str
+    text: str
+    planted: str
+    test: str
+
+
+FAULTS = [
+    Fault(
+        "a dropped guard: an epic without stages is ready",
+        "models/epic.py", "guards=(has_a_stage,)", "guards=()",
+        "test_guards.py",
+    ),
+    Fault(
+        "a dropped guard: a stage starts before the one above it is closed",
+        "models/epic.py", "guards=(its_epic_in_progress, earlier_stages_closed)", "guards=(its_epic_in_progress,)",
+        "test_guards.py",
+    ),
+    Fault(
+        "a dropped guard: an agent reviews its own work",
+        "models/issue.py", "if reviewer.id == issue.assigned_agent_id:", "if False:",
+        "test_guards.py",
+    ),
+    Fault(
+        "a dropped guard: anybody of any type is assigned",
+        "models/issue.py",
+        "guards=(the_agent_is_free, the_agent_fits, its_epic_runs, its_stage_runs)",
+        "guards=(the_agent_is_free, its_epic_runs, its_stage_runs)",
+        "test_guards.py",
+    ),
+    Fault(
+        "a checkpoint that opens a moment late",
+        "models/gate.py", "firing.now >= gate.auto_approve_at", "firing.now > gate.auto_approve_at",
+        "test_governance.py",
+    ),
+    Fault(
+        "an issue done with a request open",
+        "models/issue.py", "    request = unsettled_request(issue.id)\n", "    request = None\n",
+        "test_guards.py",
+    ),
+    Fault(
+        "a swapped cascade: an epic's gates are not skipped with it",
+        "cascades.py", 'for gate in open_gates_of_epic(epic.id):\n        yield Step(gate, "skip")\n', "pass\n",
+        "test_cascades.py",
+    ),
+    Fault(
+        "an off-by-one: attempts",
+        "cascades.py", "attempts(issue) < firing", "attempts(issue) <= firing",
+        "test_cascades.py",
+    ),
+    Fault(
+        "a stage approved with nothing done",
+        "cascades.py", "and first_done_issue_of_stage(stage.id) is not None", "",
+        "test_cascades.py",
+    ),
+    Fault(
+        "a decision by anybody's act",
+        "engine.py", "or isinstance(by, Human))", "or True)",
+        "test_cascades.py tests/test_edges.py tests/test_grids.py",
+    ),
+    Fault(
+        "a lost decision",
+        "engine.py",
+        "        if verdict is not None:\n            verdict.details",
+        "        if verdict is None:\n            verdict.details",
+        "test_governance.py",
+    ),
+    Fault(
+        "a dead agent that acts",
+        "engine.py", "if agent.status in DEAD and", "if False and",
+        "test_guards.py",
+    ),
+    Fault(
+        "a fence on the version alone",
+        "doorway.py", "(fresh.version, fresh.status) != (row.version, row.status)", "fresh.version != row.version",
+        "test_fencing.py",
+    ),
+    Fault(
+        "a fence that lets everybody pass",
+        "doorway.py", "        if (fresh.version, fresh.status) != (row.version, row.status):", "        if False:",
+        "test_fencing.py",
+    ),
+    Fault(
+        "an object that keeps what was rolled back",
+        "doorway.py", "            restore = False\n", "            pass\n",
+        "test_atomicity.py",
+    ),
+    Fault(
+        "an inner block that forgets what the outer one must put back",
+        "doorway.py", "                self.blocks[-1].setdefault(key, (row, state))\n", "                pass\n",
+        "test_atomicity.py",
+    ),
+    Fault(
+        "a foreign exception that leaves",
+        "doorway.py",
+        "        except (peewee.PeeweeException, self._database.driver_error) as error:",
+        "        except ZeroDivisionError as error:",
+        "test_database.py tests/test_bad_input.py tests/test_lockfile.py",
+    ),
+    Fault(
+        "a rescue that kills who has just beaten",
+        "upkeep.py", "turn.now - agent.last_heartbeat <= longest", "False",
+        "test_claims.py",
+    ),
+    Fault(
+        "a heartbeat that goes back",
+        "models/agent.py", "turn.now > agent.last_heartbeat", "True",
+        "test_claims.py",
+    ),
+    Fault(
+        "a claim that takes what is for others",
+        "claims.py", "for kind in (agent.agent_type, ANYBODY)]", "for kind in (agent.agent_type, ANYBODY, 'docs')]",
+        "test_claims.py",
+    ),
+    Fault(
+        "wrong rounding: two thirds as a float",
+        "voting.py", "approve >= TWO_THIRDS * (approve + reject)", "float(approve / (approve + reject)) >= 0.6667",
+        "test_voting.py tests/properties/test_voting_laws.py",
+    ),
+    Fault(
+        "a vote that need_more_info does not hold up",
+        "voting.py", "early or not (missing or unsure)", "early or not missing",
+        "test_voting.py",
+    ),
+    Fault(
+        "a missing lock",
+        "families.py", "        keys = sorted(members.get(model, ()))", "        keys = []",
+        "races/test_pairs.py -k postgresql",
+    ),
+    Fault(
+        "locks in another order",
+        "families.py", "    for model in ORDER:\n        keys", "    for model in reversed(ORDER):\n        keys",
+        "races/test_pairs.py -k postgresql",
+    ),
+    Fault(
+        "a savepoint that is not released",
+        "connections.py",
+        "            super().rollback(begin=False)\n            self.commit(begin)",
+        "            super().rollback(begin)",
+        "test_database.py",
+    ),
+    Fault(
+        "a child that keeps its parent's turn",
+        "connections.py", "            connection.turn.close()\n", "",
+        "test_lockfile.py",
+    ),
+    Fault(
+        "a turn that is not given back",
+        "sqlite.py", "        super().commit()\n        self.connection().turn.give()", "        super().commit()",
+        "test_lockfile.py",
+    ),
+    Fault(
+        "a trigger that asks for no log row",
+        "refusals.py", "NOT (NEW.version = OLD.version + 1 AND {logged})", "NOT (NEW.version = OLD.version + 1)",
+        "test_enforcement.py -k 'way_round and sqlite'",
+    ),
+    Fault(
+        "a log that takes any move",
+        "refusals.py", "ELSE {stands} AND CASE NEW.trigger {edges} ELSE FALSE END END", "ELSE {stands} END",
+        "test_enforcement.py -k 'pair and sqlite'",
+    ),
+    Fault(
+        "a row that is replaced",
+        "refusals.py",
+        'yield Refusal(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: there is such a row")',
+        "pass",
+        "test_enforcement.py -k 'round and sqlite'",
+    ),
+    Fault(
+        "triggers that are not put back",
+        "migrate.py", "enforcement.ensure(database) if wanted else", "",
+        "test_enforcement.py -k noticed",
+    ),
+    Fault(
+        "a timestamp that SQLite rounds",
+        "refusals.py", 'whole = f"substr({new}, 1, 19)"', 'whole = new',
+        "test_enforcement.py -k moment",
+    ),
+    Fault(
+        "a verify that does not fold the log",
+        "verify.py", "chains, edges, fold,", "chains, edges,",
+        "test_verify.py -k alone",
+    ),
+    Fault(
+        "a restore that is not verified",
+        "backups.py", "        _refuse_unsound(database)\n", "",
+        "test_backups.py",
+    ),
+    Fault(
+        "a backup over what is there",
+        "backups.py", "os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC", "os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC",
+        "test_backups.py",
+    ),
+    Fault(
+        "a call from asyncio that waits for its own block",
+        "aio.py", "    if DATABASE.transaction_depth():", "    if False:",
+        "test_aio.py -k 'block and sqlite'",
+    ),
+    Fault(
+        "a machine that skips its condition",
+        "machine.py", "        if not self._eval_conditions(event_data):\n            return False\n", "",
+        "test_guards.py",
+    ),
+]  # fmt: skip
+
+
+def verdict(fault: Fault) -> str:
+    """What became of a fault: "caught", "MISSED", or why it says nothing."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        for name in COPIED:
+            source = ROOT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, Path(folder) / name)
+        module = Path(folder) / "dispatch_state" / fault.module
+        whole = module.read_text()
+        if whole.count(fault.text) != 1:
+            return f"STALE: its text stands {whole.count(fault.text)} times in {fault.module}"
+        if not passes(fault.test, folder):
+            return "STALE: its test fails without it"
+        module.write_text(whole.replace(fault.text, fault.planted))
+        return "MISSED" if passes(fault.test, folder) else "caught"
+
+
+def passes(test: str, folder: str) -> bool:
+    finished = subprocess.run(
+        f"{sys.executable} -m pytest -q -x -o addopts= -p no:cacheprovider tests/{test}",
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": folder},
+        capture_output=True,
+        check=False,
+    )
+    return finished.returncode == 0
+
+
+def main(words: list[str]) -> int:
+    chosen = [fault for fault in FAULTS if all(word in fault.name for word in words)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        verdicts = list(zip(chosen, pool.map(verdict, chosen), strict=True))
+    for fault, told in verdicts:
+        print(f"{told:8} {fault.name}  [{fault.test}]", flush=True)
+    return int(any(told != "caught" for _, told in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
