@@ -109,6 +109,11 @@ class Guarded(peewee.Database):
             super().rollback()
 
     @property
+    def usable(self) -> bool:
+        """Whether its transactions are still there, and this process's."""
+        return self._open and not self.inherited
+
+    @property
     def inherited(self) -> bool:
         """Whether this is a forked child, where the parent's transactions are left alone."""
         return os.getpid() != self._pid
@@ -131,6 +136,8 @@ class Guarded(peewee.Database):
 
 
 _GUARDED: weakref.WeakSet[Guarded] = weakref.WeakSet()
+INHERITED: set[tuple[int, int]] = set()
+"""In a forked child: the SQLite files, by device and number, that were open when it was forked."""
 
 
 def _keep_inherited_connections() -> None:
@@ -145,6 +152,7 @@ def _keep_inherited_connections() -> None:
     for database in _GUARDED:
         for connection in database.immortal():
             connection.turn.close()
+            INHERITED.add(connection.file)
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

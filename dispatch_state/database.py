@@ -47,6 +47,9 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
     database = SqliteStore(target.location, timeout=wait, durability=durability)
     try:
         database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
+    except StoreError:
+        database.close_all()
+        raise
     except peewee.PeeweeException as error:
         database.close_all()
         raise database.store_error(error) or StoreError(f"{target}: {error}") from error

@@ -85,11 +85,13 @@ class Doorway:
     @contextmanager
     def border(self) -> Iterator[None]:
         """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
+        self.check_usable()
         try:
             yield
         except DispatchError:
             raise
         except (peewee.PeeweeException, self._database.driver_error) as error:
+            self.check_usable()  # another thread may have closed the store meanwhile
             raise self._database.store_error(error) or StoreError(
                 f"the database refused: {str(error).partition(chr(10))[0]}"
             ) from error
@@ -112,7 +114,7 @@ class Doorway:
         try:
             yield  # outside the border: queries that the caller writes here raise Peewee's errors
         except BaseException as error:
-            if not self._database.inherited:
+            if self._database.usable:
                 with self.border():
                     block.__exit__(type(error), error, error.__traceback__)
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from random import SystemRandom
 
@@ -37,6 +38,7 @@ class LockFile:
         self._timeout = timeout
         self._file: int | None = None
         self._mine = False
+        self._closing = threading.RLock()
         self._taken = self._waited = self._next = 0.0
 
     def take(self) -> bool:
@@ -62,19 +64,24 @@ class LockFile:
         return self._file
 
     def _locked(self) -> bool:
-        try:
-            fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            self.close()
+        with self._closing:
+            if self._opened() == NONE:
+                return True
+            try:
+                fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:  # a file system without locks
+                self.close()
+                return True
+            self._mine, self._taken = True, time.monotonic()
             return True
-        self._mine, self._taken = True, time.monotonic()
-        return True
 
     def give(self) -> None:
         """End the turn, if it was taken."""
-        if self._mine:
+        with self._closing:
+            if not self._mine:
+                return
             self._mine = False
             fcntl.flock(self._opened(), fcntl.LOCK_UN)
             now = time.monotonic()
@@ -83,9 +90,10 @@ class LockFile:
 
     def close(self) -> None:
         """Give up the place; in a forked child, leave it to the parent."""
-        file, self._file, self._mine = self._file, NONE, False
-        if file not in (None, NONE):
-            os.close(file)
+        with self._closing:
+            file, self._file, self._mine = self._file, NONE, False
+            if file not in (None, NONE):
+                os.close(file)
 
 
 def _opened(path: str) -> int:

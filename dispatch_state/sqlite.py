@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import peewee
 
 from dispatch_state import values
-from dispatch_state.connections import Guarded, original
+from dispatch_state.connections import INHERITED, Guarded, original
 from dispatch_state.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -22,6 +22,7 @@ from dispatch_state.errors import (
     StoreFull,
     StoreNotFound,
     StoreReadOnly,
+    WrongProcess,
 )
 from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
@@ -29,14 +30,68 @@ from dispatch_state.targets import MEMORY, SQLITE
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 
 
+class _Cursor(sqlite3.Cursor):
+    """A cursor whose connection is not closed while it runs: SQLite forbids that, and the process would die."""
+
+    connection: _Connection
+
+    def execute(self, *statement: Any) -> Self:
+        with self.connection.busy:
+            return super().execute(*statement)
+
+    def fetchone(self) -> Any:
+        with self.connection.busy:
+            return super().fetchone()
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        with self.connection.busy:
+            return super().fetchmany(size)
+
+    def fetchall(self) -> list[Any]:
+        with self.connection.busy:
+            return super().fetchall()
+
+    def __next__(self) -> Any:
+        with self.connection.busy:
+            return super().__next__()
+
+
 class _Connection(sqlite3.Connection):
-    """A connection to a SQLite file, with its place among those who write to it."""
+    """A connection to a SQLite file, with its place among those who write to it.
+
+    busy: held while it runs a statement; whoever closes it waits for that.
+    file: which file it is to, whatever its name; None for memory.
+    """
 
     turn = LockFile(None, 0)
+    file: tuple[int, int] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.busy = threading.RLock()
+        super().__init__(*arguments, **options)
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, *statement: Any) -> Any:
+        return self.cursor().execute(*statement)
+
+    def commit(self) -> None:
+        with self.busy:
+            super().commit()
+
+    def rollback(self) -> None:
+        with self.busy:
+            super().rollback()
+
+    def backup(self, *target: Any, **options: Any) -> None:
+        with self.busy:
+            super().backup(*target, **options)
 
     def close(self) -> None:
-        super().close()
-        self.turn.close()
+        with self.busy:
+            super().close()
+            self.turn.close()
 
 
 class SqliteStore(Guarded, peewee.SqliteDatabase):
@@ -65,12 +120,31 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             self._owners[id(self._anchor)] = threading.main_thread(), self._anchor
 
     def _connect(self) -> _Connection:
+        file = None if self._lock_file is None else self._identified()
         connection: _Connection = super()._connect()
+        connection.file = file
         connection.turn = LockFile(self._lock_file, self._wait)
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
             self._close(connection)
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
         return connection
+
+    def _identified(self) -> tuple[int, int] | None:
+        """Which file it is; raises `WrongProcess` for one that is inherited.
+
+        SQLite keeps one table of a process's locks, and a forked child inherits it: a store of its own in the
+        same file would take itself to hold the parent's locks, and lose what it commits.
+        """
+        try:
+            found = Path(self.database).stat()
+        except OSError:
+            return None  # connecting will tell
+        if (found.st_dev, found.st_ino) in INHERITED:
+            raise WrongProcess(
+                f"{self.database} was open in the process that forked this one, and SQLite cannot open it here again; "
+                "close the store before forking, or start a new process (multiprocessing calls it spawn)"
+            )
+        return found.st_dev, found.st_ino
 
     def _in_transaction(self, connection: sqlite3.Connection) -> bool:
         return connection.in_transaction
@@ -113,7 +187,8 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         A query that is still being read holds its snapshot, and SQLite refuses to write from an old one: a
         loop over a query that fires triggers would fail as soon as another process writes.
         """
-        return _ReadAhead(super().execute(query, **context_options))
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            return _ReadAhead(super().execute(query, **context_options))
 
     def immortal(self) -> list[Any]:
         return [connection for _, connection in self._owners.values()]

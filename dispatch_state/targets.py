@@ -53,8 +53,10 @@ def _url(text: str) -> Target:
     try:
         url = urlsplit(text)
         _ = "," in url.netloc or url.port  # several hosts, with a port each, are libpq's to read
+        if "@" in url.path and url.scheme != SQLITE:
+            raise ValueError  # a password with a slash in it, which would be told as the path
     except ValueError:
-        raise InvalidValue("target: the URL cannot be read") from None
+        raise InvalidValue("target: the URL cannot be read; has its password a sign that must be escaped?") from None
     if url.scheme in ("postgresql", "postgres"):
         return Target(POSTGRESQL, "postgresql" + text[len(url.scheme) :])
     if url.scheme != SQLITE:
