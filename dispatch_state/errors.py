@@ -118,7 +118,7 @@ class StoreCorrupt(StoreError, peewee.DatabaseError):
 
 
 class WrongProcess(StoreError, peewee.InterfaceError):
-    """The store was opened in another process; a forked child must open its own."""
+    """The store was opened in another process; close it before forking, or spawn."""
 
 
 class SchemaTooNew(StoreError):

@@ -331,7 +331,7 @@ def test_every_use_in_a_forked_child_is_refused(use: Callable[[Opened], object],
 
 def test_a_refusal_in_a_child_is_peewees_too_and_says_what_to_do(opened: Opened) -> None:
     def refused() -> None:
-        with pytest.raises(peewee.InterfaceError, match="must open its own"):
+        with pytest.raises(peewee.InterfaceError, match="close it before forking"):
             opened.store.counts()
 
     assert in_child(refused) == "nothing"
