@@ -12,7 +12,7 @@ from typing import Any
 import peewee
 import pytest
 
-from dispatch_state import Decision, Issue, Store, TransitionLog, Violation, enforcement
+from dispatch_state import Decision, DecisionType, Issue, Store, TransitionLog, Violation, enforcement
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import new_id
 from tests.properties.machine import on
@@ -260,8 +260,9 @@ def cells(store: Store, chance: random.Random) -> str:
         decision = chance.choice(list(Decision.select()))
         if kind == "deleted decision":
             return f"DELETE FROM decisions WHERE id = '{decision.id}'"
+        other = chance.choice([kind for kind in DecisionType if kind != decision.decision_type])
         change = chance.choice(
-            ["decision_type = 'proposal_rejected'", "decided_by = 'human:somebody-else'", f"id = '{new_id()}'"]
+            [f"decision_type = '{other}'", "decided_by = 'human:somebody-else'", f"id = '{new_id()}'"]
         )
         return f"UPDATE decisions SET {change} WHERE id = '{decision.id}'"
     move = chance.choice(list(TransitionLog.select()))
