@@ -17,6 +17,7 @@ from dispatch_state.errors import SchemaTooNew
 from dispatch_state.models.base import Row
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.tables import EVERY
+from dispatch_state.postgresql import CHANNEL
 from dispatch_state.refusals import REPLACEABLE, Dialect, Refusal, refusals
 from dispatch_state.targets import SQLITE
 
@@ -171,6 +172,7 @@ def _body(model: type[Row], dialect: Dialect) -> str:
     lines.append(f"    IF refusal IS NOT NULL THEN {_RAISE.format('refusal')};\n    END IF;")
     if model is TransitionLog:
         lines.append(f"    PERFORM set_config('{_WRITTEN}', NEW.seq::text, TRUE);  -- until this transaction ends")
+        lines.append(f"    PERFORM pg_notify('{CHANNEL}', '');  -- who watches hears of it when it is committed")
     lines.append("    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;\n    RETURN NEW;\nEND\n")
     return "\n".join(lines)
 

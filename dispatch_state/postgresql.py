@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import peewee
@@ -12,6 +14,14 @@ from playhouse.pool import PooledDatabase
 from dispatch_state.connections import Guarded, original
 from dispatch_state.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
 from dispatch_state.targets import POSTGRESQL
+
+CHANNEL = "dispatch_state"
+"""On which a session hears that a move was committed."""
+LOOK_EVERY = 0.01
+"""Seconds between two looks at who is still writing."""
+_WRITING = """SELECT virtualtransaction FROM pg_locks
+    WHERE relation = 'transition_log'::regclass AND mode = 'RowExclusiveLock' AND granted
+"""
 
 
 class _Session(peewee.PostgresqlDatabase):
@@ -54,6 +64,37 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
         """Give this thread's connection back to the pool, between transactions."""
         if not self.transaction_depth():
             super().close()
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[float], None]]:
+        """From here on commits of moves are heard; gives what waits for one, so many seconds at most."""
+        connection = self.connection()
+        connection.execute(f"LISTEN {CHANNEL}")
+
+        def wait(seconds: float) -> None:
+            for _ in connection.notifies(timeout=seconds, stop_after=1):
+                pass
+
+        try:
+            yield wait
+        finally:
+            if not connection.closed:
+                connection.execute(f"UNLISTEN {CHANNEL}")
+
+    def settled(self, seconds: float) -> bool:
+        """Whether, within so many seconds, no commit to come holds a move with a number below one that is seen now.
+
+        Whoever inserts a move locks the log's table before its number is drawn, and until the commit can be seen.
+        """
+        until = time.monotonic() + seconds
+        earlier = self._writing()
+        while earlier and time.monotonic() < until:
+            time.sleep(LOOK_EVERY)
+            earlier &= self._writing()
+        return not earlier
+
+    def _writing(self) -> set[str]:
+        return {transaction for (transaction,) in self.execute_sql(_WRITING).fetchall()}
 
     def close_all(self) -> None:
         """Close the connections of all threads, and those kept; every later use is `StoreNotOpen`.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,8 @@ from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+LOOK_EVERY = 0.05
+"""Seconds between two looks for commits of others; each reads one number that all processes share in memory."""
 
 
 class _Cursor(sqlite3.Cursor):
@@ -195,6 +198,25 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
 
     def release(self) -> None:
         """Nothing: a thread keeps its connection."""
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[float], None]]:
+        """From here on commits of other connections are heard; gives what waits for one, so many seconds at most."""
+        heard = self._commits()
+
+        def wait(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while self._commits() == heard and time.monotonic() < until:
+                time.sleep(LOOK_EVERY)
+
+        yield wait
+
+    def _commits(self) -> Any:
+        return self.execute_sql("PRAGMA data_version").fetchone()
+
+    def settled(self, seconds: float) -> bool:
+        """Whether no commit to come holds a move with a number below one that is seen now: there is one writer."""
+        return True
 
     def switch_to_wal(self) -> None:
         """Make the file use a write-ahead log, once; it stays so. An in-memory database has none."""

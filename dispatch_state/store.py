@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from dispatch_state.targets import resolve
 from dispatch_state.values import Clock
 from dispatch_state.verify import Violation, verify
 from dispatch_state.vocabulary import IssueType
+from dispatch_state.watch import watch
 
 
 class _Opened:
@@ -255,6 +257,22 @@ class Store:
         """
         with self._doorway.border():
             return overview.changes(after, limit)
+
+    def watch(self, after: int | None = None, *, timeout: float | None = None) -> Iterator[TransitionLog]:
+        """Every committed move behind one, in the order of `seq`, as they come, of all processes; none twice.
+
+        On PostgreSQL a move is told when no transaction is open any more that may hold an earlier one. Whoever
+        keeps the `seq` of the last one it dealt with goes on from there after a restart.
+
+        Args:
+            after: the `seq` to begin behind; None begins with what is committed from now on.
+            timeout: end after so many seconds without a move; None goes on for ever.
+
+        Raises:
+            InvalidValue: an argument is wrong; or, from the iterator, a transaction is open in this thread.
+            StoreNotOpen: from the iterator: the store was closed meanwhile.
+        """
+        return watch(self.database, self._doorway.border, after, timeout)
 
     def needs_human(self) -> list[NeedsHuman]:
         """Everything that goes on only when a person says so: gates, blocked issues, errored agents and the like."""

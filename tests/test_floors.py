@@ -16,7 +16,7 @@ LAYERS = [
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
-    "backups", "overview", "store", "cli.commands", "__main__",
+    "backups", "overview", "watch", "store", "cli.commands", "__main__",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 
