@@ -98,8 +98,15 @@ class Guarded(peewee.Database):
             raise WrongProcess()
         with self._owning:
             self._open = False
-            while self._owners:
-                self._owners.popitem()[1][1].close()
+            while self._owners:  # one may be waiting for a lock that the next one holds
+                for key, (_, connection) in list(self._owners.items()):
+                    if self._closed_at_last(connection):
+                        del self._owners[key]
+
+    def _closed_at_last(self, connection: Any) -> bool:
+        """Close one, unless it is running a statement that must end first; whether it is closed."""
+        connection.close()
+        return True
 
     def savepoint(self) -> _Savepoint:
         return _Savepoint(self)

@@ -149,6 +149,15 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             )
         return found.st_dev, found.st_ino
 
+    def _closed_at_last(self, connection: _Connection) -> bool:
+        idle = connection.busy.acquire(timeout=0.01)
+        if idle:
+            try:
+                connection.close()
+            finally:
+                connection.busy.release()
+        return idle
+
     def _in_transaction(self, connection: sqlite3.Connection) -> bool:
         return connection.in_transaction
 

@@ -9,8 +9,7 @@ import pytest
 
 from dispatch_state import Agent, Epic, Issue, StaleRow, Store
 from tests import grids
-from tests.conftest import Clock
-from tests.test_grids import PAIRS
+from tests.test_grids import STATUSES
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 MOVES: dict[str, Callable[[World, Any], object]] = {
@@ -28,24 +27,26 @@ MOVES: dict[str, Callable[[World, Any], object]] = {
 }  # fmt: skip
 """How somebody else moves a row on, from any status that is not final."""
 
-LIVE = [(table, status, trigger) for table, status, trigger in PAIRS if status not in grids.FINAL[table]]
+LIVE = [(table, status) for table, status in STATUSES if status not in grids.FINAL[table]]
 
 
-@pytest.mark.parametrize(("table", "status", "trigger"), LIVE, ids=lambda value: str(value))
-def test_every_trigger_of_a_stale_copy(store: Store, clock: Clock, table: str, status: str, trigger: str) -> None:
+@pytest.mark.parametrize(("table", "status"), LIVE, ids=str)
+def test_every_trigger_of_a_stale_copy(store: Store, subtests: pytest.Subtests, table: str, status: str) -> None:
     """Legal and illegal triggers alike: what the copy believes is no longer true, so nobody can say which it was."""
-    world = World(store)
-    row = world.at(table, status)
-    arguments = world.arguments(row, trigger)
-    row.reload()
-    copy = MODELS[table].get_by_id(row.id)
-    MOVES[table](world, row)
-    before, held = dict(copy.__data__), len(store.changes(limit=100_000))
-    with pytest.raises(StaleRow, match=r"reload\(\) it and decide again"):
-        getattr(copy, trigger)(**arguments)
-    assert dict(copy.__data__) == before
-    assert len(store.changes(limit=100_000)) == held
-    assert copy.reload().__data__ == MODELS[table].get_by_id(row.id).__data__
+    for trigger in MODELS[table].machine.triggers:
+        with subtests.test(trigger):
+            world = World(store)
+            row = world.at(table, status)
+            arguments = world.arguments(row, trigger)
+            row.reload()
+            copy = MODELS[table].get_by_id(row.id)
+            MOVES[table](world, row)
+            before, held = dict(copy.__data__), len(store.changes(limit=100_000))
+            with pytest.raises(StaleRow, match=r"reload\(\) it and decide again"):
+                getattr(copy, trigger)(**arguments)
+            assert dict(copy.__data__) == before
+            assert len(store.changes(limit=100_000)) == held
+            assert copy.reload().__data__ == MODELS[table].get_by_id(row.id).__data__
 
 
 @pytest.mark.parametrize("way", ["reassign", "place", "remove"])

@@ -344,3 +344,32 @@ def test_closing_stops_threads_that_are_under_way(place: str) -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [str(["StoreNotOpen"] * 6)] * 10
+
+
+def test_closing_does_not_wait_for_who_waits_for_a_lock() -> None:
+    """One connection holds SQLite's lock, another waits for it in a statement: the first is closed first."""
+    connected, holds, told = threading.Event(), threading.Event(), []
+
+    def waits() -> None:
+        store.counts()
+        connected.set()
+        holds.wait(HANG)
+        try:
+            Agent.create(agent_type="coder")
+        except StoreNotOpen as error:
+            told.append(type(error))
+
+    store = open_store(":memory:", timeout=10 * HANG)
+    thread = threading.Thread(target=waits)
+    thread.start()
+    connected.wait(HANG)
+    began = time.monotonic()
+    with pytest.raises(StoreNotOpen), store.atomic():
+        Agent.create(agent_type="coder")
+        holds.set()
+        time.sleep(0.1)  # long enough to be waiting; when it is not, it is told the same
+        store.close()
+        Agent.create(agent_type="coder")
+    thread.join(HANG)
+    assert told == [StoreNotOpen]
+    assert time.monotonic() - began < HANG
