@@ -17,6 +17,8 @@ LAYERS = [
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
     "backups", "overview", "watch", "store", "cli.commands", "__main__",
+    "testing.worlds", "testing.choices", "testing.attempts", "testing.scratch", "testing.scripts",
+    "testing.strategies", "testing.walks",
 ]  # fmt: skip
 """Every module; it may import those before it."""
 

