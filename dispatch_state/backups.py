@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dispatch_state import enforcement
 from dispatch_state.database import Database
-from dispatch_state.errors import InvalidValue, StoreError, StoreReadOnly
+from dispatch_state.errors import InvalidValue, StoreError
 from dispatch_state.models.tables import EVERY
-from dispatch_state.sqlite import SqliteStore
+from dispatch_state.sqlite import SqliteStore, unwritable
 from dispatch_state.targets import SQLITE
 from dispatch_state.verify import verify
 
@@ -39,7 +39,7 @@ def backup(database: Database, path: str | os.PathLike[str]) -> Path:
         for file in (partial, target):
             file.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise StoreReadOnly(f"{target} cannot be written: {error.strerror}") from error
+            raise unwritable(target, error) from error
         raise
     return target
 
@@ -54,7 +54,7 @@ def _new_file(path: str | os.PathLike[str]) -> Path:
     except (TypeError, ValueError, RuntimeError):
         raise InvalidValue("backup: takes the path of a file that does not exist") from None
     except OSError as error:
-        raise StoreReadOnly(f"{target} cannot be made: {error.strerror}") from None
+        raise unwritable(target, error) from None
     return target
 
 

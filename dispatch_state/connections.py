@@ -37,7 +37,8 @@ class Guarded(peewee.Database):
     """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
 
     kind: str
-    driver_error: type[Exception]
+    foreign_errors: tuple[type[Exception], ...]
+    """What Peewee and its driver raise, none of which leaves the public calls."""
     _open = True
 
     def check_usable(self) -> None:

@@ -50,7 +50,7 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
     except StoreError:
         database.close_all()
         raise
-    except peewee.PeeweeException as error:
+    except database.foreign_errors as error:
         database.close_all()
         raise database.store_error(error) or StoreError(f"{target}: {error}") from error
     return database

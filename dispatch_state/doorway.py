@@ -90,7 +90,7 @@ class Doorway:
             yield
         except DispatchError:
             raise
-        except (peewee.PeeweeException, self._database.driver_error) as error:
+        except self._database.foreign_errors as error:
             self.check_usable()  # another thread may have closed the store meanwhile
             raise self._database.store_error(error) or StoreError(
                 f"the database refused: {str(error).partition(chr(10))[0]}"

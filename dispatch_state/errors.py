@@ -7,7 +7,7 @@
     ├── IllegalTransition   (also transitions.MachineError) no such move from this status
     ├── GuardRefused                                        who acts, or what the rows hold, forbids the move
     └── StoreError
-        ├── StoreNotFound       nothing there, and it was not to be created
+        ├── StoreNotFound       nothing there that was not to be created, or the open file was removed or replaced
         ├── StoreAlreadyOpen    this process has a store open
         ├── StoreNotOpen        (also peewee.InterfaceError)    no store is open, or it was closed
         ├── StoreBusy           (also peewee.OperationalError)  others held the locks too long; retryable
@@ -88,7 +88,7 @@ class StoreError(DispatchError):
 
 
 class StoreNotFound(StoreError):
-    """There is no store there, and it was not to be created."""
+    """There is no store there, and it was not to be created; or the file that is open is there no more."""
 
 
 class StoreAlreadyOpen(StoreError):
@@ -110,11 +110,11 @@ class StoreFull(StoreError, peewee.OperationalError):
 
 
 class StoreReadOnly(StoreError, peewee.OperationalError):
-    """The file, its folder or the database role may not be written to."""
+    """The file, its folder or the database role may not be written to; permit it, and open the store again."""
 
 
 class StoreCorrupt(StoreError, peewee.DatabaseError):
-    """This is not a database, or it is damaged."""
+    """This is not a database, or it is damaged; name another file, or restore it from a backup."""
 
 
 class WrongProcess(StoreError, peewee.InterfaceError):

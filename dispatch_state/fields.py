@@ -18,7 +18,7 @@ from uuid import UUID
 import peewee
 
 from dispatch_state import values
-from dispatch_state.errors import InvalidValue
+from dispatch_state.errors import InvalidValue, StoreCorrupt
 
 V = TypeVar("V")
 E = TypeVar("E", bound=StrEnum)
@@ -72,6 +72,10 @@ class Checked:
         """`value`, which is not None, as a bound parameter."""
         return value
 
+    def unreadable(self) -> StoreCorrupt:
+        """What a stored value is that no value of this column looks like."""
+        return StoreCorrupt(f"{self.place}: what is stored there is no value of it; store.verify() names the row")
+
 
 if TYPE_CHECKING:
 
@@ -112,7 +116,10 @@ class IdField(_Plain[V]):
         return str(value)
 
     def python_value(self, value: Any) -> Any:
-        return UUID(value) if isinstance(value, str) else value
+        try:
+            return UUID(value) if isinstance(value, str) else value
+        except ValueError:
+            raise self.unreadable() from None
 
 
 class StampField(_Plain[V]):
@@ -134,7 +141,10 @@ class StampField(_Plain[V]):
         return value if isinstance(value, str) else values.stamp(values.instant(value, self.place))
 
     def python_value(self, value: Any) -> Any:
-        return values.parse_instant(value) if isinstance(value, str) else value
+        try:
+            return values.parse_instant(value) if isinstance(value, str) else value
+        except (ValueError, OverflowError):
+            raise self.unreadable() from None
 
 
 class WordField(_Plain[V]):
@@ -285,7 +295,10 @@ class JsonField(_Json[Any]):
         return values.json_text(value, self.place, longest=None)
 
     def python_value(self, value: Any) -> Any:
-        return values.parse_json(value) if isinstance(value, str | bytes) else value
+        try:
+            return values.parse_json(value) if isinstance(value, str | bytes) else value
+        except (ValueError, RecursionError):
+            raise self.unreadable() from None
 
     def to_value(self, value: Any) -> Any:
         return peewee.Value(value, converter=self.db_value, unpack=False)

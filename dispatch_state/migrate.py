@@ -44,7 +44,9 @@ def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> 
     try:
         _migrate(database, wanted, create)
         _enforce(database, wanted)
-    except peewee.PeeweeException as error:
+    except DispatchError:
+        raise
+    except database.foreign_errors as error:
         raise database.store_error(error) or MigrationFailed(f"the schema could not be read: {error}") from error
 
 
@@ -56,11 +58,11 @@ def _migrate(database: Database, wanted: bool, create: bool) -> None:
     if not pending:
         return
     if not tables and not create:
-        raise StoreNotFound("the database is empty")
+        raise StoreNotFound("the database is empty; name another, or open it with create=True")
     if tables and not applied:
         raise MigrationFailed(
             f"this database was made by another program: it has {listed(sorted(tables))} and no history of ours; "
-            "nothing was changed"
+            "nothing was changed; name another"
         )
     if not wanted:
         raise SchemaTooOld(f"the database lacks {listed(pending)}; open it with migrate=True")

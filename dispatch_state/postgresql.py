@@ -51,7 +51,7 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
         self.lock_timeout = timeout
         self._kept = pool_size
         super().__init__(url, max_connections=None, prefer_psycopg3=True, connect_timeout=max(2, int(timeout)))
-        self.driver_error = sys.modules["psycopg"].Error
+        self.foreign_errors = peewee.PeeweeException, sys.modules["psycopg"].Error
         self._begin_guard()
 
     def _is_closed(self, connection: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -101,7 +102,11 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     """One SQLite file, or one in-memory database that the threads of the process share."""
 
     kind = SQLITE
-    driver_error = sqlite3.Error
+    foreign_errors = (
+        peewee.PeeweeException,
+        sqlite3.Error,
+        UnicodeDecodeError,
+    )  # the last where a damaged file holds no UTF-8
 
     def __init__(self, location: str, *, timeout: float, durability: str) -> None:
         memory = location == MEMORY
@@ -116,6 +121,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             factory=_Connection,
         )
         self._wait = timeout
+        self._file: tuple[int, int] | None = None
         self._lock_file = None if memory else f"{location}-turn"
         self._begin_guard()
         self._anchor = self._connect() if memory else None
@@ -123,31 +129,60 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             self._owners[id(self._anchor)] = threading.main_thread(), self._anchor
 
     def _connect(self) -> _Connection:
-        file = None if self._lock_file is None else self._identified()
+        if self._lock_file is not None:
+            self._refuse_inherited()
+            self._require_same_file()
         connection: _Connection = super()._connect()
-        connection.file = file
-        connection.turn = LockFile(self._lock_file, self._wait)
-        if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+        try:
+            self._prepare(connection)
+        except BaseException:
             self._close(connection)
-            raise StoreError("this SQLite was built without foreign keys, on which the store depends")
+            raise
         return connection
 
-    def _identified(self) -> tuple[int, int] | None:
-        """Which file it is; raises `WrongProcess` for one that is inherited.
+    def _prepare(self, connection: _Connection) -> None:
+        """See that it is to the right file and knows foreign keys, and give it its place among the writers."""
+        if self._lock_file is not None:
+            self._file = self._file or self._only_name()
+            self._require_same_file()
+            connection.file = self._file
+        connection.turn = LockFile(self._lock_file, self._wait)
+        if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+            raise StoreError("this SQLite was built without foreign keys, on which the store depends")
+
+    def _refuse_inherited(self) -> None:
+        """Raise `WrongProcess` for a file that was open in the process that forked this one.
 
         SQLite keeps one table of a process's locks, and a forked child inherits it: a store of its own in the
         same file would take itself to hold the parent's locks, and lose what it commits.
         """
-        try:
-            found = Path(self.database).stat()
-        except OSError:
-            return None  # connecting will tell
-        if (found.st_dev, found.st_ino) in INHERITED:
+        if _identity(self.database) in INHERITED:
             raise WrongProcess(
                 f"{self.database} was open in the process that forked this one, and SQLite cannot open it here again; "
                 "close the store before forking, or start a new process (multiprocessing calls it spawn)"
             )
-        return found.st_dev, found.st_ino
+
+    def _only_name(self) -> tuple[int, int] | None:
+        """Which file it is, whatever its name; raises `StoreError` for one that has several.
+
+        SQLite keeps its log beside the name: what is committed under one name is overwritten under another.
+        """
+        file = Path(self.database)
+        if file.exists() and file.stat().st_nlink > 1:
+            raise StoreError(f"{file} has another name (a hard link), under which commits are lost; remove either name")
+        return _identity(self.database)
+
+    def _require_same_file(self) -> None:
+        """Raise `StoreNotFound` when the file of that name is not the one that was opened.
+
+        It was removed, or another took its place: what is written now nobody would find again.
+        """
+        if self._file is not None and self._file != (found := _identity(self.database)):
+            what = "was removed" if found is None else "was replaced by another file"
+            raise StoreNotFound(
+                f"{self.database} {what} while it was open; backup() still copies what was open here, and close() "
+                "and open_store() reach what is there now"
+            )
 
     def _closed_at_last(self, connection: _Connection) -> bool:
         idle = connection.busy.acquire(timeout=0.01)
@@ -166,6 +201,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         turn = self.connection().turn
         patient = lock_type == "DEFERRED" or turn.take()
         try:
+            self._require_same_file()
             with nullcontext() if patient else self._waiting_no_longer():
                 super().begin(lock_type)
         except BaseException:
@@ -237,9 +273,11 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         code = getattr(original(error), "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return StoreBusy("a query of this thread is still being read: read it to its end before writing")
-        known = _SQLITE_ERRORS.get(code & 0xFF) if code is not None else None
-        if known is None and isinstance(error, peewee.DatabaseError) and "malformed" in str(error):
+        known = _SQLITE_ERRORS.get(code) or _SQLITE_ERRORS.get(code & 0xFF) if code is not None else None
+        if known is None and ("malformed" in str(error) or "decode" in str(error)):
             known = StoreCorrupt
+        if known is None and code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
+            return StoreError(f"the disk cannot be read or written; see to it, and open the store again ({error})")
         return known(f"{known.__doc__} ({error})") if known else None
 
     def should_retry(self, error: Exception) -> bool:
@@ -274,12 +312,24 @@ _SQLITE_ERRORS: Mapping[int, type[StoreError]] = {
     sqlite3.SQLITE_BUSY: StoreBusy,
     sqlite3.SQLITE_LOCKED: StoreBusy,
     sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_IOERR_WRITE: StoreFull,  # a quota, a limit of the process
+    sqlite3.SQLITE_IOERR_SHMSIZE: StoreFull,
     sqlite3.SQLITE_READONLY: StoreReadOnly,
     sqlite3.SQLITE_CANTOPEN: StoreReadOnly,
     sqlite3.SQLITE_PERM: StoreReadOnly,
     sqlite3.SQLITE_NOTADB: StoreCorrupt,
     sqlite3.SQLITE_CORRUPT: StoreCorrupt,
+    sqlite3.SQLITE_IOERR_SHORT_READ: StoreCorrupt,
 }
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """The file of that name, by device and number; None when there is none that can be reached."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - before every write: a Path takes twice as long
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def make_file(path: Path, create: bool) -> None:
@@ -289,7 +339,7 @@ def make_file(path: Path, create: bool) -> None:
     if path.is_symlink():
         raise StoreError(f"{path} is a link to nothing; remove it or make what it names")
     if not create:
-        raise StoreNotFound(f"there is no store at {path}")
+        raise StoreNotFound(f"there is no store at {path}; name the file of one, or have one made (create=True)")
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -297,4 +347,10 @@ def make_file(path: Path, create: bool) -> None:
     except FileExistsError:
         return  # another process was faster, or a folder on the way is a file: opening will tell
     except OSError as error:
-        raise StoreReadOnly(f"{path} cannot be made: {error.strerror}") from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """What an error of the file system means to whoever wanted to write there."""
+    meaning = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreReadOnly
+    return meaning(f"{path} cannot be written: {error.strerror}; see to it, or name another file")

@@ -72,13 +72,15 @@ def _path(text: str) -> str:
     try:
         path = Path(text).expanduser().absolute()
         os.fsencode(path)
-        folder = path.is_dir()
+        other = path.exists() and not path.is_file()
     except PermissionError as error:
         raise StoreReadOnly(f"{path} cannot be reached: {error.strerror}") from None
     except (OSError, RuntimeError, ValueError):
         raise InvalidValue("target: the path is too long, holds what is no character, or names no user") from None
-    if folder or "\0" in text:
-        raise InvalidValue(f"target: {path} is a folder; name a file in it" if folder else "target: the path has a NUL")
+    if "\0" in text:
+        raise InvalidValue("target: the path has a NUL")
+    if other:
+        raise InvalidValue(f"target: {path} is {'a folder; name a file in it' if path.is_dir() else 'no plain file'}")
     return str(path)
 
 

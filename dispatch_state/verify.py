@@ -15,7 +15,7 @@ from uuid import UUID
 
 from dispatch_state import actors, enforcement
 from dispatch_state.database import Database
-from dispatch_state.errors import InvalidValue, SchemaTooNew
+from dispatch_state.errors import InvalidValue, SchemaTooNew, StoreCorrupt
 from dispatch_state.fields import JsonField
 from dispatch_state.invariants import invariants
 from dispatch_state.models.base import ParentField, Row
@@ -114,7 +114,7 @@ def _misshapen(database: Database, model: type[Row], field: Any) -> Iterator[Vio
             field.shaped(field.python_value(value))
         except InvalidValue as error:
             yield Violation("I13", table, _id(found), str(error))
-        except (ValueError, RecursionError, TypeError):
+        except (StoreCorrupt, TypeError):
             yield Violation("I13", table, _id(found), f"{table}.{column}: not JSON")
 
 

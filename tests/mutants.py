@@ -117,7 +117,7 @@ FAULTS = [
     Fault(
         "a foreign exception that leaves",
         "doorway.py",
-        "        except (peewee.PeeweeException, self._database.driver_error) as error:",
+        "        except self._database.foreign_errors as error:",
         "        except ZeroDivisionError as error:",
         "test_database.py tests/test_bad_input.py tests/test_lockfile.py",
     ),

@@ -18,6 +18,7 @@ from dispatch_state import (
     Issue,
     Store,
     StoreError,
+    StoreFull,
     StoreReadOnly,
     enforcement,
     open_store,
@@ -114,7 +115,7 @@ def test_a_backup_that_fails_leaves_nothing(store: Store, tmp_path: Path, monkey
 
     with monkeypatch.context() as full:
         full.setattr("dispatch_state.backups._sync", fails)
-        with pytest.raises(StoreReadOnly, match="No space left"):
+        with pytest.raises(StoreFull, match="No space left"):
             store.backup(tmp_path / "copy.db")
     assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
     store.backup(tmp_path / "copy.db")
@@ -232,7 +233,7 @@ def test_backup_from_a_shell(store: Store, target: str, tmp_path: Path) -> None:
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
     told = shell("--database", str(tmp_path / "no.db"), "verify")
     assert (told.returncode, told.stdout) == (3, "")
-    assert told.stderr == f"dispatch-state: there is no store at {tmp_path / 'no.db'}\n"
+    assert told.stderr.startswith(f"dispatch-state: there is no store at {tmp_path / 'no.db'}; ")
     assert not (tmp_path / "no.db").exists()
 
 

@@ -67,7 +67,10 @@ class ParentField(_Key[V]):
         return str(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
     def python_value(self, value: Any) -> Any:
-        return UUID(value) if isinstance(value, str) else value
+        try:
+            return UUID(value) if isinstance(value, str) else value
+        except ValueError:
+            raise self.unreadable() from None
 
 
 class PointerField(peewee.DeferredForeignKey):
