@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 import peewee
 
@@ -349,6 +350,8 @@ def actor(by: object) -> None:
         raise InvalidValue(
             f"by: takes a Human, a System, an Agent row or SANGHA, not a value of type {type(by).__name__}"
         )
+    if isinstance(by, Agent) and not isinstance(by.id, UUID):
+        raise InvalidValue("by: the agent's id is not one; reload() the row")
 
 
 def signed(trigger: Trigger, kwargs: dict[str, Any]) -> tuple[Any, str]:
@@ -379,7 +382,7 @@ def newborn_columns(row: Stateful) -> dict[str, Any]:
         elif value is not None and value != field.default:
             raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")
         else:
-            columns[field.name] = None if value is None else field.check(value)
+            columns[field.name] = None if value is field.default is None else field.check(value)
     if columns["status"] not in row.machine.births:
         raise InvalidValue(f"{row._meta.table_name}.status: born {listed(row.machine.births)} only")
     return columns

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 import peewee
 import transitions
@@ -101,7 +102,7 @@ def _check_for(annotation: str) -> Check:
 def _a_row(model: str) -> Check:
     def check(value: object, place: str) -> object:
         is_row = isinstance(value, peewee.Model) and type(value).__name__ == model
-        if not is_row or getattr(value, "is_new", True) or getattr(value, "id", None) is None:
+        if not is_row or getattr(value, "is_new", True) or not isinstance(getattr(value, "id", None), UUID):
             raise InvalidValue(f"{place}: takes a saved {model} row, not a value of type {type(value).__name__}")
         return value
 

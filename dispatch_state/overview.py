@@ -47,7 +47,7 @@ def history(row: Stateful) -> list[TransitionLog]:
     """Every move of a row, the oldest first; also of one that was removed."""
     if not isinstance(row, Stateful):
         raise InvalidValue("history: takes a row with a lifecycle")
-    return moves_of(row.id)
+    return moves_of(values.uuid(row.id, "history"))
 
 
 def explain(row: Stateful) -> str:

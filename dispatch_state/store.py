@@ -72,8 +72,7 @@ def open_store(
         SchemaTooOld, SchemaTooNew, MigrationFailed: its schema is not this version's, and could not be made so.
         StoreError: it cannot be reached, read or written; a subclass says which.
     """
-    if clock is not None and not callable(clock):
-        raise InvalidValue("clock: takes a callable that gives an aware datetime")
+    _check(create, migrate, clock)
     place = resolve(target)
     with _Opened.lock:
         if _Opened.store is not None and _Opened.store.pid == os.getpid():
@@ -82,6 +81,13 @@ def open_store(
         _up_to_date(database, migrate, create)
         _Opened.store = Store(database, Doorway(database, clock or values.utc_now), str(place))
         return _Opened.store
+
+
+def _check(create: bool, migrate: bool, clock: Clock | None) -> None:
+    values.boolean(create, "create")
+    values.boolean(migrate, "migrate")
+    if clock is not None and not callable(clock):
+        raise InvalidValue("clock: takes a callable that gives an aware datetime")
 
 
 def _up_to_date(database: Database, wanted: bool, create: bool) -> None:

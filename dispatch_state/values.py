@@ -22,6 +22,8 @@ from dispatch_state.errors import InvalidValue
 
 MAX_TEXT = 1_000_000
 """Longest text a column takes, in characters."""
+MAX_INDEXED = 2500
+"""Longest text that a column with an index takes, in bytes of UTF-8; PostgreSQL's index holds little more."""
 MAX_JSON = 1 << 20
 """Longest JSON text a column takes, in bytes of UTF-8."""
 MAX_DEPTH = 32
@@ -132,7 +134,7 @@ def text(value: object, place: str) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise InvalidValue(f"{place}: contains a lone surrogate, which is no character") from None
-    return str(value)
+    return str.__str__(value)  # an Enum that is text too would print its name
 
 
 def words(value: object, place: str) -> str:
@@ -141,6 +143,19 @@ def words(value: object, place: str) -> str:
     if not checked.strip():
         raise InvalidValue(f"{place}: must not be blank")
     return checked
+
+
+def indexed(value: object, place: str) -> str:
+    """Text for a column with an index: as `text`, and at most `MAX_INDEXED` bytes long."""
+    checked = text(value, place)
+    if len(checked.encode()) > MAX_INDEXED:
+        raise InvalidValue(f"{place}: takes at most {MAX_INDEXED:,} bytes of UTF-8")
+    return checked
+
+
+def key(value: object, place: str) -> str:
+    """Text by which a row is found: not blank, and short enough for an index."""
+    return indexed(words(value, place), place)
 
 
 def integer(value: object, place: str, *, bits: int = 64) -> int:

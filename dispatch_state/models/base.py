@@ -83,7 +83,7 @@ class PointerField(peewee.DeferredForeignKey):
 
 def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
-    row = find(model, key)
+    row = None if key is None else find(model, model._meta.primary_key.check(key))
     if row is None:
         raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
     return row
@@ -226,15 +226,15 @@ def _named(model: type[Row], only: Any) -> set[str]:
     """The names of the fields that `save(only=…)` lists; raises `InvalidValue` for what lists none."""
     if not isinstance(only, list | tuple | set | frozenset):
         raise InvalidValue("save(only): takes a list of fields or their names")
-    names: set[Any] = {getattr(field, "name", field) for field in only}
-    if unknown := [name for name in names if name not in model._meta.fields]:
-        raise InvalidValue(f"save(only): {model.__name__} has no column {listed(map(shown, unknown))}")
-    return names
+    names: list[Any] = [getattr(field, "name", field) for field in only]
+    if unknown := [name for name in names if not isinstance(name, str) or name not in model._meta.fields]:
+        raise InvalidValue(f"save(only): {model.__name__} has no column {listed(map(shown, unknown[:5]))}")
+    return set(names)
 
 
 def a_saved(value: object, place: str, *models: type[Row]) -> None:
     """Raise `InvalidValue` unless `value` is a row of one of these models that was saved, its id known."""
-    if isinstance(value, models) and not value.is_new and value._pk is not None:
+    if isinstance(value, models) and not value.is_new and isinstance(value._pk, UUID):
         return
     wanted = " or ".join(model.__name__ for model in models)
     raise InvalidValue(f"{place}: takes a saved {wanted} row, not a value of type {type(value).__name__}")

@@ -71,7 +71,7 @@ class Epic(Stateful):
     title = TextField()
     description = TextField()
     acceptance_criteria = JsonField(values.list_of_text, null=True)
-    repo_path = TextField()
+    repo_path = TextField(holds=values.indexed)
     repo_url = TextField(null=True)
     status = WordField(EpicStatus, default=EpicStatus.DRAFT)
     current_stage = PointerField("Stage", null=True, column_name="current_stage_id", backref="+")

@@ -120,7 +120,7 @@ class Issue(Stateful):
     github_url = TextField(null=True)
     epic = ParentField(Epic, null=True, backref="issues", column_name="epic_id", on_delete="SET NULL")
     stage = ParentField(Stage, null=True, backref="issues", column_name="stage_id", on_delete="SET NULL")
-    repo_path = TextField()
+    repo_path = TextField(holds=values.indexed)
     repo_url = TextField(null=True)
     worktree_path = TextField(null=True)
     branch_name = TextField(null=True)

@@ -19,7 +19,7 @@ class ConfigEntry(Row):
 
     written_by = "ConfigEntry.write() and forget()"
 
-    key = TextField(primary_key=True, holds=values.words)
+    key = TextField(primary_key=True, holds=values.key)
     value = JsonField(values.any_json, holds_null=True)
     updated_at = StampField()
 
@@ -66,7 +66,7 @@ class SyncState(Row):
 
     written_by = "SyncState.record()"
 
-    id = TextField(primary_key=True, holds=values.words)
+    id = TextField(primary_key=True, holds=values.key)
     last_sync_at = StampField()
     last_issue_id = IntegerField(null=True)
     last_pr_id = IntegerField(null=True)

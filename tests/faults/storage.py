@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dispatch_state import Agent, ConfigEntry, Epic, Issue, Store, SyncState
+from dispatch_state import Agent, ConfigEntry, Epic, Issue, Store, SyncState, open_store
 from tests.world import MAINTAINER, WHY, World
 
 Rows = SimpleNamespace
@@ -74,6 +75,9 @@ WRITES: dict[str, Callable[[Rows], Any]] = {
 }
 """Every kind of public call that writes."""
 
+SMALL_WRITES = {name: WRITES[name] for name in ("heartbeat", "save a change", "use_tokens", "write a value")}
+"""A few that want no more than a page."""
+
 READS: dict[str, Callable[[Rows], Any]] = {
     "reload": lambda r: r.agent.reload(),
     "may": lambda r: r.free.may("queue", by=MAINTAINER),
@@ -92,3 +96,29 @@ READS: dict[str, Callable[[Rows], Any]] = {
 def ids(rows: Rows) -> set[Any]:
     """What `rows.store` holds, by the ids of its issues."""
     return {issue.id for issue in Issue.select(Issue.id)}
+
+
+def new_issue() -> Issue:
+    return Issue.create(title="t", prompt="p" * 3000, issue_type="bug", repo_path="/src")
+
+
+def filled(file: Path) -> set[Any]:
+    """Make a store with some rows in it; returns the ids of its issues."""
+    with open_store(file, clock=SlowClock()) as store:
+        rows = ready(store)
+        for _ in range(30):
+            new_issue()
+        return ids(rows)
+
+
+def refusals(rows: Rows, uses: dict[str, Callable[[Rows], Any]]) -> dict[str, type[Exception] | None]:
+    """What each use raises, in order; None where it succeeds."""
+
+    def outcome(use: Callable[[Rows], Any]) -> type[Exception] | None:
+        try:
+            use(rows)
+        except Exception as error:
+            return type(error)
+        return None
+
+    return {name: outcome(use) for name, use in uses.items()}

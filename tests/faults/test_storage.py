@@ -35,7 +35,7 @@ from dispatch_state import (
     StoreReadOnly,
     open_store,
 )
-from tests.faults.storage import READS, WRITES, Rows, SlowClock, ids, ready
+from tests.faults.storage import READS, SMALL_WRITES, WRITES, Rows, SlowClock, filled, ids, new_issue, ready, refusals
 from tests.test_database import in_thread, unprivileged  # noqa: F401 - a fixture
 from tests.world import MAINTAINER, WHY
 
@@ -43,38 +43,9 @@ ROOT = Path(__file__).parent.parent.parent
 KIB = 1024
 
 
-def new_issue() -> Issue:
-    return Issue.create(title="t", prompt="p" * 3000, issue_type="bug", repo_path="/src")
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "dispatch.db"
-
-
-def filled(file: Path) -> set[Any]:
-    """Make a store with some rows in it; returns the ids of its issues."""
-    with open_store(file, clock=SlowClock()) as store:
-        rows = ready(store)
-        for _ in range(30):
-            new_issue()
-        return ids(rows)
-
-
-def refusals(rows: Rows, uses: dict[str, Callable[[Rows], Any]]) -> dict[str, type[Exception] | None]:
-    """What each use raises, in order; None where it succeeds."""
-
-    def outcome(use: Callable[[Rows], Any]) -> type[Exception] | None:
-        try:
-            use(rows)
-        except Exception as error:
-            return type(error)
-        return None
-
-    return {name: outcome(use) for name, use in uses.items()}
-
-
-SMALL_WRITES = {name: WRITES[name] for name in ("heartbeat", "save a change", "use_tokens", "write a value")}
 
 
 # ---- full --------------------------------------------------------------------------------------------
