@@ -102,11 +102,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     """One SQLite file, or one in-memory database that the threads of the process share."""
 
     kind = SQLITE
-    foreign_errors = (
-        peewee.PeeweeException,
-        sqlite3.Error,
-        UnicodeDecodeError,
-    )  # the last where a damaged file holds no UTF-8
+    foreign_errors = peewee.PeeweeException, sqlite3.Error, UnicodeDecodeError  # the last of damaged files
 
     def __init__(self, location: str, *, timeout: float, durability: str) -> None:
         memory = location == MEMORY

@@ -247,8 +247,10 @@ def outside() -> Iterator[Entry]:
     entries = chain(
         method("aio.claim", queued, lambda m: lambda **given: asyncio.run(aio.claim(**given)), claims),
         method("aio.run", queued, lambda m: lambda call: asyncio.run(aio.run(call)), {"call": lambda m: m[0].counts}),
+        method("Store.watch", queued, lambda m: lambda **given: next(m[0].watch(**given), None),
+               {"after": 0, "timeout": 0.0}),
         method("Store.backup", queued, lambda m: m[0].backup, {"path": "copy.db"}),
-    )
+    )  # fmt: skip
     for entry in entries:
         yield entry._replace(in_block=False)
 
