@@ -1,0 +1,146 @@
+"""Fifty forked children, sixteen threads at the same rows, and a clock that jumps at every look."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, pairwise
+from typing import Any
+
+from dispatch_state import (
+    Agent,
+    GuardRefused,
+    IllegalTransition,
+    Issue,
+    StaleRow,
+    Store,
+    TransitionLog,
+    WrongProcess,
+    open_store,
+)
+from tests.invariants import broken
+from tests.test_database import in_child
+from tests.test_store import USES, Opened
+from tests.test_threads import in_threads
+from tests.world import MAINTAINER, MODELS, WHY, World
+
+FORKS = 50
+THREADS, MOVES = 16, 12
+
+
+def test_fifty_forked_children(store: Store) -> None:
+    """Each is refused, also in the middle of a parent's block, and the parent goes on as if nothing had been."""
+    world = World(store)
+    here = Opened(store, world.agent(), world.new_issue())
+    here.issue.title = "changed, and not saved"
+    for number, use in zip(range(FORKS), cycle(USES.values()), strict=False):
+        if number % 2:
+            assert in_child(lambda use=use: use(here)) == WrongProcess.__name__  # type: ignore[misc]
+            here.agent.log("info", f"{number}")
+            continue
+        with store.atomic():
+            here.agent.log("info", f"{number}")
+            assert in_child(lambda use=use: use(here)) == WrongProcess.__name__  # type: ignore[misc]
+    assert [int(entry.message) for entry in here.agent.logs.order_by(here.agent.logs.model.id)] == list(range(FORKS))
+    here.agent.stop(by=MAINTAINER, reason=WHY)
+    assert store.verify() == []
+    if store.database.kind == "sqlite":
+        assert store.database.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_sixteen_threads_move_the_same_rows(store: Store) -> None:
+    """Whoever comes late is refused; each move that was made is in the log, once, and the rest changed nothing."""
+    world = World(store)
+    ids = [world.new_issue().id for _ in range(3)]
+    before = TransitionLog.select().count()
+
+    def moves_about(number: int) -> Counter[str]:
+        chance, told = random.Random(number), Counter[str]()
+        agent = world.agent()
+        for _ in range(MOVES):
+            row = Issue.get_by_id(chance.choice(ids))
+            trigger = chance.choice([*(t for t in row.legal_triggers() if t != "cancel"), "queue"])
+            given: dict[str, Any] = {"agent": agent} if trigger == "assign" else {}
+            try:
+                made = getattr(row, trigger)(by=MAINTAINER, reason=WHY, **given)
+                told["moves"] += len(made)
+            except (StaleRow, IllegalTransition, GuardRefused) as refusal:
+                told[type(refusal).__name__] += 1
+        return told
+
+    told = sum(in_threads(THREADS, moves_about), Counter())
+    assert TransitionLog.select().count() == before + THREADS + told["moves"]  # with the births of the agents
+    assert told["StaleRow"] > 0
+    for row in Issue.select():
+        assert [move.version for move in store.history(row)] == list(range(1, row.version + 1))
+    assert broken(store) == []
+    assert store.verify() == []
+
+
+# ---- clocks ------------------------------------------------------------------------------------------
+
+
+class Jumping:
+    """A clock that an hour is taken from, or a day is given to, whenever somebody looks at it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+        self._chance = random.Random(0)
+
+    def __call__(self) -> datetime:
+        self.now += self._chance.choice([timedelta(hours=-1), timedelta(days=1), timedelta(), timedelta(seconds=1)])
+        return self.now
+
+
+IN_ORDER = {
+    "epics": ("created_at", "completed_at", "updated_at"),
+    "stages": ("created_at", "started_at", "completed_at"),
+    "gates": ("created_at", "approved_at"),
+    "issues": ("created_at", "assigned_at", "completed_at", "updated_at"),
+    "pull_requests": ("created_at", "merged_at"),
+    "agents": ("started_at", "last_heartbeat", "completed_at"),
+    "proposals": ("created_at", "resolved_at", "executed_at"),
+}
+"""The stamps of each table, in the order in which they happen."""
+
+
+def test_a_clock_that_jumps(target: str) -> None:
+    """Every row of every table, in every status, ends after it began; the order of moves is that of `seq`."""
+    with open_store(target, durability="normal", clock=Jumping()) as store:
+        world = World(store)
+        for table, model in MODELS.items():
+            assert set(IN_ORDER[table]) == set(model.moments())
+            for status in model.machine.states:
+                world.at(table, str(status))
+        for table, model in MODELS.items():
+            for row in model.select():
+                stamps = [stamp for column in IN_ORDER[table] if (stamp := getattr(row, column)) is not None]
+                assert all(earlier <= later for earlier, later in pairwise(stamps)), f"{row}: {stamps}"
+                assert [move.version for move in store.history(row)] == list(range(1, row.version + 1))
+                assert getattr(row, "metrics", None) is None or row.counters()["avg_completion_time_secs"] >= 0
+        moves = store.changes(limit=100_000)
+        assert any(later.created_at < earlier.created_at for earlier, later in pairwise(moves)), "it did jump back"
+        assert store.verify() == []
+
+
+def test_a_clock_that_jumps_while_agents_beat(target: str) -> None:
+    """Whoever has beaten since the clock was last set is alive, whichever way it was set; the silent ones are not."""
+    now = [datetime(2026, 1, 31, 9, 30, tzinfo=UTC)]
+    with open_store(target, durability="normal", clock=lambda: now[0]) as store:
+        world = World(store)
+        living, silent = ([world.issues("in_progress").assigned_agent for _ in range(3)] for _ in range(2))
+        for step in (timedelta(hours=-1), timedelta(hours=1), timedelta(hours=-1), timedelta(days=-30)):
+            now[0] += step
+            assert store.rescue(timeout=7200) == []
+            for agent in living:
+                beaten = agent.last_heartbeat
+                agent.heartbeat()
+                assert agent.last_heartbeat >= beaten, "a heartbeat never goes back"
+        now[0] += timedelta(days=32)
+        for agent in living:
+            agent.heartbeat()
+        failed = {move.id for move in store.rescue(timeout=120) if move.trigger == "fail"}
+        assert failed == {agent.id for agent in silent}
+        assert {Agent.get_by_id(agent.id).status for agent in living} == {"working"}
+        assert store.verify() == []
