@@ -108,7 +108,7 @@ def opens_where_there_is_no_room(file: Path) -> None:
     """A new store, with more and more room: full each time, and when there is enough of it, whole."""
     other, size = file.with_name("other"), os.statvfs(file.parent)
     told = []
-    for left in (0, 4, 8, 12, 16, 32, 40, 64, 128, 256, 3000):
+    for left in (0, 8, 36, 64, 256, 3000):
         for path in file.parent.iterdir():
             path.unlink()
         other.write_bytes(bytes(size.f_blocks * size.f_bsize - left * KIB))
@@ -245,12 +245,12 @@ def test_a_truncated_file(kept: float, file: Path) -> None:
     assert StoreCorrupt in found.values() or found == {"open": StoreNotFound}, found
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_damaged_file(seed: int, file: Path) -> None:
     """Bytes written over, anywhere: it is damaged, or nothing that is used is hit. Nothing of SQLite's gets out."""
     filled(file)
     whole, chance = file.read_bytes(), random.Random(seed)
-    for _ in range(3):
+    for _ in range(2):
         for path in file.parent.iterdir():
             path.unlink()
         damaged, at = bytearray(whole), chance.randrange(len(whole) - 500)
