@@ -90,6 +90,7 @@ TIMES: list[Any] = [
     datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), datetime(2026, 1, 1, tzinfo=Odd()),
     datetime(2026, 1, 1, 12, 0, 0, 1, tzinfo=timezone(timedelta(seconds=1))),
     datetime(2026, 3, 29, 2, 30, fold=1, tzinfo=UTC), datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC),
+    datetime(2030, 1, 1, 0, 0, 0, 999_600, UTC),
     datetime(999, 12, 31, tzinfo=UTC), datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC), date(2026, 1, 1), time(1, 2),
     timedelta(1), timedelta.max, datetime(1969, 12, 31, 23, 59, 59, 1, UTC),
 ]  # fmt: skip
