@@ -22,7 +22,7 @@ from dispatch_state import Store, open_store
 Build = Callable[[Store, int], Any]
 """Fills a store for so many operations; what it returns is given to `Operations`."""
 Operations = Callable[[Store, Any], Iterator[Call]]
-"""The operations, one after the other; what happens between them is not timed."""
+"""The operations, one after the other; what happens between them is not timed, and only reads."""
 OURS, RAW = "dispatch_state", "raw"
 
 
@@ -111,8 +111,9 @@ def taped(path: str, operations: Operations, made: Any, count: int, durability: 
     found = []
     _Turnstile.close()
     with recording() as tape, open_store(path, durability=durability) as store:
+        tape.cut()
         for call in itertools.islice(operations(store, made), count):
-            tape.cut()
+            assert all(sent.reads for sent in tape.cut()), "what is written between operations is not on the tape"
             call()
             found.append(tape.cut())
     return found

@@ -54,16 +54,16 @@ def move_full(session: Session) -> Iterator[Line]:
 # ---- with guards that read ------------------------------------------------------------------------------
 
 
-def staged_issues(store: Store, count: int) -> list[UUID]:
-    """Fifty issues of a stage that is in progress."""
+def staged_issues(store: Store, count: int) -> tuple[UUID, list[UUID]]:
+    """An agent, and fifty issues of a stage that is in progress."""
     stage = running_stage()
-    return [stage.add_issue(**COLUMNS).id for _ in range(50)]
+    return agents(1)[0], [stage.add_issue(**COLUMNS).id for _ in range(50)]
 
 
-def by_an_agent(store: Store, made: list[UUID]) -> Iterator[Call]:
+def by_an_agent(store: Store, made: tuple[UUID, list[UUID]]) -> Iterator[Call]:
     """As `to_and_fro`, by an agent, which is read afresh, as are the issue's epic and stage."""
-    coder = Agent.create(agent_type="coder")
-    rows = [Issue.get_by_id(key) for key in made]
+    coder = Agent.get_by_id(made[0])
+    rows = [Issue.get_by_id(key) for key in made[1]]
     while True:
         for row in rows:
             yield partial(row.dequeue, by=coder)

@@ -26,10 +26,10 @@ def move(session: Session) -> Iterator[Line]:
     except Unavailable as error:
         yield Line("move, PostgreSQL", OURS, f"no server: {error}")
         return
-    model = _database(url)
+    model = new_database(url)
     with opened(model) as store:
         made = some_issues(store, 0)
-    twin, recorded = _database(url, model), _database(url, model)
+    twin, recorded = new_database(url, model), new_database(url, model)
     count = BATCH * (session.rounds + WARM_UP)
     tape: list[list[Sent]] = []
     with recording_psycopg() as sent, opened(recorded) as store:
@@ -46,7 +46,7 @@ def move(session: Session) -> Iterator[Line]:
     yield from compared("move, PostgreSQL", rounds, (OURS, RAW, at_most(1.3)))
 
 
-def _database(url: str, model: str | None = None) -> str:
+def new_database(url: str, model: str | None = None) -> str:
     """The URL of a new database, which is a copy of another one."""
     name = f"b{new_id().hex}"
     template = f' TEMPLATE "{_name(model)}"' if model else ""

@@ -12,6 +12,7 @@ from benchmarks.report import Line, compared
 from benchmarks.scenes import MAINTAINER
 from benchmarks.twins import OURS, RAW, Library, Session, opened, race
 from dispatch_state import IllegalTransition, Issue, StaleRow, Store
+from dispatch_state.vocabulary import IssueStatus
 
 
 def _refused(error: type[Exception], call: Callable[[], object]) -> None:
@@ -43,11 +44,19 @@ def refused(session: Session) -> Iterator[Line]:
     yield from compared("an illegal move", rounds, ("illegal", "legal", at_most(0.25)))
 
 
+def queued_issues(store: Store, count: int) -> list[UUID]:
+    """Fifty issues that were queued."""
+    made = some_issues(store, count)
+    for key in made:
+        Issue.get_by_id(key).queue(by=MAINTAINER)
+    return made
+
+
 def moved_on(store: Store, made: list[UUID]) -> Iterator[Call]:
-    """Issues that were moved since they were read are moved."""
+    """Issues are queued whose copies were read before they were."""
     rows = [Issue.get_by_id(key) for key in made]
     for row in rows:
-        Issue.get_by_id(row.id).queue(by=MAINTAINER)
+        row.__data__.update(status=IssueStatus.UNASSIGNED, version=1)
     while True:
         for row in rows:
             yield partial(_refused, StaleRow, partial(row.queue, by=MAINTAINER))
@@ -55,5 +64,5 @@ def moved_on(store: Store, made: list[UUID]) -> Iterator[Call]:
 
 def stale(session: Session) -> Iterator[Line]:
     """A move of a copy that is stale."""
-    rounds = race(session, some_issues, moved_on, 100)
+    rounds = race(session, queued_issues, moved_on, 100)
     yield from compared("a stale move", rounds, (OURS, RAW, at_most(1.35)))

@@ -1,0 +1,156 @@
+"""The benchmarks measure what they say: tapes are exact, limits judge, and every rival writes what it should."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from benchmarks import report, scenes
+from benchmarks.cases import CASES, claims, lives, moves, postgres, refusals
+from benchmarks.measure import Calls, Ratio, at_least, at_most, interleaved, ratio
+from benchmarks.report import Line
+from benchmarks.tape import bare, played, recording, recording_psycopg
+from benchmarks.twins import OURS, RAW, Build, Operations, Session, race, taped
+from dispatch_state import Store, open_store
+from tests import postgres as server
+
+COUNT = 4
+TAPED: dict[str, tuple[Build, Operations]] = {
+    "move": (moves.some_issues, moves.to_and_fro),
+    "move-guarded": (moves.staged_issues, moves.by_an_agent),
+    "cascade": (moves.waiting_gates, moves.approvals),
+    "load": (moves.some_issues, moves.loads),
+    "stale": (refusals.queued_issues, refusals.moved_on),
+    "claim": (lambda store, count: scenes.fill(store, queued=20, done=5, idle=COUNT), claims.claims),
+    "life": (lives.one_agent, lives.lives),
+    "votes": (lives.open_proposals, lives.ballots),
+}
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """A run of very little work."""
+    session = Session(rounds=2, quick=True, folder=tmp_path / "run")
+    session.folder.mkdir()
+    yield session
+    session.close()
+
+
+def everything(path: str) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    connection = sqlite3.connect(path)
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("case", TAPED)
+def test_a_tape_is_what_the_library_sends(case: str, tmp_path: Path) -> None:
+    """To SQLite, which tells what it runs, the library and its tape are the same; and so is what they leave behind."""
+    build, operations = TAPED[case]
+    path, twin = str(tmp_path / "store.db"), str(tmp_path / "twin.db")
+    with open_store(path, durability="normal") as store:
+        made = build(store, COUNT)
+    shutil.copyfile(path, twin)
+    sent, ours, theirs = [], [], []
+    with recording() as tape, open_store(path, durability="normal") as store:
+        for call in islice(operations(store, made), COUNT):
+            tape.cut()
+            store.database.connection().set_trace_callback(ours.append)
+            call()
+            store.database.connection().set_trace_callback(None)
+            sent.append(tape.cut())
+    raw = bare(twin, "normal")
+    raw.set_trace_callback(theirs.append)
+    for play in played(raw.cursor(), sent):
+        play()
+    raw.close()
+    assert theirs == ours
+    assert len(ours) >= COUNT
+    assert everything(twin) == everything(path)
+
+
+def test_what_is_written_between_operations_is_found(tmp_path: Path) -> None:
+    """The tape would leave it out, and what is played back would be something else."""
+
+    def careless(store: Store, made: Any) -> Iterator[Any]:
+        yield from moves.to_and_fro(store, scenes.issues(1))
+
+    with pytest.raises(AssertionError, match="between operations"):
+        taped(str(tmp_path / "store.db"), careless, None, 1)
+
+
+def test_a_tape_of_postgresql_leaves_the_same_rows(tmp_path: Path) -> None:
+    url = server.server_or_skip()
+    model = postgres.new_database(url)
+    with open_store(model) as store:
+        made = moves.some_issues(store, 0)
+    twin, sent = postgres.new_database(url, model), []
+    with recording_psycopg() as tape, open_store(model) as store:
+        for call in islice(moves.to_and_fro(store, made), COUNT):
+            tape.cut()
+            call()
+            sent.append(tape.cut())
+    assert [one.sql for one in sent[0]][0 :: len(sent[0]) - 1] == ["BEGIN", "COMMIT"]
+    with psycopg.connect(twin, autocommit=True) as connection:
+        for play in played(connection.cursor(), sent):
+            play()
+    log = "SELECT * FROM transition_log ORDER BY seq"
+    with psycopg.connect(model) as one, psycopg.connect(twin) as other:
+        assert one.execute(log).fetchall() == other.execute(log).fetchall()
+
+
+def test_both_sides_of_a_race_run(session: Session) -> None:
+    rounds = race(session, moves.some_issues, moves.to_and_fro, 4)
+    assert {name: len(times) for name, times in rounds.items()} == {OURS: 2, RAW: 2}
+    assert all(took > 0 for times in rounds.values() for took in times)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_large_store_is_sound(store: Store) -> None:
+    scenes.fill(store, queued=30, done=10, idle=5)
+    assert store.verify() == []
+    counts = store.counts()["issues"]
+    assert (counts["queued"], counts["done"], sum(counts.values())) == (30, 10, 40)
+
+
+def test_contenders_take_turns() -> None:
+    turns: list[str] = []
+
+    def calls(name: str) -> Iterator[Any]:
+        while True:
+            yield lambda: turns.append(name)
+
+    interleaved([Calls(name, calls(name)) for name in "ab"], rounds=2, batch=1)
+    assert "".join(turns) == "abbaabba"
+
+
+def test_limits_judge() -> None:
+    slow, fast = [2.0, 2.0, 2.0, 30.0], [1.0, 1.0, 1.0, 1.0]
+    found = ratio({"slow": slow, "fast": fast}, "slow", "fast")
+    assert (found.value, found.low) == (2, 2)
+    for limit, ok in ((at_most(2), True), (at_most(1.9), False), (at_least(2), True), (at_least(2.1), False)):
+        assert Line("case", "slow", "2 µs", found, "fast", limit).ok is ok
+    assert Line("case", "slow", "2 µs", found, "fast").ok is None
+    assert Line("case", "slow", "", Ratio(3, 1, 1), "fast", at_most(2)).cells()[-1] == "OVER"
+
+
+def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    lines = [Line("move", OURS, "1 µs", 1.5, RAW, at_most(1.35)), Line("move", RAW, "1 µs")]
+    report.write(lines, "")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "0 limits hold, 1 are broken" in text
+    assert "| move | dispatch_state | 1 µs | 1.50 | raw | ≤ 1.35 × | OVER |" in text
+
+
+def test_every_case_is_listed_once() -> None:
+    assert len(set(CASES.values())) == len(CASES)
