@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from benchmarks import report, scenes
-from benchmarks.cases import CASES, claims, lives, moves, postgres, refusals
+from benchmarks.cases import CASES, claims, listing, lives, moves, postgres, refusals
 from benchmarks.measure import Calls, Ratio, at_least, at_most, interleaved, ratio
 from benchmarks.report import Line
 from benchmarks.tape import bare, played, recording, recording_psycopg
@@ -27,8 +27,10 @@ TAPED: dict[str, tuple[Build, Operations]] = {
     "move-guarded": (moves.staged_issues, moves.by_an_agent),
     "cascade": (moves.waiting_gates, moves.approvals),
     "load": (moves.some_issues, moves.loads),
+    "illegal": (moves.some_issues, refusals.illegal),
     "stale": (refusals.queued_issues, refusals.moved_on),
     "claim": (lambda store, count: scenes.fill(store, queued=20, done=5, idle=COUNT), claims.claims),
+    "listing": (lambda store, count: scenes.fill(store, queued=20, done=5, idle=1), listing.first_page),
     "life": (lives.one_agent, lives.lives),
     "votes": (lives.open_proposals, lives.ballots),
 }

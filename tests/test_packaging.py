@@ -71,7 +71,7 @@ def test_the_sdist_holds_tests_and_examples(dist: Path) -> None:
     assert {"tests/test_grids.py", "examples/plan.toml", "README.md", "CHANGELOG.md", "LICENSE", ".ci/run"} <= names
 
 
-@pytest.mark.parametrize("folder", ["tests", "examples", "migrations", "dispatch_state"])
+@pytest.mark.parametrize("folder", ["tests", "examples", "benchmarks", "migrations", "dispatch_state"])
 def test_the_sdist_holds_every_module(folder: str, dist: Path) -> None:
     """The suite can be run from it; what the tests read besides modules is there too."""
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
