@@ -80,7 +80,8 @@ def write(lines: Sequence[Line], how: str) -> None:
         "# Results\n\n"
         f"Written by `python -m benchmarks`{how}. {machine()}\n\n"
         "A ratio is that of the medians; in brackets are the quartiles of the rounds' own ratios. Times are of one\n"
-        "operation and not promised. *raw* plays back the statements that the library sent.\n\n"
+        "operation and not promised. *raw* plays back the statements that the library sent. What is written by hand\n"
+        "updates a row and logs it, in tables without triggers, and does not read the row again before.\n\n"
         f"{held} limits hold, {over} are broken.\n\n{header()}{rows(lines)}"
     )
 

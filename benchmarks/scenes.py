@@ -117,4 +117,4 @@ def _texts(queued: int, done: int, idle: int) -> Iterator[tuple[str, int]]:
 
 def idle_agents() -> Iterator[Agent]:
     """The agents of a large store, one after the other."""
-    yield from Agent.select().order_by(Agent.id)
+    yield from Agent.select().order_by(Agent.id).iterator()

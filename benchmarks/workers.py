@@ -9,7 +9,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from benchmarks.cases.claims import claims
@@ -32,8 +34,7 @@ def say(told: object) -> None:
 def library(path: str, first: str, step: str) -> None:
     """Claim as every so-many-th agent, through the library."""
     with open_store(path, durability="normal") as store:
-        agents = list(idle_agents())[int(first) :: int(step)]
-        _in_rounds([lambda agent=agent: store.claim(agent) for agent in agents])  # type: ignore[misc]
+        _in_rounds([partial(store.claim, agent) for agent in islice(idle_agents(), int(first), None, int(step))])
 
 
 def raw(path: str, tape: str, first: str, step: str) -> None:
@@ -44,7 +45,7 @@ def raw(path: str, tape: str, first: str, step: str) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     agents = [str(key) for (key,) in connection.execute("SELECT id FROM agents ORDER BY id")][int(first) :: int(step)]
     claim = Claim(connection, recorded)
-    _in_rounds([lambda agent=agent: claim(agent) for agent in agents])  # type: ignore[misc]
+    _in_rounds([partial(claim, agent) for agent in agents])
 
 
 class Claim:
@@ -81,7 +82,7 @@ def _renamed(value: Any, names: dict[str, str], old: int, seq: int | None) -> An
     return seq if value == old else value
 
 
-def _in_rounds(calls: list[Call]) -> None:
+def _in_rounds(calls: Sequence[Call]) -> None:
     """Make calls for as long as the parent says, again and again; a call that fails is counted."""
     waiting = iter(calls)
     say("ready")

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from benchmarks import report, scenes
+from benchmarks import report, rivals, scenes
 from benchmarks.cases import CASES, claims, listing, lives, moves, postgres, refusals
 from benchmarks.measure import Calls, Ratio, at_least, at_most, interleaved, ratio
 from benchmarks.report import Line
@@ -152,6 +152,26 @@ def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     text = (tmp_path / "RESULTS.md").read_text()
     assert "0 limits hold, 1 are broken" in text
     assert "| move | dispatch_state | 1 µs | 1.50 | raw | ≤ 1.35 × | OVER |" in text
+
+
+INSTALLED = [name for name in rivals.RIVALS if name not in rivals.absent()]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_rival_moves_rows_and_logs_them(name: str, tmp_path: Path) -> None:
+    """Two moves of one row: both are in its log, and durable."""
+    path = str(tmp_path / "rival.db")
+    calls = rivals.module(name).to_and_fro(path)
+    next(calls)()
+    for call in islice(calls, 50):
+        call()
+    connection = sqlite3.connect(path)
+    logs = {"django-fsm-2 + log": "django_fsm_log_statelog"}
+    (logged,) = connection.execute(f"SELECT count(*) FROM {logs.get(name, 'log')}").fetchone()
+    found = dict(connection.execute("SELECT status, count(*) FROM issues GROUP BY status").fetchall())
+    assert (logged, found) == (51, {"unassigned": 1, "queued": 49})
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
 
 
 def test_every_case_is_listed_once() -> None:

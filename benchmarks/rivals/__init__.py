@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from benchmarks.measure import Calls, Contender
@@ -20,17 +20,19 @@ RIVALS = {
 
 def present(session: Session) -> list[Contender]:
     """Those that are installed, each with a store of its own."""
-    return [Calls(name, module.to_and_fro(session.scratch("rival"))) for name, module in _modules() if module]
+    names = [name for name in RIVALS if module(name) is not None]
+    return [Calls(name, module(name).to_and_fro(session.scratch("rival"))) for name in names]
 
 
 def absent() -> list[str]:
     """The names of those that are not installed."""
-    return [name for name, module in _modules() if module is None]
+    return [name for name in RIVALS if module(name) is None]
 
 
-def _modules() -> Iterator[tuple[str, Any]]:
-    for name, module in RIVALS.items():
-        try:
-            yield name, importlib.import_module(f"benchmarks.rivals.{module}")
-        except ModuleNotFoundError:
-            yield name, None
+@cache
+def module(name: str) -> Any:
+    """A rival's module; None when what it takes is not installed."""
+    try:
+        return importlib.import_module(f"benchmarks.rivals.{RIVALS[name]}")
+    except ModuleNotFoundError:
+        return None
