@@ -88,10 +88,10 @@ def write(lines: Sequence[Line], how: str) -> None:
 
 def machine() -> str:
     """The machine and the versions of what took part."""
-    cores = os.cpu_count()
+    cores, (load, *_) = os.cpu_count(), os.getloadavg()
     parts = ", ".join(f"{part} {found}" for part in PARTS if (found := _version(part)))
     return (
-        f"{_processor()}, {cores} cores, {platform.system()} {platform.release()}; "
+        f"{_processor()}, {cores} cores, load {load:.1f}, {platform.system()} {platform.release()}; "
         f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {parts}."
     )
 

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks import rivals
-from benchmarks.measure import Call, at_least, at_most, interleaved
+from benchmarks.measure import WARM_UP, Call, Calls, Contender, at_least, at_most, interleaved
 from benchmarks.report import Line, compared
 from benchmarks.scenes import COLUMNS, MAINTAINER, agents, issues, running_epic, running_stage
-from benchmarks.twins import OURS, RAW, Library, Session, opened, race, twins
+from benchmarks.tape import bare, played
+from benchmarks.twins import OURS, RAW, Library, Session, opened, race, taped, twins
 from dispatch_state import Agent, Gate, Issue, Store
 
 FASTER = {"peewee + transitions": 2.5, "django-fsm-2 + log": 3.5, "sqlalchemy + python-statemachine": 6.0}
@@ -129,7 +130,7 @@ def load(session: Session) -> Iterator[Line]:
 
 def blocks(store: Store, made: list[UUID]) -> Iterator[Call]:
     """Two moves of each of fifty issues, in one block."""
-    rows = [Issue.get_by_id(key) for key in made]
+    rows = [Issue.get_by_id(key) for key in made[:50]]
 
     def all_of_them() -> None:
         with store.atomic():
@@ -140,8 +141,8 @@ def blocks(store: Store, made: list[UUID]) -> Iterator[Call]:
 
 
 def one_by_one(store: Store, made: list[UUID]) -> Iterator[Call]:
-    """A hundred such moves of fifty others, each durable by itself."""
-    rows = [Issue.get_by_id(key) for key in issues(50)]
+    """The same moves of fifty other issues, each durable by itself."""
+    rows = [Issue.get_by_id(key) for key in made[50:]]
     while True:
         yield partial(_hundred, rows)
 
@@ -154,15 +155,22 @@ def _hundred(rows: list[Any]) -> None:
 
 
 def block(session: Session) -> Iterator[Line]:
-    """A hundred moves in one `store.atomic()`, and one by one."""
+    """A hundred moves in one `store.atomic()`, and one by one; and what the statements alone take."""
     path = session.scratch()
-    with opened(path) as store:
-        made = some_issues(store, 0)
+    with opened(path):
+        made = issues(100)
     single, joined = "one by one", "in one atomic()"
     for durability in ("normal", "full"):
-        contenders = [
-            Library(path, operations, made, name=name, durability=durability)
-            for name, operations in ((single, one_by_one), (joined, blocks))
-        ]
+        contenders: list[Contender] = []
+        ours = session.copy(path)
+        for name, operations in ((single, one_by_one), (joined, blocks)):
+            tape = taped(session.copy(path), operations, made, 2 * (session.rounds + WARM_UP), durability)
+            contenders.append(Library(ours, operations, made, name=name, durability=durability))
+            contenders.append(Calls(f"{name}, raw", played(bare(session.copy(path), durability).cursor(), tape)))
         rounds = interleaved(contenders, session.rounds, 2)
-        yield from compared(f"100 moves, durability {durability}", rounds, (joined, single, at_most(0.3)))
+        yield from compared(
+            f"100 moves, durability {durability}",
+            rounds,
+            (joined, single, at_most(0.3)),
+            (f"{joined}, raw", f"{single}, raw", None),
+        )
