@@ -67,6 +67,9 @@ def _recorded_connection(factory: Any, tape: Tape) -> Any:
             made.__class__ = _recorded_cursor(made.__class__, tape)
             return made
 
+        def execute(self, *statement: Any) -> Any:
+            return self.cursor().execute(*statement)
+
         def commit(self) -> None:
             if self.in_transaction:
                 tape.add("COMMIT")

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import peewee
 import psycopg
 import pytest
 
@@ -16,7 +18,7 @@ from benchmarks import report, rivals, scenes
 from benchmarks.cases import CASES, claims, listing, lives, moves, postgres, refusals
 from benchmarks.measure import Calls, Ratio, at_least, at_most, interleaved, ratio
 from benchmarks.report import Line
-from benchmarks.tape import bare, played, recording, recording_psycopg
+from benchmarks.tape import Sent, bare, played, recording, recording_psycopg
 from benchmarks.twins import OURS, RAW, Build, Operations, Session, race, taped
 from dispatch_state import Store, open_store
 from tests import postgres as server
@@ -78,6 +80,31 @@ def test_a_tape_is_what_the_library_sends(case: str, tmp_path: Path) -> None:
     assert theirs == ours
     assert len(ours) >= COUNT
     assert everything(twin) == everything(path)
+
+
+def test_the_recorder_hears_every_way_to_the_driver() -> None:
+    """A cursor's `execute`, a connection's, and the calls that end a transaction."""
+    with recording() as tape:
+        connection: Any = vars(peewee)["sqlite3"].connect(":memory:", isolation_level=None)
+        connection.execute("BEGIN")
+        connection.cursor().execute("SELECT ?", (1,))
+        connection.commit()
+        connection.rollback()
+        connection.execute("BEGIN")
+        connection.rollback()
+        connection.close()
+    assert [(one.sql, one.parameters, one.reads) for one in tape.cut()] == [
+        ("BEGIN", (), False), ("SELECT ?", (1,), True), ("COMMIT", (), False), ("BEGIN", (), False),
+        ("ROLLBACK", (), False),
+    ]  # fmt: skip
+
+
+def test_what_was_read_is_read_again() -> None:
+    """The rows too: else playing would be cheaper than what was recorded."""
+    cursor = Mock()
+    for play in played(cursor, [[Sent("SELECT 1", (), True), Sent("COMMIT", (), False)]] * 2):
+        play()
+    assert [call[0] for call in cursor.method_calls] == ["execute", "fetchall", "execute"] * 2
 
 
 def test_what_is_written_between_operations_is_found(tmp_path: Path) -> None:
