@@ -17,6 +17,12 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runti
 BACKENDS = ("sqlite", "postgresql")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What has no short form is left out, unless the long forms are asked for."""
+    if not os.environ.get("DISPATCH_LONG"):
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 class Clock:
     """A clock that stands still until it is moved."""
 

@@ -128,26 +128,12 @@ def refused(refusal: Exception | None) -> bool:
     return isinstance(refusal, psycopg.errors.CheckViolation) and "dispatch_state: " in str(refusal)
 
 
-@pytest.mark.parametrize("way", BOTH)
-def test_a_way_round_is_refused(way: str, store: Store, run: Run) -> None:
-    refusal = attempt(run, *BOTH[way](scene(store)))
-    assert refused(refusal), refusal
-    assert broken(store) == []
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("way", ON_SQLITE)
-def test_a_way_round_on_sqlite_is_refused(way: str, store: Store, run: Run) -> None:
-    refusal = attempt(run, *ON_SQLITE[way](scene(store)))
-    assert refused(refusal), refusal
-    assert broken(store) == []
-
-
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("way", ON_POSTGRESQL)
-def test_a_way_round_on_postgresql_is_refused(way: str, store: Store, run: Run) -> None:
-    refusal = attempt(run, *ON_POSTGRESQL[way](scene(store)))
-    assert refused(refusal), refusal
+def test_every_way_round_is_refused(store: Store, run: Run, backend: str, subtests: pytest.Subtests) -> None:
+    here = scene(store)
+    for name, way in {**BOTH, **(ON_SQLITE if backend == "sqlite" else ON_POSTGRESQL)}.items():
+        with subtests.test(name):
+            refusal = attempt(run, *way(here))
+            assert refused(refusal), refusal
     assert broken(store) == []
 
 

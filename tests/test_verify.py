@@ -314,7 +314,7 @@ def test_random_tampering_is_told(seed: int, backend: str) -> None:
 # ---- a large one -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not LONG, reason="the long form: DISPATCH_LONG=1")
+@pytest.mark.long
 def test_a_large_store(world: World, store: Store) -> None:
     """100,000 issues with five moves each, in seconds, and in little memory."""
     issue = world.issues("done")
