@@ -5,6 +5,7 @@ Each thread has one of its own; every use in a forked child is refused; all thre
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -15,6 +16,8 @@ from typing import Any
 import peewee
 
 from dispatch_state.errors import StoreNotOpen, WrongProcess
+
+PEEWEE = logging.getLogger("peewee")
 
 
 class _Savepoint(peewee._savepoint):
@@ -37,6 +40,8 @@ class Guarded(peewee.Database):
     """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
 
     kind: str
+    inherited = False
+    """Whether this is a forked child, where the parent's transactions are left alone."""
     foreign_errors: tuple[type[Exception], ...]
     """What Peewee and its driver raise, none of which leaves the public calls."""
     _open = True
@@ -48,8 +53,19 @@ class Guarded(peewee.Database):
         if self.inherited:
             raise WrongProcess()
 
+    def _execute_cursor(self, sql: str, params: Any, **options: Any) -> Any:
+        """As Peewee does, which has nothing else to do while no hook and no debug logging is on."""
+        if self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG):
+            return super()._execute_cursor(sql, params, **options)  # type: ignore[misc]
+        try:
+            cursor = self.cursor(**options)
+            cursor.execute(sql, params or ())
+        except Exception:
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+                raise
+        return cursor
+
     def _begin_guard(self) -> None:
-        self._pid = os.getpid()
         self._owners: dict[int, tuple[threading.Thread, Any]] = {}
         self._owning = threading.RLock()
         _GUARDED.add(self)
@@ -121,11 +137,6 @@ class Guarded(peewee.Database):
         """Whether its transactions are still there, and this process's."""
         return self._open and not self.inherited
 
-    @property
-    def inherited(self) -> bool:
-        """Whether this is a forked child, where the parent's transactions are left alone."""
-        return os.getpid() != self._pid
-
     @contextmanager
     def unless_gone(self) -> Iterator[None]:
         """Let a rollback fail in silence when its transaction is gone, so that what ended it is what is told."""
@@ -158,6 +169,7 @@ def _keep_inherited_connections() -> None:
     import ctypes
 
     for database in _GUARDED:
+        database.inherited = True
         for connection in database.immortal():
             connection.turn.close()
             INHERITED.add(connection.file)

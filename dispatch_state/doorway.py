@@ -60,6 +60,25 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, dict | set) else value
 
 
+class Border:
+    """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._database.check_usable()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        database = self._database
+        database.release()
+        if isinstance(error, database.foreign_errors) and not isinstance(error, DispatchError):
+            database.check_usable()  # another thread may have closed the store meanwhile
+            raise database.store_error(error) or StoreError(
+                f"the database refused: {str(error).partition(chr(10))[0]}"
+            ) from error
+
+
 class Doorway:
     """The door of one open store.
 
@@ -72,6 +91,7 @@ class Doorway:
         self._database = database
         self._clock = clock
         self._memory = _Memory()
+        self._border = Border(database)
 
     def check_usable(self) -> None:
         """Raise `StoreNotOpen` after the store was closed, `WrongProcess` in a forked child."""
@@ -83,21 +103,9 @@ class Doorway:
 
     # ---- transactions ----------------------------------------------------------------------------
 
-    @contextmanager
-    def border(self) -> Iterator[None]:
-        """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
-        self.check_usable()
-        try:
-            yield
-        except DispatchError:
-            raise
-        except self._database.foreign_errors as error:
-            self.check_usable()  # another thread may have closed the store meanwhile
-            raise self._database.store_error(error) or StoreError(
-                f"the database refused: {str(error).partition(chr(10))[0]}"
-            ) from error
-        finally:
-            self._database.release()
+    def border(self) -> Border:
+        """A block that nothing foreign leaves; `store_error` says what it becomes."""
+        return self._border
 
     @contextmanager
     def atomic(self, block: AbstractContextManager[Any] | None = None) -> Iterator[None]:
@@ -172,8 +180,9 @@ class Doorway:
         for row in handed:
             if isinstance(row, Row) and (data := turn.touched.get((type(row), row._pk))) is not None:
                 self._memory.remember(row)
-                unsaved = row.unsaved()
-                row.take({name: value for name, value in data.items() if name not in unsaved})
+                if unsaved := row.unsaved():
+                    data = {name: value for name, value in data.items() if name not in unsaved}
+                row.take(data)
 
     # ---- firing ----------------------------------------------------------------------------------
 
@@ -362,11 +371,14 @@ def signed(trigger: Trigger, kwargs: dict[str, Any]) -> tuple[Any, str]:
     return by, check(kwargs.pop("reason", ""), f"{trigger.name}(reason)")
 
 
+_FENCED = frozenset({"id", "version", "status"})
+
+
 def saved(row: Stateful) -> None:
     """Raise `InvalidValue` for a row object that a trigger cannot start from."""
     if row.is_new:
         raise InvalidValue(f"{row} was never saved; save() it first")
-    if missing := {"id", "version", "status"} - row.__data__.keys():
+    if missing := _FENCED - row.__data__.keys():
         raise InvalidValue(f"{type(row).__name__} was read without {listed(sorted(missing))}; reload() it first")
     if changed := row.unsaved():
         raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; save() or reload() it first")

@@ -179,8 +179,12 @@ class Turn:
 
     def _moment(self, row: Stateful) -> datetime:
         """Now, and never before what the row has seen: a clock may step back."""
-        seen: list[datetime | None] = [row.__data__.get(name) for name in row.moments()]
-        return max([self.now, *(moment for moment in seen if moment is not None)])
+        latest, data = self.now, row.__data__
+        for name in row.moments():
+            seen = data.get(name)
+            if seen is not None and seen > latest:
+                latest = seen
+        return latest
 
     def _write(self, firing: Firing, edge: Edge, own: dict[str, Any], moment: datetime) -> None:
         row = firing.row

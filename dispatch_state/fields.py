@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from uuid import UUID
@@ -33,10 +33,6 @@ class Slot:
     def __init__(self, index: int, convert: Callable[[Any], Any] | None = None) -> None:
         self.index = index
         self.convert = convert
-
-    def filled(self, arguments: tuple[Any, ...]) -> Any:
-        value = arguments[self.index]
-        return self.convert(value) if self.convert is not None else value
 
 
 class Checked:
@@ -65,12 +61,20 @@ class Checked:
 
     def db_value(self, value: Any) -> Any:
         if isinstance(value, Slot):
-            return Slot(value.index, self.db_value)
-        return value if value is None or isinstance(value, peewee.Node) else self.stored(value)
+            return Slot(value.index, None if type(self).stored is Checked.stored else self.bound)
+        return value if isinstance(value, peewee.Node) else self.bound(value)
+
+    def bound(self, value: Any) -> Any:
+        """`value` as a bound parameter."""
+        return None if value is None else self.stored(value)
 
     def stored(self, value: Any) -> Any:
         """`value`, which is not None, as a bound parameter."""
         return value
+
+    def reader(self) -> Callable[[Any], Any] | None:
+        """What makes a stored value Python's own; None when it is that already."""
+        return self.python_value  # type: ignore[attr-defined, no-any-return]
 
     def unreadable(self) -> StoreCorrupt:
         """What a stored value is that no value of this column looks like."""
@@ -110,7 +114,7 @@ class IdField(_Plain[V]):
         super().__init__(**options)
 
     def checked(self, value: object) -> UUID:
-        return values.uuid(value, self.place)
+        return value if type(value) is UUID else values.uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
         return str(value)
@@ -138,7 +142,11 @@ class StampField(_Plain[V]):
         return values.instant(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return value if isinstance(value, str) else values.stamp(values.instant(value, self.place))
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, datetime) or value.tzinfo is not UTC:
+            value = values.instant(value, self.place)
+        return values.stamp(value)
 
     def python_value(self, value: Any) -> Any:
         try:
@@ -195,6 +203,9 @@ class TextField(_Text[V]):
     def checked(self, value: object) -> str:
         return self._holds(value, self.place)
 
+    def reader(self) -> None:
+        return None
+
 
 class IntegerField(_Integer[V]):
     """An integer of 64 bits, or of as many as PostgreSQL's column has."""
@@ -209,6 +220,9 @@ class IntegerField(_Integer[V]):
 
     def checked(self, value: object) -> int:
         return values.integer(value, self.place, bits=self._bits)
+
+    def reader(self) -> None:
+        return None
 
 
 class FloatField(_Float[V]):
@@ -278,8 +292,8 @@ class JsonField(_Json[Any]):
     def check(self, value: object) -> Any:
         return None if value is None and self._holds_null else super().check(value)
 
-    def db_value(self, value: Any) -> Any:
-        return "null" if value is None and self._holds_null else super().db_value(value)
+    def bound(self, value: Any) -> Any:
+        return "null" if value is None and self._holds_null else super().bound(value)
 
     def shaped(self, value: object) -> None:
         """Raise `InvalidValue` for JSON of another shape than this column's."""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -198,18 +198,19 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         patient = lock_type == "DEFERRED" or turn.take()
         try:
             self._require_same_file()
-            with nullcontext() if patient else self._waiting_no_longer():
-                super().begin(lock_type)
+            if patient:
+                self.execute_sql(f"BEGIN {lock_type or 'IMMEDIATE'}")
+            else:
+                self._begin_at_once()
         except BaseException:
             turn.give()
             raise
 
-    @contextmanager
-    def _waiting_no_longer(self) -> Iterator[None]:
+    def _begin_at_once(self) -> None:
         """Who has waited for the turn as long as may be takes SQLite's lock at once, or not at all."""
         self.execute_sql("PRAGMA busy_timeout = 0")
         try:
-            yield
+            self.execute_sql("BEGIN IMMEDIATE")
         finally:
             self.execute_sql(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import peewee
 
 from dispatch_state.errors import StoreNotOpen
-from dispatch_state.fields import Slot
+from dispatch_state.fields import Checked, Slot
 
 if TYPE_CHECKING:
     from peewee import ModelSelect
@@ -59,18 +59,25 @@ class Statement:
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
         self._size = size
-        self._texts: dict[str, tuple[str, tuple[Any, ...]]] = {}
+        self._texts: dict[str, tuple[str, list[tuple[int, Any]]]] = {}
 
     def run(self, *arguments: Any) -> Any:
         """Bind the arguments, execute, and return the cursor."""
-        database = DATABASE
-        sql, template = self._texts.get(database.kind) or self._generate(database.kind)
-        parameters = [item.filled(arguments) if type(item) is Slot else item for item in template]
+        database = DATABASE.obj
+        if database is None:
+            raise StoreNotOpen()
+        sql, places = self._texts.get(database.kind) or self._generate(database.kind)
+        parameters = [
+            fixed if index < 0 else arguments[index] if fixed is None else fixed(arguments[index])
+            for index, fixed in places
+        ]
         return database.execute_sql(sql, parameters)
 
-    def _generate(self, kind: str) -> tuple[str, tuple[Any, ...]]:
+    def _generate(self, kind: str) -> tuple[str, list[tuple[int, Any]]]:
+        """The text, and for each parameter the argument and what it goes through, or -1 and the parameter."""
         sql, template = self._build(*map(Slot, range(self._size))).sql()
-        self._texts[kind] = sql, tuple(template)
+        places = [(item.index, item.convert) if type(item) is Slot else (-1, item) for item in template]
+        self._texts[kind] = sql, places
         return self._texts[kind]
 
 
@@ -135,17 +142,22 @@ def _model_of(build: Callable[..., ModelSelect[M]]) -> type[M]:
 
 
 @cache
-def _readers(model: type[peewee.Model]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    return tuple((field.name, field.python_value) for field in model._meta.sorted_fields)
+def _readers(model: type[peewee.Model]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+    fields = model._meta.sorted_fields
+    return tuple((f.name, f.reader() if isinstance(f, Checked) else f.python_value) for f in fields)
 
 
 def load(model: type[M], found: tuple[Any, ...]) -> M:
-    """A row object from the columns that `model.select()` names, in its order."""
-    row = model(__no_default__=True)
+    """A row object from the columns that `model.select()` names, in its order; made as Peewee makes one it reads."""
+    row: Any = model.__new__(model)
     row.__data__ = {
-        name: None if value is None else read(value) for (name, read), value in zip(_readers(model), found, strict=True)
+        name: value if read is None or value is None else read(value)
+        for (name, read), value in zip(_readers(model), found, strict=True)
     }
-    return row
+    row._dirty = set()
+    row.__rel__ = {}
+    row.is_new = False
+    return row  # type: ignore[no-any-return]
 
 
 @cache

@@ -90,12 +90,14 @@ def instant(value: object, place: str) -> datetime:
 
 def stamp(value: datetime) -> str:
     """The stored text of an aware datetime: fixed width, UTC, so that text order is time order."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
 def parse_instant(text: str) -> datetime:
     """The aware UTC datetime that an ISO 8601 text means; a text without offset is read as UTC."""
     value = datetime.fromisoformat(text)
+    if value.tzinfo is UTC:
+        return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 

@@ -124,6 +124,16 @@ class Row(peewee.Model):
             setattr(self, name, value)
 
     @classmethod
+    def get_by_id(cls, pk: Any) -> Self:
+        """The row of that id, through a kept statement.
+
+        Raises:
+            InvalidValue: the id is none.
+            RowNotFound: there is no such row.
+        """
+        return door().read(lambda: present(cls, pk))  # type: ignore[no-any-return]
+
+    @classmethod
     def validate_model(cls) -> None:
         """Make the model's `DoesNotExist` one of our errors too; Peewee calls this when it has made the class."""
         name = f"{cls.__name__}DoesNotExist"
@@ -138,14 +148,15 @@ class Row(peewee.Model):
         for name, was in self.__dict__.get("_handed", {}).items():
             if fingerprint(self.__data__.get(name)) != was:
                 self._dirty.add(name)
-        return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty)
+        return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty) if self._dirty else ()
 
     def take(self, data: dict[str, Any]) -> None:
         """Hold these columns as read from the database; unsaved changes to others stay."""
         self.__data__.update(data)
         self.__rel__.clear()
         self.__dict__.pop("_handed", None)
-        self._dirty.difference_update(data)
+        if self._dirty:
+            self._dirty.difference_update(data)
         self.is_new = False
 
     def reload(self) -> Self:
