@@ -3,7 +3,8 @@
 Read top to bottom, this page answers the question. A rule only reads, and yields the moves that
 follow in their order; it is resumed at each step's turn, so an `if` is asked then. A step whose row
 has left the statuses its trigger starts from is dropped; one that a guard refuses is a defect of
-this page, and rolls everything back.
+this page, and rolls everything back. `then` names all that a rule may yield: the tables and
+diagrams are made of it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ from dispatch_state.vocabulary import (
     StageStatus,
 )
 
+CHECK = (Stage.submit, Stage.finish)
+NEXT = (Stage.start, Epic.complete)
+SEND = (Agent.dispatch, Agent.run)
+
 # ---- the two sentences that other rules use ----------------------------------------------------------
 
 
@@ -83,12 +88,12 @@ def next_of(epic: Epic) -> Iterator[Step]:
 # ---- epics -----------------------------------------------------------------------------------------
 
 
-@after(Epic, "start", "clear_gate")
+@after(Epic, "start", "clear_gate", then=NEXT)
 def an_epic_goes_on(epic: Epic, firing: Firing) -> Iterator[Step]:
     yield from next_of(epic)
 
 
-@after(Epic, "cancel")
+@after(Epic, "cancel", then=(Issue.cancel, Stage.skip, Gate.skip))
 def a_cancelled_epic_takes_everything_along(epic: Epic, firing: Firing) -> Iterator[Step]:
     for issue in live_issues_of_epic(epic.id):
         yield Step(issue, "cancel")
@@ -101,18 +106,18 @@ def a_cancelled_epic_takes_everything_along(epic: Epic, firing: Firing) -> Itera
 # ---- stages ----------------------------------------------------------------------------------------
 
 
-@after(Stage, "create")
+@after(Stage, "create", then=NEXT)
 def an_epic_without_a_stage_under_way_starts_the_newborn(stage: Stage, firing: Firing) -> Iterator[Step]:
     yield from next_of(stage.epic)
 
 
-@after(Stage, "start")
+@after(Stage, "start", then=(Issue.queue,))
 def a_started_stage_offers_its_issues(stage: Stage, firing: Firing) -> Iterator[Step]:
     for issue in unassigned_issues_of_stage(stage.id):
         yield Step(issue, "queue")
 
 
-@after(Stage, "submit")
+@after(Stage, "submit", then=(Gate.resubmit, Epic.reach_gate))
 def a_submitted_stage_waits_at_its_gates(stage: Stage, firing: Firing) -> Iterator[Step]:
     for gate in open_gates(stage.id):
         if gate.status == GateStatus.REJECTED:
@@ -120,17 +125,17 @@ def a_submitted_stage_waits_at_its_gates(stage: Stage, firing: Firing) -> Iterat
     yield Step(stage.epic, "reach_gate")
 
 
-@after(Stage, "finish")
+@after(Stage, "finish", then=NEXT)
 def a_finished_stage_makes_room(stage: Stage, firing: Firing) -> Iterator[Step]:
     yield from next_of(stage.epic)
 
 
-@after(Stage, "approve", "rework")
+@after(Stage, "approve", "rework", then=(Epic.clear_gate,))
 def a_stage_leaves_its_gates(stage: Stage, firing: Firing) -> Iterator[Step]:
     yield Step(stage.epic, "clear_gate")
 
 
-@after(Stage, "skip")
+@after(Stage, "skip", then=(Issue.cancel, Gate.skip, Epic.clear_gate, *NEXT))
 def a_skipped_stage_closes_what_is_in_it(stage: Stage, firing: Firing) -> Iterator[Step]:
     for issue in live_issues_of_stage(stage.id):
         yield Step(issue, "cancel")
@@ -146,19 +151,19 @@ def a_skipped_stage_closes_what_is_in_it(stage: Stage, firing: Firing) -> Iterat
 # ---- gates -----------------------------------------------------------------------------------------
 
 
-@after(Gate, "approve", "auto_approve")
+@after(Gate, "approve", "auto_approve", then=(Stage.approve,))
 def the_last_gate_lets_its_stage_through(gate: Gate, firing: Firing) -> Iterator[Step]:
     stage = present(Stage, gate.stage_id)
     if stage.status == StageStatus.AWAITING_GATE and not open_gates(stage.id):
         yield Step(stage, "approve")
 
 
-@after(Gate, "reject")
+@after(Gate, "reject", then=(Stage.rework,))
 def a_rejection_sends_the_stage_back(gate: Gate, firing: Firing) -> Iterator[Step]:
     yield Step(gate.stage, "rework")
 
 
-@after(Gate, "skip")
+@after(Gate, "skip", then=(Stage.approve, *CHECK))
 def a_skipped_gate_is_out_of_the_way(gate: Gate, firing: Firing) -> Iterator[Step]:
     stage = present(Stage, gate.stage_id)
     if open_gates(stage.id):
@@ -172,30 +177,30 @@ def a_skipped_gate_is_out_of_the_way(gate: Gate, firing: Firing) -> Iterator[Ste
 # ---- issues ----------------------------------------------------------------------------------------
 
 
-@after(Issue, "create")
+@after(Issue, "create", then=(Issue.queue,))
 def an_issue_born_into_a_running_stage_is_offered(issue: Issue, firing: Firing) -> Iterator[Step]:
     if issue.stage is not None and issue.stage.status == StageStatus.IN_PROGRESS:
         yield Step(issue, "queue")
 
 
-@after(Issue, "assign")
+@after(Issue, "assign", then=(Agent.dispatch,))
 def an_assigned_agent_is_sent(issue: Issue, firing: Firing) -> Iterator[Step]:
     yield Step(firing["agent"], "dispatch", issue=issue)
 
 
-@after(Issue, "start")
+@after(Issue, "start", then=(Agent.run,))
 def the_agent_of_a_started_issue_runs(issue: Issue, firing: Firing) -> Iterator[Step]:
     if issue.assigned_agent is not None:
         yield Step(issue.assigned_agent, "run")
 
 
-@after(Issue, "unassign", "submit", "block", "release")
+@after(Issue, "unassign", "submit", "block", "release", then=(Agent.finish,))
 def its_agents_are_free(issue: Issue, firing: Firing) -> Iterator[Step]:
     for agent in agents_holding(issue.id):
         yield Step(agent, "finish")
 
 
-@after(Issue, "review")
+@after(Issue, "review", then=SEND)
 def a_reviewing_agent_is_sent(issue: Issue, firing: Firing) -> Iterator[Step]:
     reviewer = reviewing_agent(firing)
     if reviewer is not None:
@@ -203,20 +208,20 @@ def a_reviewing_agent_is_sent(issue: Issue, firing: Firing) -> Iterator[Step]:
         yield Step(reviewer, "run")
 
 
-@after(Issue, "request_changes")
+@after(Issue, "request_changes", then=(Agent.finish, *SEND))
 def its_reviewers_are_free_and_its_agent_is_sent_again(issue: Issue, firing: Firing) -> Iterator[Step]:
     yield from its_agents_are_free(issue, firing)
     yield from its_agent_is_sent_again(issue, firing)
 
 
-@after(Issue, "unblock")
+@after(Issue, "unblock", then=SEND)
 def its_agent_is_sent_again(issue: Issue, firing: Firing) -> Iterator[Step]:
     if issue.assigned_agent is not None:
         yield Step(issue.assigned_agent, "dispatch", issue=issue)
         yield Step(issue.assigned_agent, "run")
 
 
-@after(Issue, "complete", "cancel")
+@after(Issue, "complete", "cancel", then=(Agent.finish, *CHECK, *NEXT))
 def a_closed_issue_may_close_its_stage(issue: Issue, firing: Firing) -> Iterator[Step]:
     yield from its_agents_are_free(issue, firing)
     yield from stage_check(issue)
@@ -227,33 +232,33 @@ def a_closed_issue_may_close_its_stage(issue: Issue, firing: Firing) -> Iterator
 # ---- agents ----------------------------------------------------------------------------------------
 
 
-@after(Agent, "run")
+@after(Agent, "run", then=(Issue.start,))
 def a_running_agent_starts_its_issue(agent: Agent, firing: Firing) -> Iterator[Step]:
     issue = agent.current_issue
     if issue is not None and issue.status == IssueStatus.ASSIGNED and issue.assigned_agent_id == agent.id:
         yield Step(issue, "start")
 
 
-@after(Agent, "await_vote")
+@after(Agent, "await_vote", then=(Proposal.open_voting,))
 def what_is_awaited_is_put_to_the_vote(agent: Agent, firing: Firing) -> Iterator[Step]:
     for proposal in proposals_of(agent.id):
         if proposal.status == ProposalStatus.OPEN:
             yield Step(proposal, "open_voting")
 
 
-@after(Agent, "finish")
+@after(Agent, "finish", then=(Issue.return_review,))
 def an_open_review_goes_back(agent: Agent, firing: Firing) -> Iterator[Step]:
     yield from its_review_returns(agent, firing)
 
 
-@after(Agent, "stop")
+@after(Agent, "stop", then=(Issue.release, Issue.return_review))
 def a_stopped_agents_work_is_offered_again(agent: Agent, firing: Firing) -> Iterator[Step]:
     for issue in issues_under_way(agent.id):
         yield Step(issue, "release")
     yield from its_review_returns(agent, firing)
 
 
-@after(Agent, "fail")
+@after(Agent, "fail", then=(Issue.release, Issue.block, Issue.unassign, Issue.return_review))
 def a_failed_agents_work_is_offered_again_or_set_aside(agent: Agent, firing: Firing) -> Iterator[Step]:
     for issue in issues_under_way(agent.id):
         if attempts(issue) < firing["max_attempts"]:
@@ -290,13 +295,13 @@ def attempts(issue: Issue) -> int:
 # ---- pull requests ---------------------------------------------------------------------------------
 
 
-@after(PullRequest, "create", "mark_ready", "reopen")
+@after(PullRequest, "create", "mark_ready", "reopen", then=(Issue.submit,))
 def an_open_request_submits_its_issue(request: PullRequest, firing: Firing) -> Iterator[Step]:
     if request.status == PullRequestStatus.OPEN and request.issue.status == IssueStatus.IN_PROGRESS:
         yield Step(request.issue, "submit")
 
 
-@after(PullRequest, "merge")
+@after(PullRequest, "merge", then=(Issue.review, Issue.complete))
 def a_merge_finishes_its_issue(request: PullRequest, firing: Firing) -> Iterator[Step]:
     issue = present(Issue, request.issue_id)
     if unsettled_request(issue.id) is not None:
@@ -307,7 +312,7 @@ def a_merge_finishes_its_issue(request: PullRequest, firing: Firing) -> Iterator
         yield Step(issue, "complete")
 
 
-@after(PullRequest, "close")
+@after(PullRequest, "close", then=(Issue.request_changes,))
 def a_withdrawn_request_sends_its_issue_back(request: PullRequest, firing: Firing) -> Iterator[Step]:
     issue = present(Issue, request.issue_id)
     agent = issue.assigned_agent
@@ -320,7 +325,7 @@ def a_withdrawn_request_sends_its_issue_back(request: PullRequest, firing: Firin
 # ---- proposals -------------------------------------------------------------------------------------
 
 
-@after(Proposal, "approve", "reject", "force_approve", "force_reject")
+@after(Proposal, "approve", "reject", "force_approve", "force_reject", then=(Agent.vote_resolved,))
 def a_proposer_that_waits_goes_on(proposal: Proposal, firing: Firing) -> Iterator[Step]:
     proposer = proposal.proposer
     if proposer.status == AgentStatus.WAITING_FOR_VOTE and not proposals_of(proposer.id):

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from dispatch_state.actors import SANGHA, Actor, Human
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
-from dispatch_state.machine import Edge
+from dispatch_state.machine import Edge, Trigger
 from dispatch_state.models.agent import DEAD, Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import human_or_system, sangha
@@ -50,10 +50,19 @@ class Step:
 
 Rule = Callable[[Any, Firing], Iterator[Step]]
 RULES: dict[tuple[type[Stateful], str], Rule] = {}
+FOLLOWERS: dict[tuple[type[Stateful], str], tuple[Trigger, ...]] = {}
+"""What a rule may yield after each move that has one, as it was declared."""
 
 
-def after(model: type[R], *triggers: str) -> Callable[[Callable[[R, Firing], Iterator[Step]]], Rule]:
-    """Register the rule that says what follows from these triggers of a model (`create` is its birth)."""
+def after(
+    model: type[R], *triggers: str, then: tuple[Callable[..., object], ...]
+) -> Callable[[Callable[[R, Firing], Iterator[Step]]], Rule]:
+    """Register the rule that says what follows from these triggers of a model (`create` is its birth).
+
+    Args:
+        then: every trigger that the rule may yield, in its order; tables and diagrams are made of it.
+    """
+    followers = tuple(_declared(follower) for follower in then)
 
     def register(rule: Callable[[R, Firing], Iterator[Step]]) -> Rule:
         for trigger in triggers:
@@ -61,9 +70,17 @@ def after(model: type[R], *triggers: str) -> Callable[[Callable[[R, Firing], Ite
                 raise TypeError(f"{model.__name__} has no trigger {trigger}")
             if RULES.setdefault((model, trigger), rule) is not rule:
                 raise TypeError(f"two rules say what follows {model.__name__}.{trigger}")
+            FOLLOWERS[model, trigger] = followers
         return rule
 
     return register
+
+
+def _declared(follower: Callable[..., object]) -> Trigger:
+    trigger = getattr(follower, "trigger", None)
+    if not isinstance(trigger, Trigger):
+        raise TypeError(f"{follower} is no trigger of a model")
+    return trigger
 
 
 def _nothing(row: Stateful, firing: Firing) -> Iterator[Step]:

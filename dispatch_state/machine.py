@@ -28,12 +28,15 @@ import transitions
 from dispatch_state import values
 from dispatch_state.door import door
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue
+from dispatch_state.fields import word
 from dispatch_state.moves import Columns, Firing, Guard, Move, Transition
 from dispatch_state.values import listed
 from dispatch_state.vocabulary import DecisionType, Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FILL, INK = "#fde68a", "#78350f"
+"""The colours of a highlighted status, readable on light and on dark ground."""
 
 
 # ---- declaring -----------------------------------------------------------------------------------
@@ -310,12 +313,33 @@ class Lifecycle:
                 lines.append(f"| `{name}` | {listed(sources)} | {dest} | {meaning} |")
         return "\n".join(lines) + "\n"
 
-    def to_mermaid(self) -> str:
-        """The lifecycle as a Mermaid state diagram."""
+    def to_mermaid(self, status: str | None = None) -> str:
+        """The lifecycle as a Mermaid state diagram.
+
+        Args:
+            status: a status to highlight.
+
+        Raises:
+            InvalidValue: it has no such status.
+        """
         lines = ["stateDiagram-v2", *(f"    [*] --> {birth}" for birth in self.births)]
         lines += [f"    {t.source} --> {t.dest}: {t.trigger}" for t in self.transitions]
         lines += [f"    {state} --> [*]" for state in self.final]
+        if status is not None:
+            here = word(status, type(self.initial), "status")
+            lines += [f"    classDef here fill:{FILL},stroke:{INK},color:{INK}", f"    class {here} here"]
         return "\n".join(lines) + "\n"
+
+    def to_dot(self, status: str | None = None) -> str:
+        """The lifecycle in the language of Graphviz; arguments and errors as `to_mermaid`."""
+        lines = [f"digraph {self.entity} {{", "    rankdir=LR", "    node [shape=box, style=rounded]"]
+        lines += ["    born [shape=point]", *(f"    born -> {birth}" for birth in self.births)]
+        lines += [f'    {t.source} -> {t.dest} [label="{t.trigger}"]' for t in self.transitions]
+        lines += [f"    {state} [peripheries=2]" for state in self.final]
+        if status is not None:
+            here = word(status, type(self.initial), "status")
+            lines.append(f'    {here} [style="rounded,filled", fillcolor="{FILL}", color="{INK}", fontcolor="{INK}"]')
+        return "\n".join([*lines, "}"]) + "\n"
 
 
 def refused(firing: Firing) -> str:

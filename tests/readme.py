@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from dispatch_state.diagrams import CASCADES
 from tests.world import MODELS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -12,13 +13,15 @@ PART = re.compile(r"(?P<open><!-- generated: (?P<table>\w+) -->\n).*?(?P<close><
 
 
 def lifecycle(table: str) -> str:
-    """A lifecycle as the README shows it: a diagram, and a table behind a fold."""
+    """A lifecycle, or the cascades, as the README shows it: a diagram, and a table behind a fold."""
+    if table == "cascades":
+        return _folded(CASCADES.to_mermaid(), "Every move that others follow", CASCADES.to_markdown())
     machine = MODELS[table].machine
-    return (
-        f"```mermaid\n{machine.to_mermaid()}```\n\n"
-        f"<details><summary>Every trigger of {table.replace('_', ' ')}</summary>\n\n"
-        f"{machine.to_markdown()}\n</details>\n"
-    )
+    return _folded(machine.to_mermaid(), f"Every trigger of {table.replace('_', ' ')}", machine.to_markdown())
+
+
+def _folded(diagram: str, summary: str, table: str) -> str:
+    return f"```mermaid\n{diagram}```\n\n<details><summary>{summary}</summary>\n\n{table}\n</details>\n"
 
 
 def renewed(text: str) -> str:

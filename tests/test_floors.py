@@ -16,7 +16,7 @@ LAYERS = [
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
-    "backups", "overview", "watch", "store", "cli.commands", "__main__",
+    "backups", "overview", "diagrams", "watch", "store", "cli.commands", "__main__",
     "testing.worlds", "testing.choices", "testing.attempts", "testing.scratch", "testing.scripts",
     "testing.strategies", "testing.walks",
 ]  # fmt: skip

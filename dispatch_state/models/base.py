@@ -374,6 +374,19 @@ class Stateful(Row):
         """The triggers that start from this object's status; reads memory only and asks no guard."""
         return self.machine.legal(self.status)
 
+    def diagram(self, form: str = "mermaid") -> str:
+        """Its lifecycle with the status of this object highlighted; reads memory only.
+
+        Args:
+            form: "mermaid", or "dot", which `dispatch_state.diagrams.render` makes a picture of.
+
+        Raises:
+            InvalidValue: there is no such form.
+        """
+        if form not in ("mermaid", "dot"):
+            raise InvalidValue(f"diagram(form): {shown(form)} is not one of mermaid, dot")
+        return self.machine.to_mermaid(self.status) if form == "mermaid" else self.machine.to_dot(self.status)
+
     # ---- what each model says of itself ----------------------------------------------------------
 
     def whole(self) -> None:

@@ -1,0 +1,118 @@
+"""The lifecycles, and what follows from what, as tables and pictures.
+
+A lifecycle draws itself: `Issue.machine.to_mermaid()`, `.to_markdown()`, `.to_dot()`; a row highlights where it
+stands: `issue.diagram()`. `CASCADES` draws what follows from what in the same three forms, as `cascades.py`
+declares it. Where Graphviz is installed, `render` makes a picture of any of them:
+
+    Path("issue.svg").write_bytes(render(issue.diagram("dot"), "svg"))
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+import dispatch_state.cascades  # noqa: F401 - declares what follows from what
+from dispatch_state.engine import FOLLOWERS
+from dispatch_state.errors import InvalidValue
+from dispatch_state.machine import Trigger
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.tables import STATEFUL
+from dispatch_state.values import listed, shown
+
+Named = tuple[str, str]
+"""A table and a trigger of it, or `create`, which is a birth."""
+PICTURES = ("svg", "png")
+
+
+class Cascades:
+    """What may follow directly from each move, in order; whether it does depends on what the rows hold.
+
+    Args:
+        follows: by table and trigger, the followers.
+    """
+
+    def __init__(self, follows: Mapping[Named, tuple[Named, ...]]) -> None:
+        self.follows = follows
+
+    def to_markdown(self) -> str:
+        """As a table: a move, and what may follow from it."""
+        lines = ["| move | may be followed by |", "|---|---|"]
+        for cause, followers in self.follows.items():
+            lines.append(f"| {_coded(cause)} | {listed(map(_coded, followers))} |")
+        return "\n".join(lines) + "\n"
+
+    def to_mermaid(self) -> str:
+        """As a Mermaid flowchart, the moves of a table in a frame of its own."""
+        lines = ["flowchart LR"]
+        for table, triggers in self._by_table().items():
+            lines += [f"    subgraph {table}", *(f"        {table}_{name}[{name}]" for name in triggers), "    end"]
+        lines += [f"    {'_'.join(cause)} --> {'_'.join(follower)}" for cause, follower in self._arrows()]
+        return "\n".join(lines) + "\n"
+
+    def to_dot(self) -> str:
+        """In the language of Graphviz, the moves of a table in a frame of its own."""
+        lines = ["digraph cascades {", "    rankdir=LR", "    node [shape=box, style=rounded]"]
+        for table, triggers in self._by_table().items():
+            lines += [f"    subgraph cluster_{table} {{", f"        label={table}"]
+            lines += [f"        {table}_{name} [label={name}]" for name in triggers] + ["    }"]
+        lines += [f"    {'_'.join(cause)} -> {'_'.join(follower)}" for cause, follower in self._arrows()]
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def _arrows(self) -> list[tuple[Named, Named]]:
+        return [(cause, follower) for cause, followers in self.follows.items() for follower in followers]
+
+    def _by_table(self) -> dict[str, list[str]]:
+        """The triggers that an arrow touches, by table, in the order of the lifecycles."""
+        touched = {end for arrow in self._arrows() for end in arrow}
+        names = {model._meta.table_name: ("create", *model.machine.triggers) for model in STATEFUL}
+        return {table: [name for name in triggers if (table, name) in touched] for table, triggers in names.items()}
+
+
+def render(dot: str, form: str) -> bytes:
+    """A picture of what is written in the language of Graphviz, made by its program `dot`.
+
+    Args:
+        form: "svg" or "png".
+
+    Raises:
+        InvalidValue: there is no such form, `dot` is not on PATH, or it cannot read the text.
+    """
+    if form not in PICTURES:
+        raise InvalidValue(f"render(form): {shown(form)} is not one of {listed(PICTURES)}")
+    program = shutil.which("dot")
+    if program is None:
+        raise InvalidValue(
+            f"{form}: takes Graphviz, and no program dot is on PATH; mermaid, markdown and dot do without"
+        )
+    made = subprocess.run([program, f"-T{form}"], input=dot.encode(), capture_output=True, check=False)  # noqa: S603
+    if made.returncode or not made.stdout:
+        said = made.stderr.decode(errors="replace").strip().partition("\n")[0]
+        raise InvalidValue(f"{form}: dot could not draw it: {said}")
+    return made.stdout
+
+
+def _coded(move: Named) -> str:
+    return f"`{'.'.join(move)}`"
+
+
+def _home(trigger: Trigger) -> Named:
+    model = next(model for model in STATEFUL if model.machine.triggers.get(trigger.name) is trigger)
+    return model._meta.table_name, trigger.name
+
+
+def _declared() -> dict[Named, tuple[Named, ...]]:
+    """The declared followers, in the order of the lifecycles."""
+    in_order: list[tuple[type[Stateful], str]] = [
+        (model, name) for model in STATEFUL for name in ("create", *model.machine.triggers)
+    ]
+    return {
+        (model._meta.table_name, name): tuple(map(_home, FOLLOWERS[model, name]))
+        for model, name in in_order
+        if (model, name) in FOLLOWERS
+    }
+
+
+CASCADES = Cascades(_declared())
+"""What follows from what in this version."""
