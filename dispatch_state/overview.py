@@ -52,14 +52,23 @@ def history(row: Stateful) -> list[TransitionLog]:
 
 def explain(row: Stateful) -> str:
     """Why a row is where it is: its last move, and what that followed from, up to who acted."""
-    moves = history(row)
+    if not isinstance(row, Stateful):
+        raise InvalidValue("explain: takes a row with a lifecycle")
     here = present(type(row), row.id)
     lines = [f"{here} “{here.label()[:80]}” is {here.status} (version {here.version})"]
-    move: TransitionLog | None = moves[-1] if moves else None
-    while move is not None:
+    for move in causes(row):
         lines.append(("  because " if len(lines) == 1 else "  which followed ") + move.say())
-        move = find(TransitionLog, move.cause_seq) if move.cause_seq is not None else None
     return "\n".join(lines)
+
+
+def causes(row: Stateful) -> list[TransitionLog]:
+    """The last move of a row, the one that it followed from, and so on, up to the act."""
+    chain = []
+    move = _last_move(row.id)
+    while move is not None:
+        chain.append(move)
+        move = find(TransitionLog, move.cause_seq) if move.cause_seq is not None else None
+    return chain
 
 
 def changes(after: int, limit: int) -> list[TransitionLog]:

@@ -16,7 +16,9 @@ LAYERS = [
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
-    "backups", "overview", "diagrams", "watch", "store", "cli.commands", "__main__",
+    "backups", "overview", "diagrams", "watch", "store", "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
+    "cli.triggers", "cli.reading", "cli.kanban", "cli.richly", "cli.style", "cli.page", "cli.board", "cli.drawing",
+    "cli.acting", "cli.keeping", "cli.commands", "__main__",
     "testing.worlds", "testing.choices", "testing.attempts", "testing.scratch", "testing.scripts",
     "testing.strategies", "testing.walks",
 ]  # fmt: skip

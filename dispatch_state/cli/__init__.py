@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `dispatch-state`, and `python -m dispatch_state`."""

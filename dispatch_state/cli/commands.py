@@ -1,27 +1,33 @@
 """`dispatch-state`: what one asks of a store, or does to it, from a terminal.
 
-Exit codes: 0 all is well; 1 refused, or not sound; 2 the command was called wrongly; 3 the store cannot be used.
+The commands are in the modules beside this one, each of which lists its own; `docs/command_line.md` is made
+of what they say of themselves.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
-from enum import IntEnum
+from collections.abc import Sequence
 
-from dispatch_state._version import __version__
-from dispatch_state.errors import DispatchError, InvalidValue, StoreError
-from dispatch_state.store import Store, open_store
+from dispatch_state.cli import acting, board, drawing, keeping, reading
+from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
+from dispatch_state.cli.terminal import visible
+from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
 
-
-class Exit(IntEnum):
-    """What the shell is told."""
-
-    OK = 0
-    REFUSED = 1
-    USAGE = 2
-    TROUBLE = 3
+COMMANDS: tuple[Command, ...] = (
+    *keeping.COMMANDS,
+    *reading.COMMANDS,
+    *board.COMMANDS,
+    *drawing.COMMANDS,
+    *acting.COMMANDS,
+)
+"""Every command, in the order of the help."""
+ADVICE: dict[type[DispatchError], str] = {
+    StoreNotFound: f"{PROGRAM} init makes one",
+    SchemaTooOld: f"{PROGRAM} migrate brings it up to date",
+}
+"""The next step on a command line, where an error has one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,63 +35,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: those of the process when None.
+
+    Raises:
+        SystemExit: it was called wrongly, or asked for help or for its version.
     """
-    chosen = _parser().parse_args(arguments)
+    call = Call(parsed(COMMANDS, arguments))
     try:
-        with open_store(chosen.database, create=False, migrate=False) as store:
-            return int(chosen.run(store, chosen))
-    except DispatchError as error:
-        print(f"dispatch-state: {error}", file=sys.stderr)
-        return _code(error)
+        return int(_run(call))
+    except BrokenPipeError:
+        _drop_output()
+        return Exit.UNREAD
     except KeyboardInterrupt:
-        return 130
+        return Exit.INTERRUPTED
+    except OSError as error:  # a command's own files are dealt with where they are written
+        _drop_output()
+        return _tell(StoreError(f"the output cannot be written: {error.strerror}"))
+    except DispatchError as error:
+        return _tell(error)
 
 
-def _code(error: DispatchError) -> Exit:
+def _run(call: Call) -> Exit:
+    try:
+        return Exit(call.chosen.run(call))
+    finally:
+        call.close()
+        call.out.flush()
+
+
+def _tell(error: DispatchError) -> Exit:
+    """Say what went wrong, on a line, and what to do about it."""
+    advice = f"; {ADVICE[type(error)]}" if type(error) in ADVICE else ""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{PROGRAM}: {visible(' '.join(str(error).split()))}{advice}\n")
     if isinstance(error, InvalidValue):
         return Exit.USAGE
     return Exit.TROUBLE if isinstance(error, StoreError) else Exit.REFUSED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dispatch-state", description="Look after the state of an agent runner.")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument(
-        "--database",
-        metavar="TARGET",
-        help="a path or a URL; else DISPATCH_DATABASE, the configuration file, the default",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, verify, "verify")
-    _command(commands, backup, "backup").add_argument("path", help="a file that does not exist yet")
-    return parser
-
-
-Run = Callable[[Store, argparse.Namespace], Exit]
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], run: Run, name: str
-) -> argparse.ArgumentParser:
-    about = (run.__doc__ or "").partition("\n\n")[0]
-    command = commands.add_parser(name, help=about, description=about)
-    command.set_defaults(run=run)
-    return command
-
-
-# ---- commands ------------------------------------------------------------------------------------------
-
-
-def verify(store: Store, chosen: argparse.Namespace) -> Exit:
-    """Ask whether the store is sound; one line for each thing that is not."""
-    found = store.verify()
-    for violation in found:
-        print(violation)
-    print(f"{len(found)} violations" if found else "sound", file=sys.stderr)
-    return Exit.REFUSED if found else Exit.OK
-
-
-def backup(store: Store, chosen: argparse.Namespace) -> Exit:
-    """Copy the store to a new file while others go on writing."""
-    print(store.backup(chosen.path))
-    return Exit.OK
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, so that Python does not complain of it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

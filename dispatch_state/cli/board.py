@@ -1,0 +1,73 @@
+"""The board: the issues by status, on a terminal, as JSON, or as a page for a browser."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dispatch_state.cli.files import write_file
+from dispatch_state.cli.kanban import Board, board_data, board_of, say_board
+from dispatch_state.cli.lookup import row_of
+from dispatch_state.cli.page import page
+from dispatch_state.cli.parsing import Call, Command, Exit
+from dispatch_state.cli.richly import say_board_richly
+from dispatch_state.models.epic import Epic
+from dispatch_state.store import Store
+from dispatch_state.values import positive
+
+MOST = 1000
+"""How many issues a column shows at most, so that a page can still be looked at."""
+LULL = 0.2
+"""Seconds; moves that come closer together than this are drawn together."""
+
+
+def board(call: Call) -> Exit:
+    """Show the issues by status, the most urgent first: beside each other where rich is installed."""
+    store, chosen = call.open(), call.chosen
+    limit = min(positive(chosen.limit, "--limit"), MOST)
+    epic = row_of(chosen.epic, (Epic,)) if chosen.epic is not None else None
+    watched = chosen.watch or chosen.timeout is not None
+    for _ in _changes(store, chosen.timeout) if watched else (None,):
+        _draw(call, store, board_of(store.now(), epic, limit))
+    return Exit.OK
+
+
+def _draw(call: Call, store: Store, drawn: Board) -> None:
+    out, file = call.out, call.chosen.html
+    if file is not None:
+        write_file(file, page(drawn, store.needs_human()).encode())
+    if out.as_json:
+        out.json({"file": str(Path(file).absolute())} if file is not None else board_data(drawn))
+    elif file is None:
+        if call.chosen.watch:
+            out.clear()
+        if not say_board_richly(out, drawn):
+            say_board(out, drawn)
+    out.flush()
+
+
+def _changes(store: Store, timeout: float | None) -> Iterator[None]:
+    """Once at first, then whenever something moved; moves that come together count once."""
+    moves = store.watch(timeout=timeout)
+    yield
+    while (move := next(moves, None)) is not None:
+        until = time.monotonic() + LULL
+        for later in store.watch(move.seq, timeout=LULL):
+            move = later
+            if time.monotonic() > until:
+                break
+        yield
+        moves = store.watch(move.seq, timeout=timeout)
+
+
+def _board_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--epic", metavar="ID", help="only the issues of this epic")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help=f"issues in a column, at most {MOST} (20)")
+    parser.add_argument("--watch", action="store_true", help="draw it again whenever something moves")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="watch, and end after so long without a move")
+    parser.add_argument("--html", metavar="FILE", help="write a page that stands by itself, for a browser")
+
+
+COMMANDS = (Command("board", board, _board_options),)

@@ -1,0 +1,39 @@
+"""Files that a command makes: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dispatch_state.errors import InvalidValue
+from dispatch_state.values import new_id
+
+
+def write_file(name: str, content: bytes) -> None:
+    """Write a file, in place of one that is there; who reads meanwhile sees the old one or the new one.
+
+    Raises:
+        InvalidValue: it cannot be written.
+    """
+    try:
+        path = Path(name).expanduser().resolve()
+        if not path.is_file() and path.exists():
+            with path.open("wb") as file:  # a pipe, a terminal, /dev/null
+                file.write(content)
+            return
+        _replace(path, content)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidValue(f"{name}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{new_id().hex}.partial")
+    try:
+        with open(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666), "wb") as file:
+            file.write(content)
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o777)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,82 @@
+"""What keeps a store: making it, bringing it up to date, asking whether it is sound, copying it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from dispatch_state.cli.parsing import Call, Command, Exit
+from dispatch_state.errors import SchemaTooOld, StoreNotFound
+from dispatch_state.targets import resolve
+
+
+def init(call: Call) -> Exit:
+    """Make a new, empty store; one that is there already is left as it is."""
+    made = False
+    try:
+        call.open()
+    except StoreNotFound:
+        call.open(create=True, migrate=True)
+        made = True
+    _tell(call, "made", made, "is there already")
+    return Exit.OK
+
+
+def migrate(call: Call) -> Exit:
+    """Bring the schema of a store up to date, and put the database's own triggers back where they are missing."""
+    old = False
+    try:
+        call.open()
+        call.close()
+    except SchemaTooOld:
+        old = True
+    with call.out.progress("migrating"):
+        call.open(migrate=True)
+    _tell(call, "migrated", old, "is up to date")
+    return Exit.OK
+
+
+def _tell(call: Call, done: str, changed: bool, otherwise: str) -> None:
+    name = str(resolve(call.chosen.database))
+    if call.out.as_json:
+        call.out.json({"store": name, done: changed})
+    else:
+        call.out.line(f"{done} {name}" if changed else f"{name} {otherwise}")
+
+
+def verify(call: Call) -> Exit:
+    """Ask whether the store is sound; one line for each thing that is not."""
+    store, out = call.open(), call.out
+    with out.progress("verifying"):
+        found = store.verify()
+    if out.as_json:
+        out.json({"sound": not found, "violations": [asdict(violation) for violation in found]})
+    else:
+        for violation in found:
+            out.line(str(violation))
+        out.note(f"{len(found)} violations" if found else "sound")
+    return Exit.REFUSED if found else Exit.OK
+
+
+def backup(call: Call) -> Exit:
+    """Copy the store to a new file while others go on writing."""
+    store, out = call.open(), call.out
+    with out.progress("copying"):
+        made = str(store.backup(call.chosen.path))
+    if out.as_json:
+        out.json({"backup": made})
+    else:
+        out.line(made)
+    return Exit.OK
+
+
+def _backup_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="FILE", help="a file that does not exist yet")
+
+
+COMMANDS = (
+    Command("init", init),
+    Command("migrate", migrate),
+    Command("verify", verify),
+    Command("backup", backup, _backup_options),
+)

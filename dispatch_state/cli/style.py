@@ -1,0 +1,56 @@
+"""How the page of a board looks, in light and in dark."""
+
+from __future__ import annotations
+
+CSS = """
+:root { --ground: #f6f7f9; --card: #ffffff; --ink: #1c2330; --faint: #5b6575; --line: #dde1e7; --link: #1558b0;
+  --critical: #c0262d; --high: #b35900; --medium: #8a94a3; --low: #c3c9d2; --target: #fff3c4;
+  --unassigned: #98a2b3; --queued: #6172f3; --assigned: #0e9384; --in_progress: #0086c9; --awaiting_review: #b54708;
+  --in_review: #b54708; --done: #099250; --blocked: #c0262d; --cancelled: #98a2b3; }
+@media (prefers-color-scheme: dark) { :root { --ground: #12161d; --card: #1c222c; --ink: #e6e9ee; --faint: #9aa5b4;
+  --line: #2c3440; --link: #7db7ff; --critical: #ff7a7f; --high: #ffb057; --medium: #6b7686; --low: #434d5b;
+  --target: #4a3f14; --queued: #8098f9; --assigned: #2ed3b7; --in_progress: #36bffa; --awaiting_review: #fdb022;
+  --in_review: #fdb022; --done: #3ccb7f; --blocked: #ff7a7f; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 1.25rem; background: var(--ground); color: var(--ink);
+  font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+header { display: flex; align-items: baseline; gap: 1rem; flex-wrap: wrap; margin-bottom: .75rem; }
+h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1rem; } h3 { font-size: .95rem; margin: 0; font-weight: 600; }
+header p, .meta, .why, .more, .agent, .belongs { color: var(--faint); }
+header p { margin: 0; }
+a { color: var(--link); text-decoration: none; } a:hover, a:focus { text-decoration: underline; }
+code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
+.needs, .epic { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem 1rem; }
+.needs { margin-bottom: 1rem; border-left: 4px solid var(--awaiting_review); }
+.needs summary { font-weight: 600; cursor: pointer; } .needs h3 { margin: .9rem 0 .2rem; }
+.needs ul { margin: 0; padding: 0; list-style: none; columns: 22rem; column-gap: 2rem; }
+.needs li { break-inside: avoid; padding: .1rem 0; }
+.why { font-size: .85rem; font-weight: 400; }
+.board { display: flex; gap: .75rem; overflow-x: auto; padding-bottom: .75rem; align-items: flex-start; }
+.column { flex: 1 0 14rem; }
+.column.empty { flex: 0 0 8rem; opacity: .65; }
+.column { min-width: 0; }
+.column h2 { margin: 0 0 .5rem; padding: .1rem 0 .35rem; border-bottom: 3px solid var(--line); }
+.count { color: var(--faint); font-weight: 400; margin-left: .25rem; }
+.column.unassigned h2 { border-color: var(--unassigned); } .column.queued h2 { border-color: var(--queued); }
+.column.assigned h2 { border-color: var(--assigned); } .column.in_progress h2 { border-color: var(--in_progress); }
+.column.awaiting_review h2, .column.in_review h2 { border-color: var(--in_review); }
+.column.done h2 { border-color: var(--done); } .column.blocked h2 { border-color: var(--blocked); }
+.column.cancelled h2 { border-color: var(--cancelled); }
+.card { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--medium);
+  border-radius: .5rem; padding: .55rem .7rem; margin-bottom: .5rem; }
+.card p { margin: .3rem 0 0; font-size: .82rem; }
+.card.critical { border-left-color: var(--critical); } .card.high { border-left-color: var(--high); }
+.card.low { border-left-color: var(--low); }
+.critical .priority { color: var(--critical); font-weight: 600; } .high .priority { color: var(--high); }
+.meta { display: flex; align-items: baseline; flex-wrap: wrap; gap: .15rem .6rem; }
+.label, .badge { border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; font-size: .78rem; }
+.badge { color: var(--faint); font-weight: 400; }
+.agent::before { content: "● "; color: var(--in_progress); }
+.epics { margin-top: 1.25rem; } .epic { margin-bottom: .75rem; } .epic p { margin: .3rem 0; color: var(--faint); }
+.epic ol { margin: .3rem 0 0; padding-left: 1.3rem; }
+:target { background: var(--target); }
+@media (max-width: 40rem) { .board { flex-direction: column; align-items: stretch; }
+  .column.empty { display: none; } }
+@media print { body { background: none; } .board { flex-wrap: wrap; overflow: visible; } }
+"""

@@ -1,0 +1,185 @@
+"""Writing to a terminal, a pipe or a file: what comes from rows does no harm there, and colours know when to stay away.
+
+What is written passes through `visible`: a title may hold an escape sequence, and a terminal would obey it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TextIO
+from unicodedata import combining, east_asian_width
+from uuid import UUID
+
+from dispatch_state.values import stamp
+
+STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+Part = str | tuple[str, str]
+"""A piece of a line: its text, or the name of a style and its text."""
+PATIENCE = 1.0
+"""Seconds of silence after which a long piece of work says that it goes on."""
+KEPT = "\u00a0\u200d\t\n"
+"""Characters that Python does not call printable and that do no harm: in emoji and, in blocks, between lines."""
+
+
+def visible(text: object, *, lines: bool = False) -> str:
+    """Text with its control characters written out, `\\x1b` for an escape, so that no terminal obeys them.
+
+    Args:
+        lines: whether line feeds and tabs stay as they are.
+    """
+    kept = KEPT if lines else KEPT[:2]
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(sign if sign.isprintable() or sign in kept else _written_out(sign) for sign in plain)
+
+
+def _written_out(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
+
+
+def cells(text: str) -> int:
+    """How many places a text takes on a terminal: two for a wide character, none for one that combines."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def clipped(text: str, width: int) -> str:
+    """The text, cut to so many places with a sign that it goes on."""
+    if cells(text) <= width:
+        return text
+    cut = text[:width]
+    while cells(cut) >= width:
+        cut = cut[:-1]
+    return cut + "…"
+
+
+def plain_json(value: Any) -> Any:
+    """`value` as JSON can hold it: ids and moments as their stored text."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    return [plain_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class Terminal:
+    """Where a command writes.
+
+    Args:
+        as_json: whether it writes JSON, for programs.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._stream: TextIO | None = sys.stdout
+        self._errors: TextIO | None = sys.stderr
+        self.coloured = not as_json and _is_terminal(self._stream) and _wants_colour()
+
+    @property
+    def width(self) -> int:
+        """How many characters a line has; 80 where nobody says."""
+        return shutil.get_terminal_size().columns
+
+    # ---- for people ------------------------------------------------------------------------------
+
+    def line(self, *parts: Part) -> None:
+        """Write one line; its parts are escaped, and styled where there are colours."""
+        self.write("".join(map(self.styled, parts)) + "\n")
+
+    def block(self, text: str, indent: str = "") -> None:
+        """Write text of several lines, each with an indent."""
+        for line in visible(text, lines=True).split("\n"):
+            self.write(f"{indent}{line}".rstrip() + "\n")
+
+    def styled(self, part: Part) -> str:
+        """A part of a line, escaped, with the codes of its style where there are colours."""
+        style, text = part if isinstance(part, tuple) else ("", part)
+        shown = visible(text)
+        return f"\x1b[{STYLES[style]}m{shown}\x1b[0m" if self.coloured and style and shown else shown
+
+    def clear(self) -> None:
+        """Empty the screen where there is one."""
+        if _is_terminal(self._stream) and not self.as_json:
+            self.write("\x1b[H\x1b[2J")
+
+    def note(self, text: str) -> None:
+        """Tell something beside the output, on standard error."""
+        if self._errors is not None:
+            self._errors.write(visible(text) + "\n")
+
+    def ask(self, question: str) -> None:
+        """Write a question on standard error; the answer is typed behind it."""
+        if self._errors is not None:
+            self._errors.write(visible(question))
+            self._errors.flush()
+
+    # ---- for programs ----------------------------------------------------------------------------
+
+    def json(self, document: Any) -> None:
+        """Write a JSON document on a line; nothing in it can be taken for a control character."""
+        self.write(json.dumps(plain_json(document)) + "\n")
+
+    # ---- both ------------------------------------------------------------------------------------
+
+    def write(self, text: str) -> None:
+        """Write text that is ready; characters that the output cannot encode are written out."""
+        if self._stream is not None:
+            encoding = self._stream.encoding or "utf-8"
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def binary(self, content: bytes) -> None:
+        """Write bytes."""
+        if self._stream is not None:
+            self._stream.flush()
+            self._stream.buffer.write(content)
+
+    def flush(self) -> None:
+        """Hand on what was written so far."""
+        if self._stream is not None:
+            self._stream.flush()
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[None]:
+        """A block that may take long: after a moment it says so on standard error, when that is a terminal."""
+        if not _is_terminal(self._errors):
+            yield
+            return
+        over = threading.Event()
+        told = threading.Thread(target=self._tell, args=(what, over), daemon=True)
+        told.start()
+        try:
+            yield
+        finally:
+            over.set()
+            told.join()
+
+    def _tell(self, what: str, over: threading.Event) -> None:
+        assert self._errors is not None
+        began, said = time.monotonic(), False
+        while not over.wait(PATIENCE):
+            said = True
+            self._errors.write(f"\r{visible(what)} … {time.monotonic() - began:.0f} s")
+            self._errors.flush()
+        if said:
+            self._errors.write("\r\x1b[K")
+            self._errors.flush()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _wants_colour() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
