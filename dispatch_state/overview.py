@@ -52,13 +52,18 @@ def history(row: Stateful) -> list[TransitionLog]:
 
 def explain(row: Stateful) -> str:
     """Why a row is where it is: its last move, and what that followed from, up to who acted."""
+    return "\n".join(explained(row))
+
+
+def explained(row: Stateful) -> list[str]:
+    """As `explain`, a sentence to an item; texts of rows in it may have lines of their own."""
     if not isinstance(row, Stateful):
         raise InvalidValue("explain: takes a row with a lifecycle")
     here = present(type(row), row.id)
-    lines = [f"{here} “{here.label()[:80]}” is {here.status} (version {here.version})"]
+    told = [f"{here} “{here.label()[:80]}” is {here.status} (version {here.version})"]
     for move in causes(row):
-        lines.append(("  because " if len(lines) == 1 else "  which followed ") + move.say())
-    return "\n".join(lines)
+        told.append(("  because " if len(told) == 1 else "  which followed ") + move.say())
+    return told
 
 
 def causes(row: Stateful) -> list[TransitionLog]:

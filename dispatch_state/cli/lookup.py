@@ -33,8 +33,9 @@ def row_of(text: str, models: tuple[type[Row], ...] = NAMED) -> Any:
     key = identifier(text)
     found = door().read(lambda: list(_matches(key, models)))
     if not found:
-        kinds = "row" if models is NAMED else listed(model.__name__ for model in models)
-        raise RowNotFound(f"no {kinds} here has the id {key}" if isinstance(key, UUID) else f"no {kinds} ends in {key}")
+        kinds = models[0].__name__ if len(models) == 1 else "row"
+        way = "the id" if isinstance(key, UUID) else "an id that ends in"
+        raise RowNotFound(f"no {kinds} here has {way} {key}")
     if len(found) > 1:
         several = listed(f"{type(row).__name__} {row._pk}" for row in found[:SHOWN])
         raise RowNotFound(f"{key} is the end of more than one id: {several}; give more of it")

@@ -20,7 +20,7 @@ from dispatch_state.errors import RowNotFound
 from dispatch_state.models.base import Row, Stateful, short
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.overview import NeedsHuman, causes
+from dispatch_state.overview import NeedsHuman, causes, explained
 from dispatch_state.statements import rows
 from dispatch_state.store import Store
 from dispatch_state.values import json_text, positive
@@ -147,13 +147,14 @@ def _say_legal(out: Terminal, row: Stateful) -> None:
 
 def explain(call: Call) -> Exit:
     """Say why a row is where it is: its last move, and what that followed from, up to who acted."""
-    store, out = call.open(), call.out
+    call.open()
+    out = call.out
     row = stateful_row_of(call.chosen.id)
     if out.as_json:
         chain = door().read(lambda: causes(row))
         out.json({**row_data(row, without=(PRIVATE,)), "because": list(map(move_data, chain))})
     else:
-        for line in store.explain(row).split("\n"):
+        for line in door().read(lambda: explained(row)):
             out.line(line)
     return Exit.OK
 

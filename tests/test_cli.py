@@ -1,0 +1,750 @@
+"""The command line: every command as a person reads it and as a program does, and what wrong calls are told."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatch_state import Agent, Decision, Gate, Issue, Store, TransitionLog, open_store
+from dispatch_state import migrate as migrations
+from dispatch_state.cli import reading, terminal
+from dispatch_state.cli.commands import COMMANDS
+from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
+from tests import docs, postgres
+from tests.shell import HANG, Screen, Shell, finished, process
+from tests.world import MAINTAINER, MODELS, WHY, World
+
+EVIL = "Evil \x1b[31mred\x1b[0m \x07bell \u202edlrow \u2028 line\nfeed \x9b2J"
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]")
+PROMPT = "Do as I say: the whole of it"
+SOMEBODY = "00000000-0000-7000-8000-00000000dead"
+sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
+
+def long_ago() -> datetime:
+    return datetime(2020, 1, 31, 9, 30, tzinfo=UTC)
+
+
+Ids = dict[str, str]
+
+
+def fill(target: str) -> Ids:
+    """A row of each kind; the ids of those that the tests ask for."""
+    with open_store(target, durability="normal", clock=long_ago) as store:
+        world = World(store)
+        stage = world.waiting_stage({"required_approvers": ["maintainer"]})
+        issue = world.new_issue(title=EVIL, prompt=PROMPT, labels=["a", EVIL])
+        issue.queue(by=MAINTAINER, reason=EVIL)
+        at_work = world.start(world.new_issue(title="At work"))
+        gone = world.issues("cancelled")
+        gone.remove(by=MAINTAINER, reason=WHY)
+        world.proposals("voting")
+        world.pull_requests("open")
+        world.agents("errored")
+        Gate.get(Gate.stage == stage).comment("Looks fine", by=MAINTAINER)
+        proposal = world.new_proposal(required_voters=["coder", "pm"])
+        proposal.vote(Agent.create(agent_type="pm"), "abstain", "No view")
+        world.proposals("vetoed")
+        named = {"stage": stage, "gate": Gate.get(), "issue": issue, "agent": at_work, "gone": gone, "epic": stage.epic}
+        named |= {"proposal": proposal, "idle": world.agent(), "at_work": at_work.current_issue}
+        return {name: str(row.id) for name, row in named.items()}
+
+
+class Shelf:
+    """One filled store of each kind, for the tests that only read, and to copy from."""
+
+    def __init__(self, folder: Path, schemas: ExitStack) -> None:
+        self._folder = folder
+        self._schemas = schemas
+        self._filled: dict[str, tuple[str, Ids]] = {}
+
+    def take(self, backend: str) -> tuple[str, Ids]:
+        if backend not in self._filled:
+            file = str(self._folder / "dispatch.db")
+            target = file if backend == "sqlite" else self._schemas.enter_context(postgres.fresh_schema())
+            self._filled[backend] = target, fill(target)
+        return self._filled[backend]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    with ExitStack() as schemas:
+        yield Shelf(tmp_path_factory.mktemp("shelf"), schemas)
+
+
+@pytest.fixture
+def from_the_shelf() -> None:
+    """A test that names this only reads: its store is shared."""
+
+
+reads = pytest.mark.usefixtures("from_the_shelf")
+
+
+@pytest.fixture
+def ids(request: pytest.FixtureRequest, backend: str, shelf: Shelf) -> Ids:
+    """A filled store, closed; the commands open it."""
+    if "from_the_shelf" in request.fixturenames:
+        return shelf.take(backend)[1]
+    target = request.getfixturevalue("target")
+    if backend == "sqlite":
+        file, ids = shelf.take(backend)
+        shutil.copy(file, target)
+        return ids
+    return fill(target)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, backend: str, shelf: Shelf) -> str:
+    """Where the store of a test is."""
+    shared = "from_the_shelf" in request.fixturenames
+    return shelf.take(backend)[0] if shared else request.getfixturevalue("target")
+
+
+@pytest.fixture
+def shell(place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setenv("COLUMNS", "80")
+    return Shell(place, capsys)
+
+
+@pytest.fixture
+def inside(place: str) -> Any:
+    """Ask something of the store between two commands."""
+
+    def ask(question: Any) -> Any:
+        with open_store(place, durability="normal") as store:
+            return question(store)
+
+    return ask
+
+
+# ---- making and keeping --------------------------------------------------------------------------------
+
+
+def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
+    assert "init makes one" in (shell("status", code=3) or shell.err)
+    assert shell("init").startswith("made ")
+    assert shell("init").endswith("is there already\n")
+    assert shell.json("init")["made"] is False
+    assert inside(lambda store: store.counts()["issues"]["queued"]) == 0
+    assert "Nothing waits for a person." in shell("status")
+
+
+def test_an_old_store_is_brought_up_to_date(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = migrations._folder()
+    older = tmp_path / "older"
+    shutil.copytree(released, older)
+    sorted(older.glob("0*.py"))[-1].unlink()
+    with monkeypatch.context() as old:
+        old.setattr(migrations, "_folder", lambda: older)
+        open_store(shell.target).close()
+    shell("status", code=3)
+    assert "dispatch-state migrate brings it up to date" in shell.err
+    assert shell("migrate").startswith("migrated ")
+    assert shell.json("migrate") == {"store": shell.json("init")["store"], "migrated": False}
+    assert "Nothing waits" in shell("status")
+
+
+def test_soundness(shell: Shell, ids: Ids, inside: Any) -> None:
+    assert (shell("verify"), shell.err) == ("", "sound\n")
+    assert shell.json("verify") == {"sound": True, "violations": []}
+
+    def tamper(store: Store) -> None:
+        with store.database.atomic():
+            migrations.enforcement.remove(store.database)
+            store.database.execute_sql(f"UPDATE issues SET version = 9 WHERE id = '{ids['issue']}'")
+            migrations.enforcement.install(store.database)
+
+    inside(tamper)
+    assert shell("verify", code=1).startswith(f"I12 issues {ids['issue']}: ")
+    told = json.loads(shell("verify", "--json", code=1) if shell.err.count("\n") == 1 else "")
+    assert (told["sound"], told["violations"][0]["invariant"], told["violations"][0]["id"]) == (
+        False,
+        "I12",
+        ids["issue"],
+    )
+
+
+@sqlite
+def test_a_copy_is_made(shell: Shell, ids: Ids, tmp_path: Path) -> None:
+    assert shell.json("backup", str(tmp_path / "copy.db")) == {"backup": str(tmp_path / "copy.db")}
+    assert "exists" in (shell("backup", str(tmp_path / "copy.db"), code=2) or shell.err)
+    assert Shell(str(tmp_path / "copy.db"), shell._capsys).json("status") == shell.json("status")
+
+
+# ---- reading -------------------------------------------------------------------------------------------
+
+
+@reads
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_status(columns: int, shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told = shell("status")
+    assert max(map(cells, told.splitlines())) <= columns
+    counts = inside(lambda store: store.counts())
+    flat = " ".join(told.split())
+    for table, by_status in counts.items():
+        assert f"{table.replace('_', ' ')} " in flat
+        for status, count in by_status.items():
+            assert not count or f"{count} {status}" in flat
+    assert re.search(r"gate: its stage is done .*\n  Gate \w{8}  “look”  since 2020-01-31 09:30", told)
+    assert "errored agent: recover or stop it" in told
+    assert flat.count("\x1b") == 0
+
+
+@reads
+def test_the_status_for_programs(shell: Shell, ids: Ids, inside: Any) -> None:
+    told = shell.json("status")
+    assert told["counts"] == inside(lambda store: store.counts())
+    needs = inside(lambda store: [(need.kind, str(need.row.id), need.why) for need in store.needs_human()])
+    assert [(need["kind"], need["id"], need["why"]) for need in told["needs_human"]] == needs
+
+
+def test_a_long_list_of_needs_is_cut(shell: Shell, ids: Ids, inside: Any) -> None:
+    inside(lambda store: [World(store).issues("blocked") for _ in range(3)])
+    assert "and 1 more; --limit shows them" in shell("status", "--limit", "2")
+    assert "more; --limit" not in shell("status", "--limit", "3")
+
+
+@reads
+def test_every_row_is_shown_by_the_end_of_its_id(shell: Shell, ids: Ids, inside: Any) -> None:
+    def one_of_each(store: Store) -> list[tuple[str, str]]:
+        return [(model._meta.table_name, str(model.select().first()._pk)) for model in reading_models()]
+
+    for table, key in inside(one_of_each):
+        for named in (key, key.upper(), key.replace("-", ""), key[-12:]):
+            told = shell.json("show", named)
+            assert (told["table"], told["id"]) == (table, key)
+        assert key in shell("show", key[-12:])
+
+
+def reading_models() -> tuple[Any, ...]:
+    from dispatch_state.cli.lookup import NAMED
+
+    assert len(NAMED) == 11
+    return NAMED
+
+
+@reads
+def test_one_row(shell: Shell, ids: Ids) -> None:
+    told = shell("show", ids["issue"])
+    assert "  status             queued (Offered: the next fitting agent that claims gets it.)" in told
+    assert "  assign agent=AGENT [worktree_path=TEXT] [branch_name=TEXT]\n" in told
+    assert "  cancel --reason TEXT (an override)\n" in told
+    assert re.search(r"^ +\d+ .*queue \(unassigned -> queued\) by human:maintainer", told, re.MULTILINE)
+    as_json = shell.json("show", ids["issue"])
+    assert as_json["legal_triggers"] == ["dequeue", "assign", "cancel"]
+    assert [move["trigger"] for move in as_json["history"]] == ["create", "queue"]
+
+
+def test_a_final_row_says_that_it_is(shell: Shell, ids: Ids, inside: Any) -> None:
+    done = inside(lambda store: str(World(store).issues("done").id))
+    assert "nothing starts from here: that is final" in shell("show", done)
+
+
+@reads
+def test_a_prompt_is_shown_on_demand_only(shell: Shell, ids: Ids) -> None:
+    asked = [["show", ids["issue"]], ["explain", ids["issue"]], ["log"], ["decisions"], ["board"], ["status"]]
+    for words in asked:
+        assert PROMPT not in shell(*words)
+        assert PROMPT not in shell(*words, "--json")
+    assert f"{len(PROMPT)} characters; --prompt shows them" in shell("show", ids["issue"])
+    assert PROMPT in shell("show", ids["issue"], "--prompt")
+    assert shell.json("show", ids["issue"], "--prompt")["prompt"] == PROMPT
+
+
+@reads
+def test_a_removed_row_has_its_history(shell: Shell, ids: Ids) -> None:
+    assert f"issues {ids['gone']} is not there any more" in shell("show", ids["gone"][-12:])
+    told = shell.json("show", ids["gone"])
+    assert (told["id"], [move["trigger"] for move in told["history"]]) == (ids["gone"], ["create", "cancel", "remove"])
+
+
+@reads
+def test_why_a_row_is_where_it_is(shell: Shell, ids: Ids, inside: Any) -> None:
+    told = shell("explain", ids["stage"][-12:])
+    explained = inside(lambda store: store.explain(MODELS["stages"].get_by_id(ids["stage"])))
+    assert told == explained + "\n"
+    assert "which followed" in told
+    chain = shell.json("explain", ids["stage"])["because"]
+    assert [move["trigger"] for move in chain] == ["submit", "complete"]
+    assert chain[0]["cause_seq"] == chain[1]["seq"]
+
+
+def moves(inside: Any) -> list[int]:
+    return inside(lambda store: [move.seq for move in store.changes(limit=10_000)])  # type: ignore[no-any-return]
+
+
+@reads
+def test_the_log(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PAGE", 3)
+    all_of_them = moves(inside)
+    assert len(all_of_them) > 30
+    assert [move["seq"] for move in shell.lines("log")] == all_of_them
+    assert [int(line.split()[0]) for line in shell("log").splitlines()] == all_of_them
+    assert [move["seq"] for move in shell.lines("log", "--after", str(all_of_them[-4]))] == all_of_them[-3:]
+    assert [move["seq"] for move in shell.lines("log", "--last", "5")] == all_of_them[-5:]
+    assert [move["seq"] for move in shell.lines("log", "--last", "100000")] == all_of_them
+    assert shell("log", "--after", str(all_of_them[-1])) == ""
+
+
+@reads
+def test_the_log_is_followed_to_its_end(shell: Shell, ids: Ids, inside: Any) -> None:
+    all_of_them = moves(inside)
+    follow = ("--follow", "--timeout", "0")
+    assert [move["seq"] for move in shell.lines("log", "--after", "0", *follow)] == all_of_them
+    assert [move["seq"] for move in shell.lines("log", "--last", "2", *follow)] == all_of_them[-2:]
+    assert shell.lines("log", *follow) == []
+
+
+@reads
+def test_the_log_holds_a_page_at_a_time(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it is."""
+    asked: list[int] = []
+    changes = Store.changes
+
+    def counting(store: Store, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
+        asked.append(limit)
+        return changes(store, after, limit)
+
+    monkeypatch.setattr(Store, "changes", counting)
+    monkeypatch.setattr(reading, "PAGE", 10)
+    assert len(shell("log").splitlines()) in range(10 * (len(asked) - 1) - 9, 10 * (len(asked) - 1) + 1)
+    assert set(asked) == {10}
+
+
+@reads
+def test_the_decisions(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PAGE", 1)
+    known = inside(lambda store: [str(decision.id) for decision in Decision.select().order_by(Decision.id)])
+    assert len(known) == 3
+    assert [decision["id"] for decision in shell.lines("decisions")] == known
+    assert [decision["id"] for decision in shell.lines("decisions", "--last", "2")] == known[-2:]
+    told = shell("decisions", "--last", "1")
+    assert "human veto: veto proposal “A title”" in told
+    assert told.endswith(f"by human:maintainer: {WHY}\n")
+
+
+@reads
+def test_diagrams(shell: Shell, ids: Ids, tmp_path: Path) -> None:
+    for table, model in MODELS.items():
+        assert shell("diagram", table) == model.machine.to_mermaid()
+        assert shell("diagram", table, "--format", "dot") == model.machine.to_dot()
+    assert shell("diagram", ids["issue"][-12:]) == Issue.machine.to_mermaid("queued")
+    assert "stages_start --> issues_queue" in shell("diagram", "cascades")
+    assert shell.json("diagram", "cascades", "--format", "markdown")["text"].startswith("| move |")
+    assert shell("diagram", "issues", "--output", str(tmp_path / "issues.mmd")) == ""
+    assert (tmp_path / "issues.mmd").read_text() == Issue.machine.to_mermaid()
+
+
+def test_pictures_or_a_clear_word(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho picture\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shell.json("diagram", "issues", "--format", "svg")["text"] == "picture\n"
+    png = ("diagram", "issues", "--format", "png")
+    assert shell.json(*png, "--output", str(tmp_path / "a.png"))["file"] == str(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == b"picture\n"
+    assert "--output" in (shell(*png, "--json", code=2) or shell.err)
+    program.unlink()
+    assert "takes Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
+
+
+# ---- acting --------------------------------------------------------------------------------------------
+
+
+def test_a_person_approves_a_gate(shell: Shell, ids: Ids, inside: Any) -> None:
+    told = shell("fire", ids["gate"][-12:], "approve", "--as", "Maintainer", "--reason", "Good", "comment=Well done")
+    assert told.splitlines()[0] == f"gates {ids['gate'][-8:]}  approve (pending -> approved)"
+    assert [line.split()[0] for line in told.splitlines()] == ["gates", "stages", "epics", "stages"]
+    last = inside(
+        lambda store: (Gate.get_by_id(ids["gate"]).approved_by, Decision.get(Decision.decision_type == "gate_approved"))
+    )
+    assert (last[0], last[1].decided_by, last[1].outcome["reason"]) == ("maintainer", "human:maintainer", "Good")
+
+
+def test_moves_for_programs(shell: Shell, ids: Ids) -> None:
+    told = shell.json(
+        "fire", ids["issue"], "assign", "--as", "maintainer", f"agent={ids['idle'][-12:]}", "branch_name=b"
+    )
+    assert [(move["entity"], move["trigger"]) for move in told["moves"]] == [
+        ("issues", "assign"),
+        ("agents", "dispatch"),
+    ]
+    shown = shell.json("show", ids["issue"])
+    assert (shown["assigned_agent_id"], shown["branch_name"], shown["version"]) == (ids["idle"], "b", 3)
+
+
+def test_arguments_are_read_as_the_trigger_declares_them(shell: Shell, ids: Ids) -> None:
+    shell("fire", ids["agent"], "fail", "error=out of memory", "max_attempts=1", "--as", "maintainer")
+    assert shell.json("show", ids["at_work"])["status"] == "blocked"
+    shell("fire", ids["proposal"], "force_approve", "--as", "maintainer", "--reason", WHY, "--yes")
+    shell("fire", ids["proposal"], "begin_execution", "--as", "maintainer")
+    shell("fire", ids["proposal"], "finish_execution", 'result={"n": [1, null]}', "--as", "maintainer")
+    assert shell.json("show", ids["proposal"])["execution_result"] == {"n": [1, None]}
+    stage = shell.json("show", ids["stage"])["id"]
+    shell("fire", stage, "skip", "cancel_issues=true", "--as", "maintainer", "--reason", WHY, "--yes")
+
+
+CANCEL = ("cancel", "--as", "maintainer", "--reason", WHY)
+
+
+def test_an_override_takes_a_yes(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell("fire", ids["issue"], *CANCEL, code=2)
+    assert "--yes" in shell.err
+    assert shell.json("show", ids["issue"])["status"] == "queued"
+    shell("fire", ids["issue"], *CANCEL, "--yes")
+    assert shell.json("show", ids["issue"])["status"] == "cancelled"
+
+
+@sqlite
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("YES\n", 0), ("n\n", 1), ("\n", 1), ("", 1), ("yeah\n", 1)])
+def test_a_person_at_a_terminal_is_asked(
+    typed: str, code: int, shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dispatch_state.cli.commands import main
+
+    with shell.at_a_terminal(monkeypatch, typed) as (_, err):
+        assert main(["--database", shell.target, "fire", ids["issue"], *CANCEL]) == code
+    assert "is queued: cancel it, as maintainer? [y/N]" in err.getvalue()
+    assert not CONTROL.search(err.getvalue())
+    assert shell.json("show", ids["issue"])["status"] == ("queued" if code else "cancelled")
+
+
+@reads
+def test_what_the_lifecycle_forbids(shell: Shell, ids: Ids) -> None:
+    shell("fire", ids["issue"], "complete", "--as", "maintainer", code=1)
+    assert "complete does not start there; legal here: dequeue, assign, cancel" in shell.err
+    shell("fire", ids["gate"], "approve", "--as", "stranger", code=1)
+    assert "maintainer" in shell.err
+    shell("fire", ids["gate"], "reject", "--as", "maintainer", code=2)
+    assert "reject(reason): must not be blank" in shell.err
+
+
+@reads
+def test_nobody_acts_as_an_agent(shell: Shell, ids: Ids, inside: Any) -> None:
+    before = moves(inside)
+    for login in (f"agent:{ids['agent']}", "system:tick", "sangha ", "", "human:maintainer", "a b"):
+        shell("fire", ids["issue"], "dequeue", "--as", login, code=2)
+        assert "not a login" in shell.err
+    shell("fire", ids["issue"], "dequeue", code=2)
+    assert moves(inside) == before
+
+
+def test_upkeep(shell: Shell, ids: Ids, inside: Any) -> None:
+    """By the wall clock the agent at work, and the vote, are years old."""
+    told = shell("rescue", "--max-attempts", "1")
+    assert f"agents {ids['agent'][-8:]}  fail (working -> errored)" in told
+    assert shell.json("show", ids["at_work"])["status"] == "blocked"
+    assert (shell("rescue"), shell.err) == ("", "nothing was due\n")
+    assert {move["trigger"] for move in shell.json("tick")["moves"]} >= {"reject"}
+    assert shell.json("tick") == {"moves": []}
+    assert shell.json("rescue", "--timeout", "5") == {"moves": []}
+
+
+# ---- terminals -----------------------------------------------------------------------------------------
+
+
+@reads
+def test_no_row_plays_tricks_on_a_terminal(shell: Shell, ids: Ids) -> None:
+    asked = [
+        ["show", ids["issue"], "--prompt"],
+        ["explain", ids["issue"]],
+        ["log"],
+        ["decisions"],
+        ["board"],
+        ["status"],
+    ]
+    for words in asked:
+        for told in (shell(*words), shell(*words, "--json")):
+            assert not CONTROL.search(told), words
+    assert r"Evil \x1b[31mred\x1b[0m \x07bell \u202edlrow \u2028 line\nfeed \x9b2J" in shell("explain", ids["issue"])
+    assert shell.json("show", ids["issue"])["title"] == EVIL
+
+
+def test_what_is_visible_stays() -> None:
+    plain = "Grüße, 日本語 🎉 “quoted” a\u00a0b"
+    assert visible(plain) == plain
+    assert visible("a\tb\nc\rd", lines=True) == "a\tb\nc\\rd"
+    assert visible("a\tb\nc\x00\ud800") == r"a\tb\nc\x00\ud800"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "cut"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        ("日本語", 6, "日本語"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("e\u0301e", 2, "e\u0301e"),
+    ],
+)
+def test_wide_characters_are_counted(text: str, width: int, cut: str) -> None:
+    assert clipped(text, width) == cut
+    assert cells(cut) <= width
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize("words", [["status"], ["board"], ["log"], ["show"]])
+def test_colours_are_for_terminals(words: list[str], shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dispatch_state.cli.commands import main
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    arguments = ["--database", shell.target, *words, *([ids["issue"]] if words == ["show"] else [])]
+
+    def drawn() -> str:
+        with shell.at_a_terminal(monkeypatch) as (out, _):
+            assert main(arguments) == 0
+        return out.getvalue()
+
+    coloured = drawn()
+    assert re.search(r"\x1b\[[\d;]*m", coloured)
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = drawn()
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert drawn() == plain
+    assert shell(*arguments[2:]) == plain
+
+
+def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "PATIENCE", 0.001)
+    monkeypatch.setattr(sys, "stderr", err := Screen())
+    with Terminal(as_json=False).progress("copying"):
+        while "copying … 0 s" not in err.getvalue():
+            pass
+    assert err.getvalue().endswith("\r\x1b[K")
+    monkeypatch.setattr(sys, "stderr", err := Screen())
+    monkeypatch.setattr(Screen, "isatty", lambda screen: False)
+    with Terminal(as_json=False).progress("copying"):
+        pass
+    assert err.getvalue() == ""
+
+
+# ---- what wrong calls are told -------------------------------------------------------------------------
+
+WRONG_IDS = ["", " ", "xyz", "\0", "a\0b", "\udcff", "%", "_", "é" * 50, "0" * 37, "--", "issues"]
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize("words", [["show"], ["explain"], ["diagram"], ["board", "--epic"], ["fire"]])
+def test_ids_that_are_none(words: list[str], shell: Shell, ids: Ids) -> None:
+    rest = ["queue", "--as", "me"] if words == ["fire"] else []
+    for wrong in WRONG_IDS:
+        if (words, wrong) != (["diagram"], "issues"):
+            shell(*words, wrong, *rest, code=2)
+    for unknown in (SOMEBODY, "dead" * 3):
+        shell(*words, unknown, *rest, code=1)
+        assert "id" in shell.err
+
+
+@reads
+@sqlite
+def test_the_end_of_more_than_one_id(shell: Shell, ids: Ids, inside: Any) -> None:
+    every = inside(lambda store: [str(row.id) for model in MODELS.values() for row in model.select()])
+    ends = Counter(key[-1] for key in every)
+    end, count = ends.most_common(1)[0]
+    assert count > 1
+    for words in (["show", end], ["explain", end], ["diagram", end], ["fire", end, "queue", "--as", "me"]):
+        shell(*words, code=1)
+        assert f"{end} is the end of more than one id: " in shell.err
+        assert shell.err.count("-7") >= 2
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["no_such"],
+        ["approve", "choice"],
+        ["approve", "nonsense=1"],
+        ["approve", "comment=a", "comment=b"],
+        ["approve", "comment=\0"],
+        ["approve", "comment=\udcff"],
+        ["approve", "comment="],
+        ["approve", "--reason", "\0"],
+        ["approve", "--reason", "x" * 1_000_001],
+        ["approve", "--nonsense"],
+        ["\x1b[31m"],
+        ["queue", "agent=me"],
+        [""],
+    ],
+)
+def test_triggers_that_are_called_wrongly(words: list[str], shell: Shell, ids: Ids) -> None:
+    shell("fire", ids["gate"], *words, "--as", "maintainer", code=2)
+    assert not CONTROL.search(shell.err)
+    assert len(shell.err) < 600
+
+
+@sqlite
+def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
+    def refused(row: str, trigger: str, *given: str, code: int = 2) -> str:
+        shell("fire", ids[row], trigger, *given, "--as", "maintainer", "--reason", WHY, "--yes", code=code)
+        return shell.err
+
+    assert "assign takes agent=VALUE" in refused("issue", "assign")
+    assert "no Agent here has an id that ends in" in refused("issue", "assign", "agent=dead" + "dead", code=1)
+    assert "is no id" in refused("issue", "assign", "agent=coder")
+    assert "whole number" in refused("agent", "fail", "error=x", "max_attempts=many")
+    assert "at least 1" in refused("agent", "fail", "error=x", "max_attempts=0")
+    assert "true or false" in refused("stage", "skip", "cancel_issues=yes")
+    shell("fire", ids["proposal"], "force_approve", "--as", "maintainer", "--reason", WHY, "--yes")
+    shell("fire", ids["proposal"], "begin_execution", "--as", "maintainer")
+    for wrong in ("{", "[1]", "NaN", "[" * 100_000, '{"a": 1e999}'):
+        refused("proposal", "finish_execution", f"result={wrong}")
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["nonsense"], ["status", "extra"], ["status", "--limit", "0"], ["status", "--limit", "x"],
+        ["status", "--limit", "-1"], ["status", "--limit", str(2**70)], ["log", "--last", "0"], ["log", "--after", "x"],
+        ["log", "--after", "1", "--last", "2"], ["log", "--after", str(2**70)], ["log", "--timeout", "nan"],
+        ["log", "--timeout", "-1"], ["log", "--timeout", "inf"], ["decisions", "--last", "-3"],
+        ["board", "--limit", "0"], ["board", "--html", ""], ["board", "--html", "\0"],
+        ["board", "--html", "/no/such/folder/x.html"],
+        ["board", "--html", "/"], ["board", "--html", "x" * 5000], ["board", "--timeout", "nan"], ["diagram"],
+        ["diagram", "issues", "--format", "pdf"], ["diagram", "issues", "--output", "/no/such/folder/x"], ["backup"],
+        ["backup", "a\0b"], ["rescue", "--timeout", "0"], ["rescue", "--timeout", "inf"],
+        ["rescue", "--max-attempts", "0"], ["tick", "now"], ["verify", "--stat"], ["show"],
+        ["explain"], ["fire"], ["init", "x"], ["migrate", "x"],
+        ["--nonsense", "status"], ["status", "\x1b[31m"],
+    ],
+)  # fmt: skip
+def test_wrong_calls(words: list[str], shell: Shell, ids: Ids) -> None:
+    assert shell(*words, code=2) == ""
+    assert not CONTROL.search(shell.err)
+
+
+EVERY = [
+    ["status"], ["board"], ["log"], ["log", "--follow"], ["decisions"], ["show", SOMEBODY], ["explain", SOMEBODY],
+    ["verify"], ["tick"], ["rescue"], ["migrate"], ["backup", "copy.db"], ["diagram", SOMEBODY],
+    ["fire", SOMEBODY, "queue", "--as", "me"],
+]  # fmt: skip
+
+
+def test_every_command_is_tried() -> None:
+    assert {words[0] for words in EVERY} == {command.name for command in COMMANDS} - {"init"}
+
+
+@pytest.mark.parametrize("words", EVERY)
+def test_stores_that_are_none(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corrupt.db").write_text("no database at all, but long enough to be read as a page" * 50)
+    Shell("corrupt.db", capsys)(*words, code=3)
+    Shell("missing.db", capsys)(*words, code=3)
+    Shell(str(tmp_path), capsys)(*words, code=2)
+    Shell("mysql://x", capsys)(*words, code=2)
+    Shell("a\0b", capsys)(*words, code=2)
+    Shell("postgresql://nobody@127.0.0.1:1/none?connect_timeout=2", capsys)("status", code=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corrupt.db"]
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/x.db", "corrupt.db", ".", "a\0b"])
+def test_stores_that_cannot_be_made(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corrupt.db").write_text("no database at all, but long enough to be read as a page" * 50)
+    (tmp_path / "no").write_text("a file where a folder is wanted")
+    Shell(place, capsys)("init", code=2 if place in (".", "a\0b") else 3)
+
+
+# ---- processes -----------------------------------------------------------------------------------------
+
+
+@reads
+@sqlite
+def test_what_is_not_utf_8(ids: Ids, place: str) -> None:
+    for words in ([b"show", b"\xff"], [b"fire", ids["issue"], b"dequeue", b"--as", b"m\xff"], [b"\xff\x1b"]):
+        code, out, err = finished("--database", place, *words)
+        assert (code, out) == (2, "")
+        assert err.count("\n") <= 2
+        assert "Traceback" not in err
+    ascii_only = finished("--database", place, "status", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert ascii_only[0] == 0
+    assert r"\u201clook\u201d" in ascii_only[1]
+
+
+@sqlite
+def test_a_reader_that_goes_away(ids: Ids, target: str) -> None:
+    with process("--database", target, "log", "--after", "0", "--timeout", str(HANG)) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline().split()[0] == b"1"
+        command.stdout.close()
+        with open_store(target):
+            Agent.create(agent_type="coder")
+            Agent.create(agent_type="coder")
+        assert command.stderr is not None
+        assert command.stderr.read() == b""
+        assert command.wait(HANG) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="THERE IS NO /dev/full HERE: A FULL DISK IS NOT TRIED")
+def test_an_output_that_is_full() -> None:
+    command = [sys.executable, "-W", "error", "-m", "dispatch_state", "diagram", "cascades"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 3
+    assert ended.stderr == b"dispatch-state: the output cannot be written: No space left on device\n"
+
+
+def test_no_output_at_all() -> None:
+    command = f'"{sys.executable}" -W error -m dispatch_state diagram cascades >&-'
+    ended = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
+    with process("--database", target, "log", "--last", "1", "--follow", "--json") as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        last = json.loads(command.stdout.readline())
+        with open_store(target) as store:
+            agent = Agent.create(agent_type="coder")
+            agent.stop(by=MAINTAINER, reason=WHY)
+            expected = [move.seq for move in store.changes(last["seq"])]
+        told = [json.loads(command.stdout.readline()) for _ in range(2)]
+        assert [(move["seq"], move["trigger"]) for move in told] == list(zip(expected, ["create", "stop"], strict=True))
+        command.send_signal(signal.SIGINT)
+        assert (command.stdout.read(), command.stderr.read()) == (b"", b"")
+        assert command.wait(HANG) == 130
+
+
+# ---- the page that tells of it -------------------------------------------------------------------------
+
+
+def test_the_page_is_current() -> None:
+    assert docs.PAGE.read_text() == docs.page(), "run: python -m tests.docs"
+
+
+def test_every_command_is_on_the_page_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    helped = Shell("", capsys)("--help")
+    for command in COMMANDS:
+        assert command.name in helped
+        assert f"\n### {command.name}\n\n{command.about}\n" in docs.PAGE.read_text()
+        assert command.about.endswith(".")
+        assert "usage: dispatch-state" in Shell("", capsys)(command.name, "--help")
