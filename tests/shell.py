@@ -42,18 +42,22 @@ class Shell:
         self.err = ""
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
-        """What a command wrote on standard output; it must end with this code, and complain in a line or two."""
+        """What a command wrote on standard output; it must end with this code."""
+        ended, out = self.run(*arguments)
+        assert ended == code, (arguments, ended, self.err)
+        assert not code or self.err or out
+        return out
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """The exit code and the output of a command, which may complain in a line or two, `err`."""
         self._capsys.readouterr()
         try:
             ended = main(["--database", self.target, *arguments])
         except SystemExit as error:
             ended = int(error.code or 0)
         out, self.err = self._capsys.readouterr()
-        assert ended == code, (arguments, ended, self.err)
         assert self.err.count("\n") <= 2
-        assert "Traceback" not in self.err
-        assert not code or self.err or out
-        return out
+        return ended, out
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         """The one JSON document that a command wrote."""
@@ -72,6 +76,11 @@ class Shell:
             terminal.setattr(sys, "stdout", out)
             terminal.setattr(sys, "stderr", err)
             yield out, err
+
+
+def buffered() -> dict[str, str]:
+    """This environment, in which output is buffered as it is for users, and no store is configured."""
+    return {**os.environ, "DISPATCH_DATABASE": "", "PYTHONUNBUFFERED": ""}
 
 
 def process(*arguments: str | bytes, **environment: str) -> subprocess.Popen[bytes]:

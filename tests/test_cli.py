@@ -6,11 +6,12 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from dispatch_state.cli import reading, terminal
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from tests import docs, postgres
-from tests.shell import HANG, Screen, Shell, finished, process
+from tests.shell import HANG, Screen, Shell, buffered, finished, process
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 EVIL = "Evil \x1b[31mred\x1b[0m \x07bell \u202edlrow \u2028 line\nfeed \x9b2J"
@@ -213,7 +214,9 @@ def test_the_status_for_programs(shell: Shell, ids: Ids, inside: Any) -> None:
 
 def test_a_long_list_of_needs_is_cut(shell: Shell, ids: Ids, inside: Any) -> None:
     inside(lambda store: [World(store).issues("blocked") for _ in range(3)])
-    assert "and 1 more; --limit shows them" in shell("status", "--limit", "2")
+    told = shell("status", "--limit", "2")
+    assert "and 1 more; --limit shows them" in told
+    assert len(re.findall(r"^  Issue \w{8}  “An issue”", told, re.MULTILINE)) == 2
     assert "more; --limit" not in shell("status", "--limit", "3")
 
 
@@ -673,6 +676,57 @@ def test_stores_that_cannot_be_made(
     Shell(place, capsys)("init", code=2 if place in (".", "a\0b") else 3)
 
 
+GARBAGE = [
+    ("issues", "created_at", "garbage"),
+    ("issues", "updated_at", "0001-01-01T00:00:00+23:59"),
+    ("issues", "labels", "{bad"),
+    ("issues", "labels", "3"),
+    ("issues", "labels", "[" * 100_000),
+    ("issues", "status", "odd"),
+    ("issues", "epic_id", "none"),
+    ("transition_log", "created_at", "x"),
+    ("transition_log", "entity_id", "zz"),
+    ("decisions", "outcome", "[1]"),
+    ("agents", "metrics", "3"),
+]
+"""Columns, and what no version of the library stored there."""
+BYTES = [
+    (table, column, b"\xff\x00")
+    for table, columns in {
+        "issues": ("id", "title", "status", "labels", "created_at", "assigned_agent_id"),
+        "transition_log": ("trigger", "created_at"),
+    }.items()
+    for column in columns
+]
+READ = [("labels", "3"), ("status", "odd"), ("outcome", "[1]"), ("metrics", "3")]
+"""What is shown as it stands, wrong as it is."""
+
+
+@sqlite
+@pytest.mark.parametrize(("table", "column", "value"), [*GARBAGE, *BYTES])
+def test_a_store_in_which_somebody_scribbled(table: str, column: str, value: Any, shell: Shell, ids: Ids) -> None:
+    """Every command shows what it can read, or says in a line what it cannot; verify names the row."""
+    with closing(sqlite3.connect(shell.target)) as raw:
+        for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            raw.execute(f"DROP TRIGGER {name}")
+        raw.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = 3", (value,))
+        raw.commit()
+        third = raw.execute(f"SELECT {'seq' if table == 'transition_log' else 'id'} FROM {table} WHERE rowid = 3")
+        (key,) = third.fetchone()
+    asked = [["status"], ["board"], ["log"], ["decisions"], ["board", "--html", "/dev/null"]]
+    if isinstance(key, str):
+        asked += [["show", key], ["explain", key]] if table != "decisions" else [["show", key]]
+    codes = set()
+    for words in asked:
+        for form in ([], ["--json"]):
+            code, _ = shell.run(*words, *form)
+            codes.add(code)
+            assert code in (0, 3)
+            assert not code or "cannot be read; verify() names the row" in shell.err
+    assert (3 in codes) == ((column, value) not in READ)
+    assert shell("verify", code=1)
+
+
 # ---- processes -----------------------------------------------------------------------------------------
 
 
@@ -707,15 +761,16 @@ def test_a_reader_that_goes_away(ids: Ids, target: str) -> None:
 def test_an_output_that_is_full() -> None:
     command = [sys.executable, "-W", "error", "-m", "dispatch_state", "diagram", "cascades"]
     with open("/dev/full", "wb") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, env=buffered())
     assert ended.returncode == 3
     assert ended.stderr == b"dispatch-state: the output cannot be written: No space left on device\n"
 
 
 def test_no_output_at_all() -> None:
-    command = f'"{sys.executable}" -W error -m dispatch_state diagram cascades >&-'
-    ended = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    for words in ("diagram cascades", "diagram cascades --json"):
+        command = f'"{sys.executable}" -W error -m dispatch_state {words} >&-'
+        ended = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, check=False)
+        assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:

@@ -62,7 +62,10 @@ def _card(board: Board, issue: Issue) -> str:
     agent = board.agent(issue)
     urgent = f'<span class="priority">{_text(issue.priority)}</span>' if issue.priority != Priority.MEDIUM else ""
     worker = f'<p class="agent">{_text(agent)}</p>\n' if agent else ""
-    labels = "".join(f'<span class="label">{_text(label)}</span>' for label in issue.labels or ())
+    labels = "".join(
+        f'<span class="label">{_text(label)}</span>'
+        for label in (issue.labels if isinstance(issue.labels, list) else ())
+    )
     return (
         f'<article class="card {_text(issue.priority)}" id="{_anchor(issue)}">\n<h3>{_text(issue.title)}</h3>\n'
         f'<p class="meta">{urgent}<span>{_text(issue.issue_type)}</span>'

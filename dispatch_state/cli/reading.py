@@ -224,7 +224,7 @@ def decisions(call: Call) -> Exit:
 
 def _say_decision(out: Terminal, decision: Decision) -> None:
     at = decision.created_at.isoformat(sep=" ", timespec="seconds")
-    why = decision.outcome.get("reason")
+    why = decision.outcome.get("reason") if isinstance(decision.outcome, dict) else None
     out.line(("dim", f"{short(decision.id)}  "), f"{at}  {decision.description}")
     out.line(f"          by {decision.decided_by}", f": {why}" if why else "")
 
