@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,17 +84,24 @@ def buffered() -> dict[str, str]:
     return {**os.environ, "DISPATCH_DATABASE": "", "PYTHONUNBUFFERED": ""}
 
 
-def process(*arguments: str | bytes, **environment: str) -> subprocess.Popen[bytes]:
-    """A command as a process of its own, with warnings as errors."""
+@contextmanager
+def process(*arguments: str | bytes, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command as a process of its own, with warnings as errors; it is gone afterwards, whatever happens."""
     command = [sys.executable, "-W", "error", "-m", "dispatch_state", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, env={**os.environ, "DISPATCH_DATABASE": "", **environment}
-    )
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env={**buffered(), **environment}) as running:
+        given_up = threading.Timer(HANG, running.kill)
+        given_up.start()
+        try:
+            yield running
+        finally:
+            given_up.cancel()
+            if running.poll() is None:
+                running.kill()
 
 
 def finished(*arguments: str | bytes, **environment: str) -> tuple[int, str, str]:
     """The exit code, output and errors of a command that ran as a process of its own."""
     with process(*arguments, **environment) as command:
-        out, err = command.communicate(timeout=HANG)
+        out, err = command.communicate()
     return command.returncode, out.decode(), err.decode()

@@ -166,7 +166,6 @@ def test_a_board_is_drawn_again_when_something_moves(store: Store, target: str, 
         Issue.by_status("blocked").get().cancel(by=MAINTAINER, reason=WHY)
         after = counts()
         assert (before["blocked"], before["cancelled"], after["blocked"], after["cancelled"]) == (1, 1, 0, 2)
-        command.terminate()
 
 
 def test_moves_that_come_together_are_drawn_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
