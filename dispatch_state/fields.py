@@ -42,6 +42,8 @@ class Checked:
     name: str
     model: Any
     column_name: str
+    alike: type | None = None
+    """The type of values that are Python's own as they are stored."""
 
     @property
     def place(self) -> str:
@@ -72,13 +74,15 @@ class Checked:
         """`value`, which is not None, as a bound parameter."""
         return value
 
-    def reader(self) -> Callable[[Any], Any] | None:
-        """What makes a stored value Python's own; None when it is that already."""
-        return self.python_value  # type: ignore[attr-defined, no-any-return]
-
     def unreadable(self) -> StoreCorrupt:
         """What a stored value is that no value of this column looks like."""
         return StoreCorrupt(f"{self.place}: what is stored there is no value of it; store.verify() names the row")
+
+    def readable(self, value: Any) -> Any:
+        """A stored value that is no text, unless it is bytes, which no column of ours holds."""
+        if isinstance(value, bytes):
+            raise self.unreadable()
+        return value
 
 
 if TYPE_CHECKING:
@@ -121,7 +125,7 @@ class IdField(_Plain[V]):
 
     def python_value(self, value: Any) -> Any:
         try:
-            return UUID(value) if isinstance(value, str) else value
+            return UUID(value) if isinstance(value, str) else self.readable(value)
         except ValueError:
             raise self.unreadable() from None
 
@@ -150,7 +154,7 @@ class StampField(_Plain[V]):
 
     def python_value(self, value: Any) -> Any:
         try:
-            return values.parse_instant(value) if isinstance(value, str) else value
+            return values.parse_instant(value) if isinstance(value, str) else self.readable(value)
         except (ValueError, OverflowError):
             raise self.unreadable() from None
 
@@ -176,7 +180,7 @@ class WordField(_Plain[V]):
         return str(value)
 
     def python_value(self, value: Any) -> Any:
-        return self._members.get(value, value)
+        return self._members.get(value) or self.readable(value)
 
 
 def word(value: object, words: type[E], place: str) -> E:
@@ -192,6 +196,8 @@ def word(value: object, words: type[E], place: str) -> E:
 class TextField(_Text[V]):
     """Text; `holds` may ask more of it (not blank, a login)."""
 
+    alike = str
+
     @overload
     def __init__(self: TextField[str], *, null: Literal[False] = ..., **options: Any) -> None: ...
     @overload
@@ -203,12 +209,14 @@ class TextField(_Text[V]):
     def checked(self, value: object) -> str:
         return self._holds(value, self.place)
 
-    def reader(self) -> None:
-        return None
+    def python_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else self.readable(value)
 
 
 class IntegerField(_Integer[V]):
     """An integer of 64 bits, or of as many as PostgreSQL's column has."""
+
+    alike = int
 
     @overload
     def __init__(self: IntegerField[int], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -220,9 +228,6 @@ class IntegerField(_Integer[V]):
 
     def checked(self, value: object) -> int:
         return values.integer(value, self.place, bits=self._bits)
-
-    def reader(self) -> None:
-        return None
 
 
 class FloatField(_Float[V]):

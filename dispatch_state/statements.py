@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import peewee
 
 from dispatch_state.errors import StoreNotOpen
-from dispatch_state.fields import Checked, Slot
+from dispatch_state.fields import Slot
 
 if TYPE_CHECKING:
     from peewee import ModelSelect
@@ -142,17 +142,16 @@ def _model_of(build: Callable[..., ModelSelect[M]]) -> type[M]:
 
 
 @cache
-def _readers(model: type[peewee.Model]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
-    fields = model._meta.sorted_fields
-    return tuple((f.name, f.reader() if isinstance(f, Checked) else f.python_value) for f in fields)
+def _readers(model: type[peewee.Model]) -> tuple[tuple[str, type | None, Callable[[Any], Any]], ...]:
+    return tuple((f.name, getattr(f, "alike", None), f.python_value) for f in model._meta.sorted_fields)
 
 
 def load(model: type[M], found: tuple[Any, ...]) -> M:
     """A row object from the columns that `model.select()` names, in its order; made as Peewee makes one it reads."""
     row: Any = model.__new__(model)
     row.__data__ = {
-        name: value if read is None or value is None else read(value)
-        for (name, read), value in zip(_readers(model), found, strict=True)
+        name: value if value is None or type(value) is alike else read(value)
+        for (name, alike, read), value in zip(_readers(model), found, strict=True)
     }
     row._dirty = set()
     row.__rel__ = {}

@@ -68,7 +68,7 @@ class ParentField(_Key[V]):
 
     def python_value(self, value: Any) -> Any:
         try:
-            return UUID(value) if isinstance(value, str) else value
+            return UUID(value) if isinstance(value, str) else self.readable(value)
         except ValueError:
             raise self.unreadable() from None
 
