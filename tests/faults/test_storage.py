@@ -174,7 +174,6 @@ def test_what_cannot_be_opened_for_writing(
         for migrate in (True, False):
             with pytest.raises(StoreReadOnly, match="ermi"):
                 open_store(file, create=False, migrate=migrate)
-        os.seteuid(os.getuid())
 
 
 def test_a_file_that_may_only_be_read_is_read(file: Path, request: pytest.FixtureRequest) -> None:
@@ -192,14 +191,13 @@ def test_a_file_that_may_only_be_read_is_read(file: Path, request: pytest.Fixtur
             assert (agent.status, agent.version) == ("idle", 1)
             assert store.verify() == []
             assert len(store.changes()) > 30
-        os.seteuid(os.getuid())
 
 
 @contextmanager
 def permitted(file: Path, of_file: int, of_folder: int) -> Iterator[None]:
     """Nobody but root may do more than this with the file, and with its folder."""
-    for folder in (file.parent.parent, file.parent.parent.parent):
-        if folder.stat().st_uid == os.getuid():
+    for folder in file.parents[1:]:
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o055)
     for path in file.parent.iterdir():
         path.chmod(of_file)
@@ -207,6 +205,7 @@ def permitted(file: Path, of_file: int, of_folder: int) -> Iterator[None]:
     try:
         yield
     finally:
+        os.seteuid(os.getuid())
         file.parent.chmod(0o777)
 
 
