@@ -18,6 +18,6 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 def test_every_test_of_a_fault_is_named_by_the_guarantees() -> None:
     page = (ROOT / "docs" / "guarantees.md").read_text()
-    folders = ("faults", "races", "properties")
-    tests = {f"tests/{folder}/{path.name}" for folder in folders for path in (ROOT / "tests" / folder).glob("test_*.py")}
-    assert not {name for name in tests if name not in page}
+    for folder in ("faults", "races", "properties"):
+        for path in (ROOT / "tests" / folder).glob("test_*.py"):
+            assert f"tests/{folder}/{path.name}" in page
