@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-
-import platformdirs
 
 from dispatch_state.errors import InvalidValue, StoreReadOnly
 from dispatch_state.values import shown
@@ -88,16 +85,21 @@ def _configured() -> Target:
     if named := os.environ.get("DISPATCH_DATABASE"):
         return resolve(named)
     configured = os.environ.get("DISPATCH_CONFIG")
+    import platformdirs  # only here, where no store is named: it takes a while
+
     folder = platformdirs.user_config_path("dispatch", appauthor=False)
+    default = platformdirs.user_data_path("dispatch", appauthor=False) / "dispatch.db"
     file = Path(configured).expanduser() if configured else folder / "config.toml"
     if not file.exists():
         if configured:
             raise InvalidValue(f"DISPATCH_CONFIG: there is no {file}")
-        return resolve(platformdirs.user_data_path("dispatch", appauthor=False) / "dispatch.db")
-    return _from_file(file)
+        return resolve(default)
+    return _from_file(file, default)
 
 
-def _from_file(file: Path) -> Target:
+def _from_file(file: Path, default: Path) -> Target:
+    import tomllib
+
     try:
         section = tomllib.loads(file.read_text(encoding="utf-8")).get("database", {})
     except (OSError, ValueError) as error:
@@ -109,4 +111,4 @@ def _from_file(file: Path) -> Target:
         raise InvalidValue(f"{file}: [database] names both a path and a url; keep one")
     if named and not isinstance(named[0], str):
         raise InvalidValue(f"{file}: [database] takes its path or url as text")
-    return resolve(named[0] if named else platformdirs.user_data_path("dispatch", appauthor=False) / "dispatch.db")
+    return resolve(named[0] if named else default)

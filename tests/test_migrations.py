@@ -27,7 +27,12 @@ ROOT = Path(__file__).parent.parent
 RELEASED = ROOT / "migrations"
 SEED = (Path(__file__).parent / "seed_schema.sql").read_text()
 
-ADDED_INDEXES = {"issues": {"idx_issues_claim": (0, ["status", None, None, "created_at", "id"])}}
+ADDED_INDEXES = {
+    "issues": {
+        "idx_issues_claim": (0, ["status", None, None, "created_at", "id"]),
+        "idx_issues_listing": (0, ["status", None, "created_at", "id"]),
+    }
+}
 """Indexes beyond the seed's; None stands for an expression."""
 HASHES = {
     "001_initial_schema": "c08f8c68378461456fd7e26d432606ce07e328f426c0dad2371ec50e7c16b8c8",
@@ -36,6 +41,7 @@ HASHES = {
     "004_versions_and_log": "3ce17c4f74c240b937b61dc5b8fbb0bcd4bbd37665996eb5f25a00fc9503ef14",
     "005_gate_and_vote_columns": "a6f3e4d5d89fef6173247994aa24394d8378541d33cefb7dc2096942940d47fd",
     "006_claim_index": "1ffb39c8ef892756f27dada02988b4be45dda6941cdc1bec23bbe1459db7a961",
+    "007_listing_index": "f670395377f058f468d259252c1494aa02a33c29f22342828580ad788d658f97",
 }
 
 NAMES = list(HASHES)

@@ -53,6 +53,8 @@ STATEMENTS = {
     ("005_gate_and_vote_columns", "postgresql"): "52dd6b0bb0197c0cde6ca5b2fc97624cb9a3deabac5c179e173ba78e2b7cce6a",
     ("006_claim_index", "sqlite"): "e4e40dba598457c9a0f07517f7a925cfa1b307b038609885df160679cb63cd5a",
     ("006_claim_index", "postgresql"): "e4e40dba598457c9a0f07517f7a925cfa1b307b038609885df160679cb63cd5a",
+    ("007_listing_index", "sqlite"): "ecb4be37fca779356c9b9dc8db69e6ab9b44715ab62de5ed4a762236f7fc5727",
+    ("007_listing_index", "postgresql"): "ecb4be37fca779356c9b9dc8db69e6ab9b44715ab62de5ed4a762236f7fc5727",
 }
 """What `ddl` makes of each released migration, by its hash: it never changes, as the migration does not."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, overload
@@ -256,6 +255,8 @@ def _ids(model: type[Row]) -> set[str]:
 
 
 def _closest(model: type[Row], name: str) -> str:
+    import difflib  # only here, where something was misspelt
+
     close = difflib.get_close_matches(str(name), [*model._meta.combined], n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
