@@ -199,7 +199,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         try:
             self._require_same_file()
             if patient:
-                self.execute_sql(f"BEGIN {lock_type or 'IMMEDIATE'}")
+                super().begin(lock_type)
             else:
                 self._begin_at_once()
         except BaseException:
@@ -210,7 +210,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         """Who has waited for the turn as long as may be takes SQLite's lock at once, or not at all."""
         self.execute_sql("PRAGMA busy_timeout = 0")
         try:
-            self.execute_sql("BEGIN IMMEDIATE")
+            super().begin()
         finally:
             self.execute_sql(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
 

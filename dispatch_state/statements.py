@@ -66,12 +66,15 @@ class Statement:
         database = DATABASE.obj
         if database is None:
             raise StoreNotOpen()
-        sql, places = self._texts.get(database.kind) or self._generate(database.kind)
-        parameters = [
+        return database.execute_sql(*self.prepared(database.kind, arguments))
+
+    def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, list[Any]]:
+        """The text for one kind of database, and its parameters."""
+        sql, places = self._texts.get(kind) or self._generate(kind)
+        return sql, [
             fixed if index < 0 else arguments[index] if fixed is None else fixed(arguments[index])
             for index, fixed in places
         ]
-        return database.execute_sql(sql, parameters)
 
     def _generate(self, kind: str) -> tuple[str, list[tuple[int, Any]]]:
         """The text, and for each parameter the argument and what it goes through, or -1 and the parameter."""

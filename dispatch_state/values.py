@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -218,6 +219,58 @@ def parse_json(encoded: str | bytes) -> Any:
     never stored, so one read back was a float.
     """
     return json.loads(encoded, parse_int=_integer_or_float)
+
+
+def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = MAX_DEPTH) -> Any:
+    """What a JSON text from outside means.
+
+    Raises:
+        InvalidValue: it is no JSON text, longer than so many bytes, nested deeper than that, has a key twice, or a
+            number that is none (NaN) or that no column holds.
+    """
+    if not isinstance(encoded, str | bytes | bytearray):
+        raise InvalidValue(f"{place}: takes JSON text, not {_kind(encoded)}")
+    if len(encoded) > longest:
+        raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
+
+    def number_of(digits: str) -> int:
+        if len(digits) > 20 or (found := int(digits)) not in INTEGER_RANGE:
+            raise InvalidValue(f"{place}: an integer beyond 64 bits")
+        return found
+
+    def refuse_constant(name: str) -> None:
+        raise InvalidValue(f"{place}: {name} is not JSON")
+
+    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        refuse_repeats((key for key, _ in pairs), place)
+        return dict(pairs)
+
+    try:
+        decoded = encoded if isinstance(encoded, str) else encoded.decode()
+        if _depth(decoded) > deepest:
+            raise InvalidValue(f"{place}: JSON nested deeper than {deepest}")
+        return json.loads(
+            decoded, parse_int=number_of, parse_constant=refuse_constant, object_pairs_hook=without_repeats
+        )
+    except InvalidValue:
+        raise
+    except ValueError as error:
+        raise InvalidValue(f"{place}: no JSON: {str(error)[:100]}") from None
+
+
+_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _depth(encoded: str) -> int:
+    """How deep brackets nest in a JSON text, found without parsing it."""
+    depth = deepest = 0
+    for token in _STRUCTURE.finditer(encoded):
+        if (mark := token[0]) in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in "]}":
+            depth -= 1
+    return deepest
 
 
 def _integer_or_float(digits: str) -> int | float:

@@ -8,7 +8,6 @@ import pytest
 
 from dispatch_state import Agent, GuardRefused, InvalidValue, Issue, RowNotFound, StaleRow, Store
 from dispatch_state.claims import LOOK, _candidates
-from dispatch_state.fields import Slot
 from tests.conftest import Clock
 from tests.invariants import broken
 from tests.world import MAINTAINER, RUNNER, WHY, World
@@ -117,9 +116,7 @@ def test_bad_claims(world: World, store: Store) -> None:
 
 def test_the_plan_reads_the_index_in_order(world: World, store: Store) -> None:
     """No scan, and no sorting, whatever the size of the table."""
-    statement = _candidates((), LOOK)
-    sql, template = statement._texts.get(store.database.kind) or statement._generate(store.database.kind)
-    parameters = [item.filled(("coder",)) if isinstance(item, Slot) else item for item in template]
+    sql, parameters = _candidates((), LOOK).prepared(store.database.kind, ("coder",))
     if store.database.kind == "sqlite":
         plan = [row[3] for row in store.database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         assert "USING INDEX idx_issues_claim (status=? AND <expr>=?)" in plan[0]

@@ -16,7 +16,8 @@ LAYERS = [
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
-    "backups", "overview", "diagrams", "watch", "store", "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
+    "backups", "overview", "diagrams", "watch", "store", "schemas",
+    "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
     "cli.triggers", "cli.reading", "cli.kanban", "cli.richly", "cli.style", "cli.page", "cli.board", "cli.drawing",
     "cli.acting", "cli.keeping", "cli.commands", "__main__",
     "testing.worlds", "testing.choices", "testing.attempts", "testing.scratch", "testing.scripts",
@@ -118,7 +119,8 @@ def public_definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.Class
 def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
     """Guards and statements are named as claims, hooks and fields have their contract on the base class."""
     inherited = {"context", "label", "birth", "frozen", "whole", "owner_id", "verdict_details", "checked", "stored",
-                 "check", "bound", "db_value", "python_value", "to_value", "filled", "set_model", "get_rel_instance",
+                 "check", "bound", "meant", "db_value", "python_value", "to_value", "filled", "set_model",
+                 "get_rel_instance",
                  "savepoint", "rollback", "connection", "cursor", "connect", "fetchone", "fetchall", "immortal",
                  "insert", "insert_many", "insert_from", "replace", "replace_many", "bulk_create", "bulk_update",
                  "set_by_id", "delete_by_id", "truncate_table", "delete", "update", "delete_instance", "create", "save",

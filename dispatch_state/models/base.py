@@ -16,7 +16,7 @@ from dispatch_state.fields import Checked, IdField, IntegerField, StampField, fi
 from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE, find
-from dispatch_state.values import listed, new_id, shown, uuid
+from dispatch_state.values import integer, listed, new_id, shown, uuid
 from dispatch_state.vocabulary import Status
 
 V = TypeVar("V")
@@ -82,7 +82,10 @@ class PointerField(peewee.DeferredForeignKey):
 
 def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
-    row = None if key is None else find(model, model._meta.primary_key.check(key))
+    column = model._meta.primary_key
+    if key is not None:
+        key = column.check(key) if isinstance(column, Checked) else integer(key, f"{model.__name__}.{column.name}")
+    row = None if key is None else find(model, key)
     if row is None:
         raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
     return row

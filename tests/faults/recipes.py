@@ -212,8 +212,11 @@ def methods() -> Iterator[Entry]:
         some = next(iter(MODELS[table].machine.triggers))
         yield from method(f"{here}.may", live, lambda r: r.may, {"trigger": some, "by": MAINTAINER})
         yield from method(f"{here}.why_not", live, lambda r: r.why_not, {"trigger": some, "by": MAINTAINER})
+        yield from method(f"{here}.diagram", live, lambda r: r.diagram, {"form": "dot"})
         saves = {"only": None, "by": MAINTAINER, "reason": WHY}
         yield from method(f"{here}.save", live, lambda r: r.save, saves)
+    for model in EVERY:
+        yield from method(f"{model.__name__}.get_by_id", lambda w: None, lambda _, m=model: m.get_by_id, {"pk": None})
 
 
 def settings() -> Iterator[Entry]:
