@@ -18,7 +18,7 @@ from dispatch_state.models.base import Row
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.tables import EVERY
 from dispatch_state.postgresql import CHANNEL
-from dispatch_state.refusals import REPLACEABLE, Dialect, Refusal, refusals
+from dispatch_state.refusals import PLACED, REPLACEABLE, Dialect, Refusal, refusals
 from dispatch_state.targets import SQLITE
 
 LOCK = 0x64697370_61746368  # "dispatch" in ASCII
@@ -134,7 +134,8 @@ def _sqlite(dialect: Dialect) -> Iterator[tuple[str, str]]:
             if found:
                 name = f"{PREFIX}{table}_{event.lower()}"
                 body = _case(found, "RAISE(ABORT, '{}')")
-                yield name, f"CREATE TRIGGER {name} BEFORE {event} ON {table}\nBEGIN {_STAMP}\n    SELECT {body};\nEND"
+                when = "AFTER INSERT" if event == PLACED else f"BEFORE {event}"
+                yield name, f"CREATE TRIGGER {name} {when} ON {table}\nBEGIN {_STAMP}\n    SELECT {body};\nEND"
 
 
 def _sqlite_triggers(database: Database) -> dict[str, str]:

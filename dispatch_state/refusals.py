@@ -21,6 +21,8 @@ from dispatch_state.models.tables import STATEFUL
 from dispatch_state.targets import SQLITE
 
 INSERT, UPDATE, DELETE = "INSERT", "UPDATE", "DELETE"
+PLACED = "INSERTED"
+"""After an insert, when a place that SQLite chose can be told from one that was given."""
 REPLACEABLE = (ConfigEntry, SyncState)
 """Tables of which one may insert over what is there: they keep no history."""
 
@@ -56,8 +58,9 @@ class Dialect(NamedTuple):
 
 def refusals(model: type[Row], dialect: Dialect) -> dict[str, list[Refusal]]:
     """What is refused of a table, by the statement that would do it, in the order it is asked."""
-    found: dict[str, list[Refusal]] = {INSERT: [], UPDATE: [], DELETE: []}
+    found: dict[str, list[Refusal]] = {INSERT: [], UPDATE: [], DELETE: [], PLACED: []}
     found[INSERT] += _insert_over(model, dialect)
+    found[PLACED] += _chosen_place(model, dialect)
     found[UPDATE] += _another_key(model, dialect)
     if issubclass(model, Stateful):
         found[INSERT].append(_birth(model, dialect))
@@ -85,10 +88,10 @@ def _insert_over(model: type[Row], dialect: Dialect) -> Iterator[Refusal]:
     if model in REPLACEABLE:
         return
     if key == "seq":
-        if dialect.kind == SQLITE:  # NEW.seq is -1 where none is given
-            when = f"NEW.seq > 0 AND NEW.seq <= (SELECT max(seq) FROM {table})"
+        if dialect.kind == SQLITE:
+            when = "NEW.seq <> -1"  # which it is where none is given
         else:
-            given = f"NEW.seq > (SELECT last_value FROM {dialect.place}{table}_seq_seq)"
+            given = f"NEW.seq < 1 OR NEW.seq > (SELECT last_value FROM {dialect.place}{table}_seq_seq)"
             when = f"{given} OR {dialect.exists(table, 'seq = NEW.seq')}"
         yield Refusal(when, f"{table}.{key}: moves are numbered by the database")
     else:
@@ -98,6 +101,12 @@ def _insert_over(model: type[Row], dialect: Dialect) -> Iterator[Refusal]:
     if model is Vote:
         pair = "proposal_id = NEW.proposal_id AND voter_id = NEW.voter_id"
         yield Refusal(dialect.exists(table, pair), "votes: there is a vote of that voter")
+
+
+def _chosen_place(model: type[Row], dialect: Dialect) -> Iterator[Refusal]:
+    """Before an insert -1 stands for no place, so a row in that place could be written over."""
+    if dialect.kind == SQLITE and model not in REPLACEABLE:
+        yield Refusal("NEW.rowid < 1", f"{model._meta.table_name}: rows are placed by the database")
 
 
 def _key(model: type[Row]) -> str:

@@ -91,6 +91,9 @@ BOTH: dict[str, Way] = {
     "a log row without a dest": lambda f: [log_row(f.queued, "dequeue", None)],
     "a log row without its cause": lambda f: [log_row(f.queued, "dequeue", "unassigned", cause_seq=10**9)],
     "a log row with a number": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=1)],
+    "a log row numbered 0": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=0)],
+    "a log row numbered before the first": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=-5)],
+    "a log row with the last number there is": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=2**63 - 1)],
     "a log row of a second birth": lambda f: [log_row(f.queued, "create", "unassigned", version=1, source=None)],
     "a log row that adopts": lambda f: [log_row(f.queued, "adopt", "done", entity_id=f.new, version=1, source=None)],
     "another row's log row": lambda f: [log_row(f.other, "dequeue", "unassigned"), moved(f.queued, "unassigned")],
@@ -165,6 +168,11 @@ ON_SQLITE: dict[str, Way] = {
         *birth(f)[:1],
         insert("issues", issue_columns(f, rowid=1)).replace("INSERT", "INSERT OR REPLACE", 1),
     ],
+    "a row in the place that stands for none": lambda f: [
+        *birth(f)[:1],
+        insert("issues", issue_columns(f, rowid=-1)),
+    ],
+    "a log row in the place that stands for none": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=-1)],
     "move a row to another's place": lambda f: [
         f"UPDATE OR REPLACE issues SET rowid = (SELECT rowid FROM issues WHERE id = '{f.other.id}')"
         f" WHERE id = '{f.queued.id}'"
