@@ -243,7 +243,7 @@ def _word(field: Any) -> tuple[str, str] | None:
 def _another_type(field: Any) -> tuple[str, str] | None:
     """What SQLite would store although it is not of the column's type."""
     new = f"NEW.{field.column_name}"
-    other = f"typeof({new}) <> 'text'"
+    other = f"typeof({new}) <> 'text' OR instr({new}, char(0))"  # GLOB, strftime and json_valid read up to a NUL
     if isinstance(field, IdField):
         return f"{other} OR {new} NOT GLOB '{_ID}'", "not a UUID in dashed lower case"
     if isinstance(field, StampField):

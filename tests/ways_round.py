@@ -203,6 +203,12 @@ ON_SQLITE: dict[str, Way] = {
     "a moment as a number": lambda f: ["UPDATE issues SET updated_at = 1769851800"],
     "a moment before time": lambda f: ["UPDATE issues SET updated_at = '0000-01-31T09:30:00.000000+00:00'"],
     "no JSON": lambda f: ["UPDATE issues SET labels = '[bug'"],
+    "JSON before a NUL": lambda f: ["UPDATE issues SET labels = '[]' || char(0) || '['"],
+    "a timestamp before a NUL": lambda f: ["UPDATE issues SET updated_at = updated_at || char(0) || 'x'"],
+    "an id before a NUL": lambda f: [
+        log_row(f.queued, "dequeue", "unassigned", decision_id=f.new).replace(f"'{f.new}'", f"'{f.new}' || char(0)")
+    ],
+    "text with a NUL": lambda f: ["UPDATE issues SET title = 'a' || char(0)"],
     "JSON as a blob": lambda f: ["UPDATE issues SET labels = x'5b5d'"],
     "text as a blob": lambda f: ["UPDATE issues SET title = x'00ff'"],
     "a number as text": lambda f: ["UPDATE issues SET github_id = '12abc'"],
