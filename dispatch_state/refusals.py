@@ -221,7 +221,7 @@ _BEHIND_SECONDS = f".{'[0-9]' * 6}+00:00"
 def malformed(model: type[Row], dialect: Dialect) -> Iterator[tuple[str, str, str]]:
     """Each column that can be wrong in itself: its name, the condition on NEW, and what is said."""
     for field in model._meta.sorted_fields:
-        told = _word(field) or (_another_type(field) if dialect.kind == SQLITE else None)
+        told = _word(field) or (_another_type(field) if dialect.kind == SQLITE else _beyond_the_calendar(field))
         if model is Vote and field.name == "confidence":
             told = "NOT (NEW.confidence BETWEEN 0 AND 1)", "not within 0 and 1"
         if told:
@@ -263,6 +263,15 @@ def _another_type(field: Any) -> tuple[str, str] | None:
     if isinstance(field, BooleanField):
         return f"{new} NOT IN (0, 1)", "neither 0 nor 1"
     return None
+
+
+def _beyond_the_calendar(field: Any) -> tuple[str, str] | None:
+    """What PostgreSQL takes for a moment although Python has no such year."""
+    if not isinstance(field, StampField):
+        return None
+    new = f"NEW.{field.column_name}"
+    within = f"{new} >= '0001-01-01 00:00:00+00' AND {new} < '9999-12-31 24:00:00+00'"
+    return f"NOT ({within})", "not within the years 1 to 9999"
 
 
 def quoted(words: Iterable[str]) -> str:

@@ -207,7 +207,8 @@ def test_a_move_by_hand_with_its_log_row_is_one_of_ours(store: Store, run: Run) 
 @pytest.mark.parametrize("microsecond", [0, 1, 499_999, 500_000, 999_499, 999_500, 999_999])
 def test_every_moment_is_a_timestamp(microsecond: int, store: Store, clock: Clock) -> None:
     """SQLite reads milliseconds, and rounds what is beyond."""
-    for moment in (clock.now, datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)):
+    ends = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    for moment in (clock.now, datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), *ends):
         clock.now = moment.replace(microsecond=microsecond)
         issue = World(store).issues("queued")
         assert issue.reload().updated_at == clock.now

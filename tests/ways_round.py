@@ -248,6 +248,9 @@ ON_POSTGRESQL: dict[str, Way] = {
         moved(f.queued, "done"),
     ],
     "a confidence that is no number": lambda f: ["UPDATE votes SET confidence = 'NaN'"],
+    "a moment that never comes": lambda f: ["UPDATE issues SET updated_at = 'infinity'"],
+    "a moment before the calendar": lambda f: ["UPDATE issues SET updated_at = '0044-03-15 12:00:00+00 BC'"],
+    "a moment behind the calendar": lambda f: ["UPDATE votes SET created_at = '10000-01-01 00:00:00+00'"],
     "a number of its own": lambda f: [
         log_row(f.queued, "dequeue", "unassigned", seq=10**6),
     ],
