@@ -137,7 +137,10 @@ def _its_log_row(model: type[Row], dialect: Dialect, source: str, dest: str) -> 
 
 def _birth(model: type[Stateful], dialect: Dialect) -> Refusal:
     logged = _its_log_row(model, dialect, "source IS NULL", "dest = NEW.status")
-    return Refusal(f"NOT {logged}", f"{model._meta.table_name}: a row is born with its log row, written just before")
+    lived = dialect.exists("transition_log", "entity_id = NEW.id AND version > 1")
+    return Refusal(
+        f"NOT {logged} OR {lived}", f"{model._meta.table_name}: a row is born with its log row, written just before"
+    )
 
 
 def _move(model: type[Stateful], dialect: Dialect) -> Refusal:

@@ -152,6 +152,21 @@ def test_a_log_row_of_another_connection_is_refused(store: Store, target: str, r
     assert refused(attempt(run, moved(issue, "unassigned")))
 
 
+def test_a_removed_row_is_not_born_again(store: Store, backend: str, run: Run) -> None:
+    """By the log row of its birth, which is made to look like the last one that was written."""
+    issue = World(store).issues("cancelled")
+    columns = {**stored(run, issue), "status": "unassigned", "version": 1}
+    born = insert("issues", {name: value for name, value in columns.items() if value is not None})
+    (seq,) = run(f"SELECT min(seq) FROM transition_log WHERE entity_id = '{issue.id}'").fetchone()
+    issue.remove(by=MAINTAINER, reason=WHY)
+    again = (
+        ["CREATE TEMPORARY TABLE place (x)", f"INSERT INTO place (rowid) VALUES ({seq})"]
+        if backend == "sqlite"
+        else [f"SET LOCAL dispatch_state.written = {seq}"]
+    )
+    assert refused(attempt(run, *again, born))
+
+
 def test_executemany_is_refused(store: Store, target: str, backend: str) -> None:
     rows = [World(store).issues("queued") for _ in range(3)]
     update = (
