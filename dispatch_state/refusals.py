@@ -65,7 +65,7 @@ def refusals(model: type[Row], dialect: Dialect) -> dict[str, list[Refusal]]:
     if issubclass(model, Stateful):
         found[INSERT].append(_birth(model, dialect))
         found[UPDATE].append(_move(model, dialect))
-        found[DELETE].append(_removal(model, dialect))
+        found[DELETE] += _removal(model, dialect)
     if model is TransitionLog:
         found[INSERT] += _log_row(dialect)
         found[UPDATE].append(Refusal("TRUE", "transition_log: a move that was made is not rewritten"))
@@ -152,13 +152,17 @@ def _move(model: type[Stateful], dialect: Dialect) -> Refusal:
     )
 
 
-def _removal(model: type[Stateful], dialect: Dialect) -> Refusal:
+def _removal(model: type[Stateful], dialect: Dialect) -> Iterator[Refusal]:
     told = (
         f"entity_id = OLD.id AND version = OLD.version + 1 AND entity = '{model._meta.table_name}' "
         "AND source = OLD.status AND dest IS NULL"
     )
-    logged = dialect.exists("transition_log", told)
-    return Refusal(f"NOT {logged}", f"{model._meta.table_name}: a row goes with its log row, written before")
+    table, logged = model._meta.table_name, dialect.exists("transition_log", told)
+    yield Refusal(f"NOT {logged}", f"{table}: a row goes with its log row, written before")
+    for key in _owners(model):
+        owner = dialect.exists(key.rel_model._meta.table_name, f"id = OLD.{key.column_name}")
+        unsettled = f"OLD.status NOT IN ({quoted(model.machine.final)})"
+        yield Refusal(f"{unsettled} AND {owner}", f"{table}: a row that is not final goes with its owner only")
 
 
 def _log_row(dialect: Dialect) -> Iterator[Refusal]:
@@ -178,7 +182,7 @@ def _next_move(model: type[Stateful], dialect: Dialect) -> str:
     table, machine = model._meta.table_name, model.machine
     stands = dialect.exists(table, "id = NEW.entity_id AND status = NEW.source AND version = NEW.version - 1")
     absent = f"NOT {dialect.exists(table, 'id = NEW.entity_id')}"
-    ends = "TRUE" if _goes_with_its_owner(model) else f"NEW.source IN ({quoted(machine.final)})"
+    ends = "TRUE" if _owners(model) else f"NEW.source IN ({quoted(machine.final)})"
     edges = " ".join(f"WHEN '{name}' THEN {' OR '.join(_edges(trigger))}" for name, trigger in machine.triggers.items())
     born = f"NEW.source IS NULL AND NEW.dest IN ({quoted(machine.births)}) AND NEW.version = 1"
     return (
@@ -197,10 +201,10 @@ def _edges(trigger: Any) -> Iterator[str]:
         yield f"NEW.dest = '{dest}' AND NEW.source IN ({quoted(starts)})"
 
 
-def _goes_with_its_owner(model: type[Row]) -> bool:
-    """Whether the schema's keys take it along; then it goes wherever it stands."""
+def _owners(model: type[Row]) -> list[Any]:
+    """The keys of the rows that take it along when they go; then it goes wherever it stands."""
     keys: list[Any] = model._meta.refs
-    return any(key.on_delete == "CASCADE" for key in keys)
+    return [key for key in keys if key.on_delete == "CASCADE"]
 
 
 def _rewritten_decision(dialect: Dialect) -> Refusal:

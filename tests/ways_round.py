@@ -51,7 +51,8 @@ def scene(store: Store) -> SimpleNamespace:
     return SimpleNamespace(
         queued=world.issues("queued"), other=world.issues("queued"), done=world.issues("done"), doing=doing,
         free=world.issues("unassigned"), epic=gate.stage.epic, gate=gate, proposal=proposal.reload(),
-        vote=proposal.votes.get(), decision=Decision.select().where(Decision.epic.is_null(False)).get(),
+        waiting=world.gates("pending"), vote=proposal.votes.get(),
+        decision=Decision.select().where(Decision.epic.is_null(False)).get(),
         log=TransitionLog.select().order_by(TransitionLog.seq).first(), new=new_id(), now=NOW,
         agent=world.agents("working"),
     )  # fmt: skip
@@ -131,6 +132,10 @@ BOTH: dict[str, Way] = {
     "a deletion of a live row": lambda f: [
         log_row(f.queued, "remove", None),
         f"DELETE FROM issues WHERE id = '{f.queued.id}'",
+    ],
+    "a deletion of a live row without its owner": lambda f: [
+        log_row(f.waiting, "remove", None),
+        f"DELETE FROM gates WHERE id = '{f.waiting.id}'",
     ],
     "a deletion of a parent": lambda f: [f"DELETE FROM epics WHERE id = '{f.epic.id}'"],
     "another id": lambda f: [f"UPDATE issues SET id = '{f.new}' WHERE id = '{f.queued.id}'"],
