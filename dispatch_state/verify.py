@@ -184,7 +184,7 @@ def chains(database: Database) -> Iterator[Violation]:
 
 
 def edges(database: Database) -> Iterator[Violation]:
-    """I12: every move is one of a lifecycle."""
+    """I12: every move is one of a lifecycle; what is not final is removed with its owner only, which is its cause."""
     legal = {
         (machine.entity, name, source, dest)
         for machine in (model.machine for model in STATEFUL)
@@ -198,6 +198,11 @@ def edges(database: Database) -> Iterator[Violation]:
     for *move, seq in _ask(database, query):
         if tuple(move) not in legal:
             yield Violation("I12", "transition_log", seq, "is no move of a lifecycle")
+    ends = [(model._meta.table_name, quoted(model.machine.final)) for model in STATEFUL]
+    final = " OR ".join(f"(entity = '{table}' AND source IN ({statuses}))" for table, statuses in ends)
+    query = f"""SELECT seq FROM transition_log WHERE "trigger" = 'remove' AND cause_seq IS NULL AND NOT ({final})"""
+    for (seq,) in _ask(database, query):
+        yield Violation("I12", "transition_log", seq, "removes a row that is not final, without its owner")
 
 
 def _ways(machine: Any) -> Iterator[tuple[str, tuple[Any, ...], tuple[Any, ...]]]:
@@ -232,7 +237,7 @@ def fold(database: Database) -> Iterator[Violation]:
 def decisions(database: Database) -> Iterator[Violation]:
     """I11, I12: every act that decides has its one decision, which is of its kind and by who acted."""
     due = [_due(m._meta.table_name, *way) for m in STATEFUL for way in _deciding(m.machine)]
-    wanted = f"CASE WHEN l.cause_seq IS NULL THEN CASE {' '.join(due)} END END"
+    wanted = f"CASE {' '.join(due)} END"
     query = f"""SELECT l.seq, l.entity, l."trigger", l.decision_id, d.id FROM transition_log l
         LEFT JOIN decisions d ON d.id = l.decision_id AND d.decided_by = l.actor AND d.decision_type = {wanted}
         WHERE (l.decision_id IS NULL AND {wanted} IS NOT NULL) OR (l.decision_id IS NOT NULL AND d.id IS NULL)"""
@@ -249,7 +254,8 @@ def decisions(database: Database) -> Iterator[Violation]:
 
 
 def _due(table: str, trigger: str, kind: str, sources: list[str]) -> str:
-    who = " AND l.actor LIKE 'human:%%'" if kind == DecisionType.HUMAN_OVERRIDE else ""
+    """When a decision is due: what is no override never follows from another move, and always decides."""
+    who = " AND l.actor LIKE 'human:%%' AND l.cause_seq IS NULL" if kind == DecisionType.HUMAN_OVERRIDE else ""
     move = f"""l.entity = '{table}' AND l."trigger" = '{trigger}' AND l.source IN ({quoted(sources)})"""
     return f"WHEN {move}{who} THEN '{kind}'"
 

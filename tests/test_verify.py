@@ -17,6 +17,7 @@ from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import new_id
 from tests.properties.machine import on
 from tests.properties.test_walk import Walk
+from tests.ways_round import log_row
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 LONG = bool(os.environ.get("DISPATCH_LONG"))
@@ -146,6 +147,11 @@ def tampering(world: World) -> Iterator[tuple[str, Any]]:
         ("I11", "transition_log", move.seq),
     )
     yield f"UPDATE transition_log SET decision_id = NULL WHERE seq = {move.seq}", ("I11", "decisions", move.decision_id)
+    turned_down = moved(world.at("gates", "rejected"), "reject")
+    yield (
+        f"UPDATE transition_log SET cause_seq = 1, decision_id = NULL WHERE seq = {turned_down.seq}",
+        ("I11", "transition_log", turned_down.seq),
+    )
     begun = moved(busy, "start")
     yield f"DELETE FROM transition_log WHERE seq = {begun.seq}", ("I12", "issues", busy.id)
     yield (
@@ -182,6 +188,15 @@ def test_each_invariant_broken_alone_is_told(world: World, store: Store) -> None
         assert wanted in found, (sql, found)
     assert {wanted[0] for _, wanted in ways} == {f"I{number}" for number in range(1, 14)}
     assert told(store) == []
+
+
+def test_what_was_removed_before_its_end_is_told(world: World, store: Store) -> None:
+    """Though its log is whole: a gate goes with its stage, or when somebody has decided."""
+    gate = world.running_epic().stages.first().add_gate("approval", "a human looks")
+    store.database.execute_sql(log_row(gate, "remove", None))
+    store.database.execute_sql(f"DELETE FROM gates WHERE id = '{gate.id}'")
+    (violation,) = told(store)
+    assert (violation.invariant, violation.message) == ("I12", "removes a row that is not final, without its owner")
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

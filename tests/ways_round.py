@@ -47,11 +47,11 @@ def scene(store: Store) -> SimpleNamespace:
     gate = world.gates("approved")
     proposal = world.new_proposal(threshold="unanimous", required_voters=["coder", "pm"])
     proposal.vote(world.agent(), "approve", WHY, confidence=0.5)
-    doing = world.issues("in_progress")
+    doing, running = world.issues("in_progress"), world.running_epic().stages.first()
     return SimpleNamespace(
         queued=world.issues("queued"), other=world.issues("queued"), done=world.issues("done"), doing=doing,
         free=world.issues("unassigned"), epic=gate.stage.epic, gate=gate, proposal=proposal.reload(),
-        waiting=world.gates("pending"), vote=proposal.votes.get(),
+        waiting=running.add_gate("approval", "a human looks"), vote=proposal.votes.get(),
         decision=Decision.select().where(Decision.epic.is_null(False)).get(),
         log=TransitionLog.select().order_by(TransitionLog.seq).first(), new=new_id(), now=NOW,
         agent=world.agents("working"),
