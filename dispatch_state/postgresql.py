@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import peewee
@@ -95,6 +95,10 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
 
     def _writing(self) -> set[str]:
         return {transaction for (transaction,) in self.execute_sql(_WRITING).fetchall()}
+
+    def reading_anything(self) -> AbstractContextManager[None]:
+        """Nothing to do: what PostgreSQL stores as text can be read."""
+        return nullcontext()
 
     def close_all(self) -> None:
         """Close the connections of all threads, and those kept; every later use is `StoreNotOpen`.

@@ -260,6 +260,16 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         """Whether no commit to come holds a move with a number below one that is seen now: there is one writer."""
         return True
 
+    @contextmanager
+    def reading_anything(self) -> Iterator[None]:
+        """Text that is no UTF-8, which SQLite stores all the same, is read as the bytes it is."""
+        connection = self.connection()
+        connection.text_factory = _text_or_bytes
+        try:
+            yield
+        finally:
+            connection.text_factory = str
+
     def switch_to_wal(self) -> None:
         """Make the file use a write-ahead log, once; it stays so. An in-memory database has none."""
         if self._anchor is None and self.execute_sql("PRAGMA journal_mode").fetchone() != ("wal",):
@@ -280,6 +290,13 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def should_retry(self, error: Exception) -> bool:
         """Never: SQLite has waited for the lock already."""
         return False
+
+
+def _text_or_bytes(stored: bytes) -> str | bytes:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
 
 
 class _ReadAhead:

@@ -53,7 +53,7 @@ class Violation:
 
 def verify(database: Database) -> list[Violation]:
     """What does not hold, in a fixed order; empty when the store is sound. See `Store.verify`."""
-    with _one_moment(database):
+    with _one_moment(database), database.reading_anything():
         found = [violation for check in CHECKS for violation in check(database)]
     return sorted(set(found), key=lambda v: (v.invariant, v.entity, str(v.id), v.message))
 
@@ -93,8 +93,8 @@ def columns(database: Database) -> Iterator[Violation]:
     dialect = enforcement.dialect_of(database)
     for model in EVERY:
         table, key = model._meta.table_name, _key(model)
-        for column, bad, says in malformed(model, dialect):
-            query = f"SELECT {key} FROM {table} WHERE {column} IS NOT NULL AND ({bad.replace('NEW.', '')})"
+        for _, bad, says in malformed(model, dialect):
+            query = f"SELECT {key} FROM {table} WHERE {bad.replace('NEW.', '')}"
             for (found,) in _ask(database, query):
                 yield Violation("I13", table, _id(found), says)
 
@@ -287,7 +287,7 @@ def in_place(database: Database) -> Iterator[Violation]:
         for name in enforcement.differences(database):
             yield Violation("enforcement", name, None, "is missing, changed or not ours")
     except SchemaTooNew as error:
-        yield Violation("enforcement", "sqlite", None, str(error))
+        yield Violation("enforcement", database.kind, None, str(error))
 
 
 CHECKS = (lifecycles, columns, shapes, signatures, keys, chains, edges, fold, decisions, integrity, in_place)

@@ -214,6 +214,8 @@ def test_what_was_removed_before_its_end_is_told(world: World, store: Store) -> 
         ("status = 'lost'", "I13"),
         ("epic_id = 'nowhere'", "foreign key"),
         ("id = 'x'", "I12"),
+        ("id = CAST(x'ff' AS TEXT)", "I13"),
+        ("labels = CAST(x'5b22ff225d' AS TEXT)", "I13"),
     ],
 )
 def test_what_sqlite_would_store_is_told(change: str, invariant: str, world: World, store: Store) -> None:
@@ -221,6 +223,19 @@ def test_what_sqlite_would_store_is_told(change: str, invariant: str, world: Wor
     store.database.execute_sql("PRAGMA foreign_keys = 0")
     store.database.execute_sql(f"UPDATE issues SET {change}")
     assert invariant in {violation.invariant for violation in told(store)}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "change", ["id = NULL", "id = CAST(x'ff' AS TEXT)", "author = CAST(x'ff' AS TEXT)", "id = x'ff', author = ''"]
+)
+def test_what_cannot_be_read_is_told(change: str, world: World, store: Store) -> None:
+    """SQLite has keys that are NULL, and text that is no UTF-8."""
+    world.gates("rejected").comment("why", by=MAINTAINER)
+    store.database.execute_sql(f"UPDATE gate_comments SET {change}")
+    found = told(store)
+    assert {(v.invariant, v.entity) for v in found} == {("I13", "gate_comments")}
+    assert all(str(v).isprintable() for v in found)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
