@@ -102,6 +102,7 @@ def _wanted(database: Database) -> dict[str, str]:
         return dict(_sqlite(dialect))
     functions = {f"{PREFIX}{model._meta.table_name}": _body(model, dialect) for model in EVERY}
     functions[f"{PREFIX}truncate"] = _NO_TRUNCATE
+    functions = {name: f"{body}search_path={_PATH}" for name, body in functions.items()}
     triggers = {f"{name} on {table}": f"{kind} A" for name, table, kind in _bound()}
     return functions | triggers
 
@@ -147,7 +148,9 @@ def _sqlite_triggers(database: Database) -> dict[str, str]:
 
 _OURS = "pronamespace = current_schema()::regnamespace AND proname LIKE 'dispatch\\_%%'"
 _FUNCTIONS = f"SELECT proname FROM pg_proc WHERE {_OURS}"
-_FUNCTION_TEXTS = f"SELECT proname, prosrc FROM pg_proc WHERE {_OURS}"
+_FUNCTION_TEXTS = f"SELECT proname, concat(prosrc, array_to_string(proconfig, ' ')) FROM pg_proc WHERE {_OURS}"
+_PATH = "pg_catalog, pg_temp"
+"""Where a trigger's operators and functions are looked up, whatever the session's own path puts before."""
 _TRIGGERS = """SELECT tgname, relname, concat(tgtype,
         CASE WHEN tgqual IS NULL AND tgattr = ''::int2vector THEN '' ELSE ' partly' END,
         CASE WHEN proname = tgname AND pronamespace = relnamespace THEN '' ELSE ' elsewhere' END, ' ', tgenabled)
@@ -190,7 +193,8 @@ def _bound() -> Iterator[tuple[str, str, int]]:
 def _postgresql(dialect: Dialect) -> Iterator[str]:
     def function(name: str, body: str) -> str:
         text = body.replace("%", "%%")
-        return f"CREATE FUNCTION {dialect.place}{name}() RETURNS trigger LANGUAGE plpgsql AS $dispatch${text}$dispatch$"
+        head = f"CREATE FUNCTION {dialect.place}{name}() RETURNS trigger LANGUAGE plpgsql SET search_path = {_PATH}"
+        return f"{head} AS $dispatch${text}$dispatch$"
 
     for model in EVERY:
         yield function(f"{PREFIX}{model._meta.table_name}", _body(model, dialect))

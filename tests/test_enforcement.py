@@ -288,6 +288,13 @@ def empty_one(store: Store) -> None:
         )
 
 
+def redirect_one(store: Store) -> None:
+    if store.database.kind == "sqlite":
+        weaken_one(store)
+    else:
+        store.database.execute_sql("ALTER FUNCTION dispatch_issues() RESET search_path")
+
+
 def silence_one(store: Store) -> None:
     if store.database.kind == "sqlite":
         drop_one(store)
@@ -302,7 +309,7 @@ def add_one(store: Store) -> None:
         store.database.execute_sql("CREATE FUNCTION dispatch_extra() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'")
 
 
-@pytest.mark.parametrize("tamper", [drop_one, weaken_one, empty_one, silence_one, add_one])
+@pytest.mark.parametrize("tamper", [drop_one, weaken_one, empty_one, redirect_one, silence_one, add_one])
 def test_what_was_changed_is_noticed_and_put_back_at_the_next_open(
     tamper: Callable[[Store], None], target: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -252,6 +252,13 @@ ON_POSTGRESQL: dict[str, Way] = {
         "CREATE TEMPORARY TABLE transition_log (LIKE transition_log)",
         moved(f.queued, "done"),
     ],
+    "with an equality of its own": lambda f: [
+        "CREATE FUNCTION equal(text, text) RETURNS boolean LANGUAGE sql AS $$SELECT $1 OPERATOR(pg_catalog.=) $2"
+        " OR $1 OPERATOR(pg_catalog.||) $2 OPERATOR(pg_catalog.~) '^(done|unassigned){2}$'$$",
+        "CREATE OPERATOR = (LEFTARG = text, RIGHTARG = text, FUNCTION = equal)",
+        "SELECT set_config('search_path', current_schema() || ', pg_catalog', TRUE)",
+        log_row(f.queued, "dequeue", "done"),
+    ],
     "a confidence that is no number": lambda f: ["UPDATE votes SET confidence = 'NaN'"],
     "a moment that never comes": lambda f: ["UPDATE issues SET updated_at = 'infinity'"],
     "a moment before the calendar": lambda f: ["UPDATE issues SET updated_at = '0044-03-15 12:00:00+00 BC'"],
