@@ -30,7 +30,11 @@ def backup(database: Database, path: str | os.PathLike[str]) -> Path:
     if database.transaction_depth():
         raise InvalidValue("backup: a transaction is open in this thread; leave it first")
     target = _new_file(path)
-    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial = _new_file(f"{target}.partial")
+    except BaseException:
+        target.unlink()
+        raise
     try:
         _copy(database, partial)
         partial.replace(target)
@@ -59,7 +63,6 @@ def _new_file(path: str | os.PathLike[str]) -> Path:
 
 
 def _copy(database: SqliteStore, partial: Path) -> None:
-    os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     copy = sqlite3.connect(partial)
     try:
         database.connection().backup(copy)

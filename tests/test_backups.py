@@ -89,6 +89,16 @@ def test_what_is_there_is_not_written_over(store: Store, target: str, tmp_path: 
 
 
 @sqlite
+def test_what_is_there_under_the_name_of_the_unfinished_copy_is_kept(store: Store, tmp_path: Path) -> None:
+    there = tmp_path / "copy.db.partial"
+    there.write_text("precious")
+    with pytest.raises(InvalidValue, match="partial exists"):
+        store.backup(tmp_path / "copy.db")
+    assert there.read_text() == "precious"
+    assert not (tmp_path / "copy.db").exists()
+
+
+@sqlite
 @pytest.mark.parametrize("path", [None, 3, "a\0b", b"\xff" * 300])
 def test_what_is_no_path_is_refused(store: Store, path: Any, tmp_path: Path) -> None:
     with pytest.raises((InvalidValue, StoreReadOnly)):
