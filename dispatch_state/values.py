@@ -121,6 +121,14 @@ def earlier(moment: datetime, amount: timedelta) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
+def later(moment: datetime, amount: timedelta) -> datetime:
+    """A moment so much later, or the latest there is."""
+    try:
+        return moment + amount
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 # ---- text and numbers ---------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -207,6 +207,13 @@ def test_an_open_proposal_past_its_deadline_is_opened_and_rejected(world: World,
     clock.forward(hours=1)
     assert told(store.tick()) == [("open_voting", "system:tick"), ("reject", "sangha")]
     assert proposal.reload().status == "rejected"
+
+
+def test_no_deadline_is_beyond_the_calendar(world: World, clock: Clock) -> None:
+    proposal = world.new_proposal()
+    clock.now = datetime(9999, 12, 31, 12, tzinfo=UTC)
+    proposal.open_voting(by=MAINTAINER)
+    assert proposal.reload().voting_deadline == datetime.max.replace(tzinfo=UTC)
 
 
 def test_the_end_of_a_vote_wakes_the_proposer(world: World, store: Store, clock: Clock) -> None:

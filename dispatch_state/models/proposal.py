@@ -124,7 +124,7 @@ class Proposal(Stateful):
         """Begin the vote; it lasts 24 hours unless the proposal sets a deadline."""
         if self.voting_deadline is not None:
             return Columns()
-        return Columns(voting_deadline=lambda now: now + VOTING_TIME)
+        return Columns(voting_deadline=lambda now: values.later(now, VOTING_TIME))
 
     @transition(
         ProposalStatus.VOTING,
