@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, overload
 from uuid import UUID
 
@@ -83,9 +83,8 @@ class PointerField(peewee.DeferredForeignKey):
 def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
     column = model._meta.primary_key
-    if key is not None:
-        key = column.check(key) if isinstance(column, Checked) else integer(key, f"{model.__name__}.{column.name}")
-    row = None if key is None else find(model, key)
+    check = column.check if isinstance(column, Checked) else partial(integer, place=f"{model.__name__}.{column.name}")
+    row = None if key is None else find(model, check(key))
     if row is None:
         raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
     return row

@@ -1,0 +1,50 @@
+"""Deliveries of GitHub's webhooks, from a folder of files into a store.
+
+    python examples/from_github.py                          the deliveries beside this file, into memory
+    python examples/from_github.py FOLDER dispatch.db       yours; run it again, and nothing changes
+
+A file holds {"event": …, "payload": …}, as a server of yours would keep them: the event from the header
+`X-GitHub-Event`, the payload as it came (checked with `github.signed` before that).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from dispatch_state import DispatchError, SyncState, github, open_store, values
+
+HERE = Path(__file__).parent / "deliveries"
+LONGEST = 25 * 1024 * 1024
+"""Bytes; GitHub sends no more."""
+
+
+def told(applied: github.Applied) -> str:
+    """What a delivery did, in a line."""
+    parts = ["made" if applied.made else "changed" if applied.changed else ""]
+    parts += [f"{move.entity}.{move.trigger} -> {move.dest}" for move in applied.moves]
+    parts += [f"refused: {applied.refused}"] if applied.refused else []
+    return f"{applied.row or '-'}: {', '.join(filter(None, parts)) or 'nothing new'}"
+
+
+def main(folder: Path = HERE, target: str = ":memory:") -> int:
+    """Apply every file of the folder, in the order of their names; returns the process's exit code."""
+    failed = 0
+    with open_store(target) as store:
+        for file in sorted(folder.glob("*.json")):
+            try:
+                delivery = values.parse_payload(file.read_bytes(), file.name, longest=LONGEST)
+                print(f"{file.stem:26} {told(github.apply_event(delivery['event'], delivery['payload']))}")
+            except (DispatchError, KeyError, TypeError) as error:
+                print(f"{file.stem:26} skipped: {error}", file=sys.stderr)
+                failed += 1
+        state = SyncState.get_or_none(SyncState.id == github.SOURCE)
+        print(f"{store.counts()['issues']}")
+        print(f"{len(state.sync_errors or []) if state else 0} refused, kept in sync_state")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Apply deliveries of GitHub's webhooks to a store.")
+    parser.add_argument("folder", nargs="?", type=Path, default=HERE, help="where the files are")
+    parser.add_argument("target", nargs="?", default=":memory:", help="the store (default: in memory)")
+    sys.exit(main(**vars(parser.parse_args())))

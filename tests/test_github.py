@@ -1,0 +1,382 @@
+"""Deliveries of GitHub's webhooks: rows found or made, statuses moved by triggers, refusals kept, nothing twice."""
+
+from __future__ import annotations
+
+import copy
+import hmac
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatch_state import ConfigEntry, InvalidValue, Issue, PullRequest, Store, SyncState, github
+from dispatch_state.github import apply_event, issue_from, pull_request_from, signed
+from dispatch_state.testing import scratch_store
+from dispatch_state.testing.attempts import everything
+from tests.invariants import broken
+from tests.world import MAINTAINER, WHY, World
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "examples" / "deliveries"
+DELIVERIES = {path.stem[3:]: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+SHOP = "https://github.com/octo/shop"
+
+
+@pytest.fixture
+def memory() -> Iterator[Store]:
+    """An empty store, for what does not depend on the database."""
+    with scratch_store("memory") as store:
+        yield store
+        assert broken(store) == []
+
+
+def changed(name: str, at: str | None = None, **parts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A sample delivery, with other values in its parts, sent at another moment."""
+    delivery = copy.deepcopy(DELIVERIES[name])
+    payload = delivery["payload"]
+    for part, values in parts.items():
+        if part == "top":
+            payload.update(values)
+        else:
+            payload[part].update(values)
+    for part in ("issue", "pull_request", "check_suite"):
+        if at and part in payload:
+            payload[part]["updated_at"] = at
+    if at and "review" in payload:
+        payload["review"]["submitted_at"] = at
+    return delivery["event"], payload
+
+
+def opened(**values: Any) -> Issue:
+    """Issue 12, made by its delivery."""
+    row = apply_event(*changed("issues_opened", issue={"number": 12, "html_url": f"{SHOP}/issues/12", **values})).row
+    assert isinstance(row, Issue)
+    return row
+
+
+def requested(**values: Any) -> PullRequest:
+    """Pull request 14, which closes issue 12, made by its delivery."""
+    row = apply_event(*changed("pull_request_opened", pull_request=values)).row
+    assert isinstance(row, PullRequest)
+    return row
+
+
+# ---- issues --------------------------------------------------------------------------------------------
+
+
+def test_an_opened_issue_is_made(store: Store) -> None:
+    applied = apply_event(
+        *changed("issues_opened", issue={"number": 12, "labels": [{"name": "Type: Bug"}, {"name": "P1"}]})
+    )
+    issue = applied.row
+    assert isinstance(issue, Issue)
+    assert (applied.made, applied.moves, applied.refused) == (True, (), None)
+    assert (issue.status, issue.github_id, issue.repo_path) == ("unassigned", 12, "octo/shop")
+    assert (issue.issue_type, issue.priority, issue.labels) == ("bug", "high", ["Type: Bug", "P1"])
+    assert store.history(issue)[0].actor == "system:github"
+
+
+def test_it_is_put_where_the_repository_is_here(memory: Store) -> None:
+    assert apply_event(*changed("issues_opened"), repo_path="/src/shop").row.repo_path == "/src/shop"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "priority"),
+    [
+        ([], "feature", "medium"),
+        (["enhancement"], "feature", "medium"),
+        (["kind/documentation", "urgent"], "docs", "critical"),
+        (["priority: low"], "feature", "low"),
+        (["p0", "security"], "security", "critical"),
+        (["highlight", "bugfix"], "feature", "medium"),
+    ],
+)
+def test_labels_say_type_and_priority(memory: Store, labels: list[str], kind: str, priority: str) -> None:
+    issue = opened(labels=[{"name": name} for name in labels])
+    assert (issue.issue_type, issue.reload().priority) == (kind, priority)
+
+
+def test_an_edited_issue_is_brought_up_to_date(store: Store) -> None:
+    issue = opened()
+    applied = apply_event(*changed("issues_opened", "2026-02-01T00:00:00Z", top={"action": "edited"}, issue={
+        "number": 12, "title": "Better", "body": None, "labels": [{"name": "low"}]}))  # fmt: skip
+    assert (applied.row, applied.changed, applied.made) == (issue, True, False)
+    issue.reload()
+    assert (issue.title, issue.prompt, issue.priority, issue.version) == ("Better", "Better", "low", 1)
+
+
+def test_issues_of_two_repositories_are_two(store: Store) -> None:
+    opened()
+    other = {"full_name": "octo/other", "html_url": "https://github.com/octo/other"}
+    apply_event(
+        *changed("issues_opened", repository=other, issue={"number": 12, "html_url": f"{other['html_url']}/issues/12"})
+    )
+    assert Issue.select().count() == 2
+
+
+def test_closed_as_completed_is_completed_where_that_is_legal(store: Store) -> None:
+    issue = opened()
+    World(store).start(issue)
+    closed = changed("issues_closed", issue={"number": 12, "state_reason": "completed", "html_url": issue.github_url})
+    assert apply_event(*closed).moves[0].trigger == "complete"
+    assert issue.reload().status == "done"
+
+
+def test_closed_as_not_planned_is_cancelled(store: Store) -> None:
+    issue = opened()
+    apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))
+    assert (issue.reload().status, store.history(issue)[-1].reason) == ("cancelled", "closed on GitHub: not planned")
+
+
+def test_deleted_is_cancelled(store: Store) -> None:
+    issue = opened()
+    apply_event(*changed("issues_opened", "2026-02-01T00:00:00Z", top={"action": "deleted"}, issue={"number": 12}))
+    assert issue.reload().status == "cancelled"
+
+
+def test_what_was_over_before_is_not_made(memory: Store) -> None:
+    assert apply_event(*changed("issues_closed")) == github.Applied()
+    assert not Issue.select().exists()
+
+
+def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
+    issue = opened()
+    closed = changed("issues_closed", issue={"number": 12, "state_reason": "completed", "html_url": issue.github_url})
+    for _ in range(2):
+        assert "complete does not start there" in str(apply_event(*closed).refused)
+    (kept,) = SyncState.get_by_id("github").sync_errors
+    assert (kept["event"], kept["action"]) == ("issues", "closed")
+    assert issue.reload().status == "unassigned"
+
+
+# ---- pull requests -------------------------------------------------------------------------------------
+
+
+def test_a_request_is_made_for_the_issue_it_closes(store: Store) -> None:
+    issue = opened()
+    request = requested()
+    assert (request.issue, request.status, request.github_number, request.branch) == (issue, "draft", 14, "keep-cart")
+
+
+def test_a_request_from_an_issues_branch_is_its(store: Store) -> None:
+    issue = opened()
+    issue.assign(World(store).agent(), branch_name="keep-cart", by=MAINTAINER)
+    assert requested(body="No word of it").issue == issue
+
+
+def test_a_request_for_nothing_known_is_kept_as_an_error(store: Store) -> None:
+    for _ in range(2):
+        applied = apply_event(*changed("pull_request_opened", pull_request={"body": None}))
+        assert (applied.row, applied.made) == (None, False)
+    assert len(SyncState.get_by_id("github").sync_errors) == 1
+    assert not PullRequest.select().exists()
+
+
+def test_a_request_for_an_issue_that_is_over_is_kept_as_an_error(store: Store) -> None:
+    opened().cancel(by=MAINTAINER, reason=WHY)
+    assert "is cancelled" in str(apply_event(*changed("pull_request_opened")).refused)
+    assert not PullRequest.select().exists()
+
+
+def test_the_life_of_a_request(store: Store) -> None:
+    issue = opened()
+    agent = World(store).start(issue)
+    request = requested()
+    for name in ("pull_request_ready", "check_suite_completed", "review_submitted"):
+        apply_event(*changed(name))
+    request.reload()
+    assert (request.status, request.checks_passing, request.review_status) == ("open", True, "approved")
+    assert issue.reload().status == "awaiting_review"
+    moves = apply_event(*changed("pull_request_merged")).moves
+    assert moves[0].trigger == "merge"
+    assert ("issues", "complete") in [(move.entity, move.trigger) for move in moves]
+    assert agent.reload().status == "idle"
+
+
+@pytest.mark.parametrize(("draft", "state", "merged", "status"), [
+    (True, "open", False, "draft"), (False, "open", False, "open"), (False, "closed", False, "closed"),
+    (False, "closed", True, "merged"),
+])  # fmt: skip
+def test_the_newest_state_wins(store: Store, draft: bool, state: str, merged: bool, status: str) -> None:
+    """Whatever was missed on the way there."""
+    opened()
+    request = requested()
+    values = {"draft": draft, "state": state, "merged": merged}
+    for _ in range(2):
+        apply_event(*changed("pull_request_opened", "2026-02-01T00:00:00Z", pull_request=values))
+        assert request.reload().status == status
+
+
+def test_a_closed_request_is_reopened(store: Store) -> None:
+    opened()
+    request = requested(draft=False)
+    for moment, state in (("01", "closed"), ("02", "open")):
+        at = f"2026-02-{moment}T00:00:00Z"
+        apply_event(*changed("pull_request_opened", at, pull_request={"state": state, "draft": False}))
+    assert [move.trigger for move in store.history(request)] == ["create", "close", "reopen"]
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "passing"), [("success", True), ("neutral", True), ("failure", False), ("timed_out", False)]
+)
+def test_checks(memory: Store, conclusion: str, passing: bool) -> None:
+    opened()
+    request = requested()
+    apply_event(*changed("check_suite_completed", check_suite={"conclusion": conclusion}))
+    assert request.reload().checks_passing is passing
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "status"),
+    [("submitted", "changes_requested", "changes_requested"), ("submitted", "commented", "pending"),
+     ("submitted", "APPROVED", "approved"), ("dismissed", "approved", "dismissed")],
+)  # fmt: skip
+def test_reviews(memory: Store, action: str, state: str, status: str) -> None:
+    opened()
+    request = requested()
+    apply_event(*changed("review_submitted", top={"action": action}, review={"state": state}))
+    assert request.reload().review_status == status
+
+
+# ---- again, late, wrong --------------------------------------------------------------------------------
+
+
+def test_every_delivery_again_changes_nothing(store: Store) -> None:
+    """Each at once, and all of them once more afterwards, in any order."""
+    sent = [(one["event"], one["payload"]) for one in DELIVERIES.values()]
+    for event, payload in sent:
+        apply_event(event, payload)
+        before = everything()
+        apply_event(event, payload)
+        assert everything() == before
+    before = everything()
+    for event, payload in [*sent, *reversed(sent)]:
+        apply_event(event, payload)
+    assert everything() == before
+    assert broken(store) == []
+
+
+def test_a_late_delivery_does_not_turn_back_time(store: Store) -> None:
+    opened()
+    request = requested()
+    apply_event(*changed("pull_request_opened", "2026-02-02T00:00:00Z", pull_request={"state": "closed"}))
+    late = apply_event(*changed("pull_request_ready", "2026-02-01T00:00:00Z"))
+    assert late == github.Applied()
+    assert request.reload().status == "closed"
+
+
+EVENTS = ["issues_opened", "pull_request_opened", "review_submitted", "check_suite_completed"]
+NEEDED = {
+    "issues_opened": [
+        *("issue.number", "issue.html_url", "issue.title", "issue.labels", "issue.updated_at", "issue.state"),
+        *("repository.html_url", "repository.full_name"),
+    ],
+    "pull_request_opened": [f"pull_request.{name}" for name in ("number", "html_url", "head", "state", "updated_at")],
+    "review_submitted": ["review.state", "review.submitted_at", "pull_request.html_url"],
+    "check_suite_completed": ["check_suite.conclusion", "check_suite.pull_requests"],
+}
+BAD = [None, 7, "text", {}, [1], True]
+
+
+@pytest.mark.parametrize(("event", "path"), [(event, path) for event, paths in NEEDED.items() for path in paths])
+def test_what_is_missing_or_wrong_is_named_and_changes_nothing(memory: Store, event: str, path: str) -> None:
+    part, key = path.split(".")
+    refused = 0
+    for value in BAD:
+        before = everything()
+        name, payload = changed(event, **{part: {key: value}})
+        try:
+            apply_event(name, payload)
+        except InvalidValue as error:
+            refused += 1
+            assert key in str(error)
+            assert everything() == before
+    assert refused >= 2
+
+
+NO_DELIVERIES = [None, 7, "text", [], [{}], {}, {"action": "opened"}, {"action": 1, "repository": {}}]
+
+
+@pytest.mark.parametrize("wrong", NO_DELIVERIES)
+def test_what_is_no_delivery(memory: Store, wrong: Any) -> None:
+    for event in ("issues", "pull_request", "pull_request_review", "check_suite"):
+        with pytest.raises(InvalidValue):
+            apply_event(event, wrong)
+    with pytest.raises(InvalidValue):
+        issue_from(wrong)
+    with pytest.raises(InvalidValue):
+        pull_request_from(wrong)
+
+
+@pytest.mark.parametrize("event", ["push", "", None, 7, "Issues"])
+def test_events_that_are_not_known(memory: Store, event: Any) -> None:
+    with pytest.raises(InvalidValue, match="issues, pull_request, pull_request_review, check_suite"):
+        apply_event(event, changed("issues_opened")[1])
+
+
+def test_values_that_no_column_holds(memory: Store) -> None:
+    for values in ({"title": "a\0b"}, {"title": "\ud800"}, {"number": 2**63}, {"body": "x" * 1_000_001}):
+        with pytest.raises(InvalidValue):
+            apply_event(*changed("issues_opened", issue=values))
+    assert not Issue.select().exists()
+    assert not ConfigEntry.select().exists()
+
+
+def test_rows_are_unsaved() -> None:
+    issue = issue_from(changed("issues_opened")[1], repo_path="/src")
+    request = pull_request_from(changed("pull_request_opened")[1])
+    assert issue.is_new
+    assert request.is_new
+    assert (issue.repo_path, request.github_number) == ("/src", 14)
+
+
+# ---- signatures ----------------------------------------------------------------------------------------
+
+
+def test_signatures() -> None:
+    """GitHub's own example."""
+    body, secret = b"Hello, World!", "It's a Secret to Everybody"
+    header = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert signed(secret, body, header)
+    assert signed(secret.encode(), body, header)
+    for wrong in (None, "", header.upper(), header[:-1], header.replace("sha256", "sha1"), "\ud800", "é"):
+        assert not signed(secret, body, wrong)
+    assert not signed(secret, body + b" ", header)
+
+
+def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    compare: Callable[..., bool] = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda *pair: seen.append(pair) or compare(*pair))
+    signed("secret", b"", None)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [("", b"", None), (None, b"", None), ("s", "text", None), ("s", b"", 7), ("\ud800", b"", "")]
+)
+def test_what_cannot_be_signed(wrong: tuple[Any, Any, Any]) -> None:
+    with pytest.raises(InvalidValue):
+        signed(*wrong)
+
+
+# ---- the example ---------------------------------------------------------------------------------------
+
+
+def test_the_example_applies_its_deliveries_and_again_nothing(store: Store, target: str) -> None:
+    store.close()
+    first, again = told(target), told(target)
+    assert "pull_requests.merge -> merged" in first
+    assert "issues.cancel -> cancelled" in first
+    assert again.count("nothing new") + again.count("refused: ") == len(list(FOLDER.glob("*.json")))
+
+
+def told(target: str) -> str:
+    command = [sys.executable, str(ROOT / "examples" / "from_github.py"), str(FOLDER), target]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return finished.stdout
