@@ -29,9 +29,9 @@ def backup(database: Database, path: str | os.PathLike[str]) -> Path:
         raise StoreError("a store on PostgreSQL is backed up with pg_dump, which copies one moment of it too")
     if database.transaction_depth():
         raise InvalidValue("backup: a transaction is open in this thread; leave it first")
-    target = _new_file(path)
+    target = new_file(path, "backup")
     try:
-        partial = _new_file(f"{target}.partial")
+        partial = new_file(f"{target}.partial", "backup")
     except BaseException:
         target.unlink()
         raise
@@ -48,15 +48,15 @@ def backup(database: Database, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _new_file(path: str | os.PathLike[str]) -> Path:
-    """Take the name, so that nobody else does while the copy is made."""
+def new_file(path: str | os.PathLike[str], what: str) -> Path:
+    """Take the name, so that nobody else does while the file is made; it is its owner's alone."""
     try:
         target = Path(os.fsdecode(path)).expanduser().absolute()
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        raise InvalidValue(f"backup: {target} exists; name a file that does not") from None
+        raise InvalidValue(f"{what}: {target} exists; name a file that does not") from None
     except (TypeError, ValueError, RuntimeError):
-        raise InvalidValue("backup: takes the path of a file that does not exist") from None
+        raise InvalidValue(f"{what}: takes the path of a file that does not exist") from None
     except OSError as error:
         raise unwritable(target, error) from None
     return target

@@ -174,7 +174,9 @@ def find(model: type[M], key: Any) -> M | None:
 
 
 @cache
-def _insert(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
+def inserting(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
+    """The statement that inserts one row with these columns."""
+
     def build(*slots: Slot) -> Any:
         return peewee.ModelInsert(model, {model._meta.fields[c]: s for c, s in zip(columns, slots, strict=True)})
 
@@ -183,7 +185,7 @@ def _insert(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
 
 def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> Any:
     """Insert one row; returns its key as the database made it (of use for `transition_log.seq`)."""
-    cursor = _insert(model, tuple(columns)).run(*columns.values())
+    cursor = inserting(model, tuple(columns)).run(*columns.values())
     return cursor.fetchone()[0] if DATABASE.returning_clause else cursor.lastrowid
 
 

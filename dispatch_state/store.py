@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import dispatch_state.cascades  # noqa: F401 - registers what follows from what
-from dispatch_state import backups, claims, door, overview, upkeep, values
+from dispatch_state import backups, claims, door, overview, snapshots, upkeep, values
 from dispatch_state.database import Database, connect
 from dispatch_state.doorway import Doorway
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
@@ -23,6 +23,7 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Move
 from dispatch_state.overview import NeedsHuman
+from dispatch_state.snapshots import Progress, Target
 from dispatch_state.statements import DATABASE
 from dispatch_state.targets import resolve
 from dispatch_state.values import Clock
@@ -227,6 +228,43 @@ class Store:
         """
         with self._doorway.border():
             return backups.backup(self.database, path)
+
+    def export(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
+        """Write one moment of the store as lines of JSON, while others go on writing; streamed.
+
+        Args:
+            file: a path that does not exist yet, which becomes its owner's alone; or a file opened to write bytes.
+            progress: told now and then how many rows are done, and of how many.
+
+        Returns:
+            How many rows of each table were written.
+
+        Raises:
+            InvalidValue: there is such a file, or a transaction is open in this thread.
+            StoreReadOnly, StoreFull: it cannot be written.
+        """
+        with self._doorway.border():
+            return snapshots.export(self.database, file, progress)
+
+    def import_snapshot(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
+        """Fill this empty store with what `export` wrote, of either database; all of it, or nothing.
+
+        It is one exclusive transaction; every value is checked on the way in, and `verify()` is asked at its end.
+
+        Args:
+            file: a path, or a file opened to read bytes.
+            progress: told now and then how many rows are done; the second number is 0.
+
+        Returns:
+            How many rows of each table were read.
+
+        Raises:
+            InvalidValue: the file cannot be read, is no snapshot, was cut, or holds what no column does; the line is
+                named.
+            StoreError: this store is not empty, or what the file holds breaks an invariant.
+        """
+        with self._doorway.border():
+            return snapshots.import_snapshot(self.database, file, progress)
 
     def enforcement_suspended(self) -> AbstractContextManager[None]:
         """A block in which the database's own triggers do not stand: the door for restores and repairs.

@@ -53,12 +53,12 @@ class Violation:
 
 def verify(database: Database) -> list[Violation]:
     """What does not hold, in a fixed order; empty when the store is sound. See `Store.verify`."""
-    with _one_moment(database), database.reading_anything():
+    with one_moment(database), database.reading_anything():
         found = [violation for check in CHECKS for violation in check(database)]
     return sorted(set(found), key=lambda v: (v.invariant, v.entity, str(v.id), v.message))
 
 
-def _one_moment(database: Database) -> AbstractContextManager[Any]:
+def one_moment(database: Database) -> AbstractContextManager[Any]:
     """A transaction that only reads, and sees nothing that is committed after it began; or the caller's own."""
     if database.transaction_depth():
         return database.savepoint()
