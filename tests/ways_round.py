@@ -146,6 +146,11 @@ BOTH: dict[str, Way] = {
     "an unknown vote": lambda f: [f"UPDATE votes SET decision = 'perhaps' WHERE id = '{f.vote.id}'"],
     "a confidence above 1": lambda f: [f"UPDATE votes SET confidence = 1.5 WHERE id = '{f.vote.id}'"],
     "a confidence below 0": lambda f: [f"UPDATE votes SET confidence = -0.1 WHERE id = '{f.vote.id}'"],
+    "a vote with a confidence above 1": lambda f: [
+        "INSERT INTO votes (id, proposal_id, voter_id, voter_type, decision, reasoning, confidence, created_at) SELECT "
+        f"'{f.new}', proposal_id, '{f.agent.id}', voter_type, decision, reasoning, 1.5, created_at FROM votes"
+    ],
+    "a vote for another proposal": lambda f: [f"UPDATE votes SET proposal_id = '{f.new}' WHERE id = '{f.vote.id}'"],
     "a vote for somebody else": lambda f: [f"UPDATE votes SET voter_id = '{f.agent.id}' WHERE id = '{f.vote.id}'"],
     "a log row rewritten": lambda f: [f"UPDATE transition_log SET reason = 'x' WHERE seq = {f.log.seq}"],
     "a log row set to what it is": lambda f: [f"UPDATE transition_log SET seq = seq WHERE seq = {f.log.seq}"],
@@ -167,6 +172,12 @@ ON_SQLITE: dict[str, Way] = {
     "UPDATE OR FAIL": lambda f: [moved(f.queued, "done").replace("UPDATE", "UPDATE OR FAIL", 1)],
     "INSERT OR REPLACE": lambda f: birth(f, "INSERT OR REPLACE", id=str(f.queued.id)),
     "INSERT OR REPLACE, unlogged": lambda f: birth(f, "INSERT OR REPLACE", logged=False, id=str(f.queued.id)),
+    "REPLACE what was just born": lambda f: [
+        *birth(f),
+        "CREATE TEMPORARY TABLE place (x)",
+        "INSERT INTO place (rowid) SELECT max(seq) FROM transition_log",  # which makes its log row the last again
+        birth(f, "REPLACE", title="another")[1],
+    ],
     "INSERT OR IGNORE": lambda f: birth(f, "INSERT OR IGNORE", status="done"),
     "REPLACE": lambda f: birth(f, "REPLACE", logged=False, id=str(f.queued.id)),
     "REPLACE a row in its place": lambda f: [
@@ -219,8 +230,9 @@ ON_SQLITE: dict[str, Way] = {
     "a number as text": lambda f: ["UPDATE issues SET github_id = '12abc'"],
     "a version as text": lambda f: ["UPDATE issues SET version = 'two'"],
     "a flag beyond 1": lambda f: [
+        log_row(f.queued, "create", "open", entity="pull_requests", entity_id=f.new, version=1, source=None),
         "INSERT INTO pull_requests (id, issue_id, github_number, github_url, branch, created_at, checks_passing) "
-        f"VALUES ('{f.new}', '{f.doing.id}', 1, 'u', 'b', '{NOW}', 7)"
+        f"VALUES ('{f.new}', '{f.doing.id}', 1, 'u', 'b', '{NOW}', 7)",
     ],
     "a confidence in words": lambda f: ["UPDATE votes SET confidence = 'high'"],
     "an upper-case id": lambda f: birth(f, id=str(f.new).upper()),
@@ -250,6 +262,8 @@ ON_POSTGRESQL: dict[str, Way] = {
     "WITH": lambda f: ["WITH gone AS (DELETE FROM decisions RETURNING id) SELECT count(*) FROM gone"],
     "with another search path": lambda f: [
         "CREATE TEMPORARY TABLE transition_log (LIKE transition_log)",
+        log_row(f.queued, "complete", "done", seq=1),
+        "SET LOCAL dispatch_state.written = 1",
         moved(f.queued, "done"),
     ],
     "with an equality of its own": lambda f: [
