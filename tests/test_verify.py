@@ -257,6 +257,16 @@ def test_a_missing_trigger_is_told(store: Store) -> None:
     assert {v.invariant for v in store.verify()} == {"enforcement"}
 
 
+def test_triggers_of_a_newer_library_are_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was opened by one while this store was open."""
+    with monkeypatch.context() as newer, store.database.atomic():
+        newer.setattr(enforcement, "_STAMP", "-- dispatch_state 999.0")
+        enforcement.install(store.database)
+    (violation,) = store.verify()
+    assert (violation.invariant, violation.entity) == ("enforcement", store.database.kind)
+    assert "999.0" in violation.message
+
+
 def test_a_violation_says_what_it_is_in_a_line(world: World, store: Store) -> None:
     issue = world.new_issue()
     store.database.execute_sql("UPDATE issues SET version = 2")
