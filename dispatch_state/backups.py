@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import peewee
+
 from dispatch_state import enforcement
 from dispatch_state.database import Database
-from dispatch_state.errors import InvalidValue, StoreError
+from dispatch_state.errors import InvalidValue, StoreBusy, StoreError
 from dispatch_state.models.tables import EVERY
+from dispatch_state.postgresql import PostgresStore
 from dispatch_state.sqlite import SqliteStore, unwritable
 from dispatch_state.targets import SQLITE
 from dispatch_state.verify import verify
 
 SHOWN = 5
 """How many violations a message names."""
+PAUSE = 0.003
+"""Seconds between two looks whether all tables are free."""
 
 
 # ---- backups -------------------------------------------------------------------------------------------
@@ -91,13 +97,27 @@ def suspended(database: Database) -> Iterator[None]:
         raise InvalidValue("enforcement_suspended: a transaction is open in this thread; leave it first")
     with database.transaction(*(["EXCLUSIVE"] if database.kind == SQLITE else [])):
         enforcement.hold(database)
-        if database.kind != SQLITE:
-            tables = ", ".join(model._meta.table_name for model in EVERY)
-            database.execute_sql(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+        if isinstance(database, PostgresStore):
+            _shut_others_out(database)
         enforcement.remove(database)
         yield
         enforcement.install(database)
         _refuse_unsound(database)
+
+
+def _shut_others_out(database: PostgresStore) -> None:
+    """Lock every table, all at one moment when nobody is in any: whoever waits for one and holds another deadlocks."""
+    tables = ", ".join(model._meta.table_name for model in EVERY)
+    until = time.monotonic() + database.lock_timeout
+    while True:
+        try:
+            with database.savepoint():
+                database.execute_sql(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE NOWAIT")
+            return
+        except peewee.OperationalError as error:
+            if not isinstance(database.store_error(error), StoreBusy) or time.monotonic() > until:
+                raise
+        time.sleep(PAUSE)
 
 
 def _refuse_unsound(database: Database) -> None:

@@ -274,6 +274,7 @@ class Store:
 
         Raises:
             InvalidValue: a transaction is open in this thread.
+            StoreBusy: others write so much that they were never all out at one moment.
             StoreError: what was written breaks an invariant.
         """
         return self._doorway.atomic(backups.suspended(self.database))

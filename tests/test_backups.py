@@ -204,6 +204,33 @@ def test_others_wait_meanwhile(store: Store) -> None:
     assert seen == ["written"]
 
 
+def test_it_comes_in_while_others_write(store: Store) -> None:
+    """Without a deadlock, for whichever side; one attempt after another."""
+    over, failed = threading.Event(), []
+
+    def write() -> None:
+        world = World(store)
+        try:
+            while not over.is_set():
+                world.issues("done")
+        except StoreError as error:
+            failed.append(error)
+        store.database.close()
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(4):
+            with store.enforcement_suspended():
+                pass
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    assert failed == []
+
+
 # ---- from a shell --------------------------------------------------------------------------------------
 
 
