@@ -19,7 +19,7 @@ LAYERS = [
     "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "github",
     "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
     "cli.triggers", "cli.reading", "cli.kanban", "cli.richly", "cli.style", "cli.page", "cli.board", "cli.drawing",
-    "cli.acting", "cli.keeping", "cli.commands", "__main__",
+    "cli.acting", "cli.keeping", "cli.moving", "cli.commands", "__main__",
     "testing.worlds", "testing.choices", "testing.attempts", "testing.scratch", "testing.scripts",
     "testing.strategies", "testing.walks",
 ]  # fmt: skip

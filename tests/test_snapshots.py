@@ -21,6 +21,7 @@ from dispatch_state import (
     Store,
     StoreError,
     StoreReadOnly,
+    open_store,
     snapshots,
 )
 from dispatch_state.snapshots import TABLES
@@ -201,6 +202,12 @@ def edited(number: int, **columns: Any) -> Change:
     return change
 
 
+def twice(lines: list[bytes]) -> list[bytes]:
+    """The first agent stands in the place of the second, too."""
+    first, second, *_ = [number for number, line in enumerate(lines) if line.startswith(b'{"agents"')]
+    return [*lines[:second], lines[first], *lines[second + 1 :]]
+
+
 NEWER = b'{"format": "dispatch_state", "version": 2}\n'
 REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "nothing": (lambda lines: [], InvalidValue, "line 1"),
@@ -225,9 +232,10 @@ REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "JSON of another shape": (edited(1, acceptance_criteria={"a": 1}), InvalidValue, "line 2: epics.acceptance"),
     "a status that the log does not give": (edited(1, status="cancelled"), StoreError, "breaks the store"),
     "an orphan": (
-        edited(1, current_stage_id="01890a5d-ac96-774b-bcce-b302099a8057"), StoreError, ""
+        edited(1, current_stage_id="01890a5d-ac96-774b-bcce-b302099a8057"), StoreError, "."
     ),
-    "a row twice": (lambda lines: [*lines[:2], lines[1], *lines[2:]], StoreError, "."),
+    "a row more": (lambda lines: [*lines[:2], lines[1], *lines[2:]], InvalidValue, "other rows than"),
+    "a row twice": (twice, StoreError, "."),
 }  # fmt: skip
 
 
@@ -292,3 +300,39 @@ def many_issues(count: int) -> Iterator[bytes]:
             yield snapshots._line({"transition_log": {**move, "entity_id": key, "seq": 3 * number + step + 1}})
     counts = dict.fromkeys(TABLES, 0) | {"issues": count, "transition_log": 3 * count}
     yield snapshots._line({"end": counts})
+
+
+# ---- moving --------------------------------------------------------------------------------------------
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+WAYS = {"command": ("-m", "dispatch_state", "copy"), "example": ("examples/to_postgres.py",)}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_store_moves_to_postgresql_and_back(way: tuple[str, ...], snapshot: Path, tmp_path: Path) -> None:
+    first, last = str(tmp_path / "first.db"), str(tmp_path / "last.db")
+    with open_store(first) as store:
+        store.import_snapshot(snapshot)
+    with postgres.fresh_schema() as url:
+        for source, target in ((first, url), (url, last)):
+            moved = run(*way, source, target)
+            assert (moved.returncode, moved.stderr) == (0, ""), moved.stderr
+        again = run(*way, first, url)
+        assert again.returncode in (1, 3)
+        assert "not empty" in again.stderr
+    with open_store(last) as store:
+        assert exported(store) == snapshot.read_bytes()
+        assert store.verify() == []
+
+
+def test_the_commands_export_and_import(snapshot: Path, tmp_path: Path) -> None:
+    store, out = str(tmp_path / "store.db"), str(tmp_path / "out.jsonl")
+    for words in (["init"], ["import", str(snapshot)], ["export", out]):
+        done = run("-m", "dispatch_state", "--database", store, *words)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert Path(out).read_bytes() == snapshot.read_bytes()
+    assert run("-m", "dispatch_state", "--database", store, "export", out).returncode == 2

@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dispatch_state.cli import acting, board, drawing, keeping, reading
+from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
 from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
 from dispatch_state.cli.terminal import visible
 from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
 
 COMMANDS: tuple[Command, ...] = (
     *keeping.COMMANDS,
+    *moving.COMMANDS,
     *reading.COMMANDS,
     *board.COMMANDS,
     *drawing.COMMANDS,
