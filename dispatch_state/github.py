@@ -5,62 +5,55 @@
 
 Rows are found by GitHub's numbers and addresses, made when they are new, and brought up to date; statuses move by
 triggers alone, as `System("github")`. What the lifecycles refuse is kept in `sync_state.sync_errors` of the source
-"github", never forced. A delivery that is applied again, or that is older than one that was applied, changes nothing:
+"github", never forced, and may be sent again. One that was applied, or is older than one that was, changes nothing:
 how far each of GitHub's objects has come is kept in `config_store`. There is no network code here.
+
+A title or prompt changed here stays until it is edited there, a type or priority until the labels change there.
+A pull request from a fork counts once it is merged, unless an owner, member or collaborator opened it: a stranger would
+move an issue by naming it. The last verdict counts, and the last check suite of the last commit.
 
 What is read is documented at https://docs.github.com/webhooks/webhook-events-and-payloads.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from peewee import ModelSelect
 
-from dispatch_state import values
 from dispatch_state.actors import System
 from dispatch_state.door import door
-from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue
+from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StaleRow
+from dispatch_state.labels import meant
 from dispatch_state.models.base import Row
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import ConfigEntry, SyncState
 from dispatch_state.moves import Move
+from dispatch_state.payloads import Payload
 from dispatch_state.statements import DATABASE, find, one
 from dispatch_state.targets import POSTGRESQL
-from dispatch_state.values import listed, parse_instant, shown
-from dispatch_state.vocabulary import IssueType, Priority, PullRequestStatus, ReviewStatus
+from dispatch_state.values import listed, shown, stamp
+from dispatch_state.vocabulary import IssueType, PullRequestStatus, ReviewStatus
 
 M = TypeVar("M", bound=Row)
 GITHUB = System("github")
 SOURCE = "github"
 """Whose row of `sync_state` keeps what was refused."""
-TYPES: Mapping[str, IssueType] = {
-    **{str(word): word for word in IssueType},
-    "enhancement": IssueType.FEATURE,
-    "documentation": IssueType.DOCS,
-    "refactoring": IssueType.REFACTOR,
-    "tests": IssueType.TEST,
-    "testing": IssueType.TEST,
-    "dependencies": IssueType.CHORE,
-}
-"""What a label says of an issue's type, with or without a prefix such as `type: ` or `kind/`."""
-PRIORITIES: Mapping[str, Priority] = {
-    **{str(word): word for word in Priority},
-    "p0": Priority.CRITICAL,
-    "p1": Priority.HIGH,
-    "p2": Priority.MEDIUM,
-    "p3": Priority.LOW,
-    "urgent": Priority.CRITICAL,
-}
-"""What a label says of an issue's priority, with or without a prefix such as `priority: `."""
-_PREFIX = re.compile(r"^(?:type|kind|priority|prio|severity)\s*[:/=-]\s*", re.IGNORECASE)
+LONGEST = 25 * 1024 * 1024
+"""Bytes of JSON that a delivery has at most."""
+TRIES = 3
+"""How often a delivery is applied anew when others moved its row meanwhile."""
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d{1,9})\b", re.IGNORECASE)
+INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+"""Who may open a pull request from a fork, as `author_association` says."""
 PASSED = frozenset({"success", "neutral", "skipped"})
 """The conclusions of a check suite that let a pull request pass."""
 VERDICTS = {
@@ -109,49 +102,7 @@ def signed(secret: str | bytes, body: bytes, signature: str | None) -> bool:
     return hmac.compare_digest(wanted.encode(), (signature or "").encode(errors="replace"))
 
 
-# ---- what a payload holds ------------------------------------------------------------------------------
-
-
-class _Payload:
-    """A part of a delivery, of which every value is asked by its path and its type."""
-
-    def __init__(self, value: object, path: str) -> None:
-        if not isinstance(value, Mapping):
-            raise InvalidValue(f"{path}: takes a JSON object, not a value of type {type(value).__name__}")
-        self._value = value
-        self._path = path
-
-    def part(self, name: str) -> _Payload:
-        return _Payload(self._value.get(name), f"{self._path}.{name}")
-
-    def parts(self, name: str) -> list[_Payload]:
-        found = self._asked(name, list)
-        return [_Payload(item, f"{self._path}.{name}[{place}]") for place, item in enumerate(found)]
-
-    def text(self, name: str) -> str:
-        return values.text(self._asked(name, str), f"{self._path}.{name}")
-
-    def maybe_text(self, name: str) -> str:
-        return "" if self._value.get(name) is None else self.text(name)
-
-    def number(self, name: str) -> int:
-        return values.integer(self._asked(name, int), f"{self._path}.{name}")
-
-    def moment(self, name: str) -> datetime:
-        try:
-            return parse_instant(self.text(name))
-        except (ValueError, OverflowError):
-            raise InvalidValue(f"{self._path}.{name}: takes a moment in ISO 8601") from None
-
-    def flag(self, name: str) -> bool:
-        return self._value.get(name) is not None and bool(self._asked(name, bool))
-
-    def _asked(self, name: str, kind: type) -> Any:
-        found = self._value.get(name)
-        if type(found) is not kind:
-            what = "missing" if found is None else f"a value of type {type(found).__name__}"
-            raise InvalidValue(f"{self._path}.{name}: takes {kind.__name__}, is {what}")
-        return found
+# ---- rows from payloads ----------------------------------------------------------------------------------
 
 
 def issue_from(payload: Mapping[str, Any], *, repo_path: str | None = None) -> Issue:
@@ -164,7 +115,7 @@ def issue_from(payload: Mapping[str, Any], *, repo_path: str | None = None) -> I
     Raises:
         InvalidValue: something is missing, or is no value of its column.
     """
-    whole = _Payload(payload, "payload")
+    whole = Payload(payload, "payload")
     issue, repository = whole.part("issue"), whole.part("repository")
     return _checked(Issue(**_of_issue(issue, repository), repo_path=repo_path or repository.text("full_name")))
 
@@ -175,7 +126,7 @@ def pull_request_from(payload: Mapping[str, Any]) -> PullRequest:
     Raises:
         InvalidValue: something is missing, or is no value of its column.
     """
-    request = _Payload(payload, "payload").part("pull_request")
+    request = Payload(payload, "payload").part("pull_request")
     status = PullRequestStatus.DRAFT if request.flag("draft") else PullRequestStatus.OPEN
     return _checked(PullRequest(**_of_request(request), status=status))
 
@@ -186,30 +137,24 @@ def _checked(row: M) -> M:
     return row
 
 
-def _of_issue(issue: _Payload, repository: _Payload) -> dict[str, Any]:
+def _of_issue(issue: Payload, repository: Payload) -> dict[str, Any]:
     labels = [label.text("name") for label in issue.parts("labels")]
-    said = {_PREFIX.sub("", label).strip().lower() for label in labels}
-    columns: dict[str, Any] = {
+    return {
         "github_id": issue.number("number"),
-        "github_url": issue.text("html_url"),
-        "repo_url": repository.text("html_url"),
+        "github_url": issue.address("html_url"),
+        "repo_url": repository.address("html_url"),
         "title": issue.text("title"),
         "prompt": issue.maybe_text("body") or issue.text("title"),
         "labels": labels,
-        "issue_type": _first(TYPES, said) or IssueType.FEATURE,
+        "issue_type": IssueType.FEATURE,
+        **meant(labels),
     }
-    priority = _first(PRIORITIES, said)
-    return columns if priority is None else {**columns, "priority": priority}
 
 
-def _first(meanings: Mapping[str, Any], said: Iterable[str]) -> Any:
-    return next((meaning for word, meaning in meanings.items() if word in said), None)
-
-
-def _of_request(request: _Payload) -> dict[str, Any]:
+def _of_request(request: Payload) -> dict[str, Any]:
     return {
         "github_number": request.number("number"),
-        "github_url": request.text("html_url"),
+        "github_url": request.address("html_url"),
         "branch": request.part("head").text("ref"),
     }
 
@@ -229,34 +174,61 @@ def apply_event(event: str, payload: Mapping[str, Any], *, repo_path: str | None
         What it did. An action that concerns no column and no status does nothing.
 
     Raises:
-        InvalidValue: the event is none of these, or something in the payload is missing or of another type.
+        InvalidValue: the event is none of these, the payload is no JSON or longer than 25 MiB, or something in it is
+            missing or of another type.
+        StaleRow: others move the row as often as it is read.
     """
     here = door()
     handler = _HANDLERS.get(event) if isinstance(event, str) else None
     if handler is None:
         raise InvalidValue(f"event: {shown(event)} is not one of {listed(_HANDLERS)}")
-    whole = _Payload(payload, "payload")
-    action, address = whole.text("action"), whole.part("repository").text("html_url")
-    given = _Delivery(event, action, whole, payload, repo_path)
+    if repo_path is not None:
+        Issue.repo_path.check(repo_path)
+    whole = Payload(payload, "payload")
+    action, address = whole.text("action"), whole.part("repository").address("html_url")
+    digest = _digest(payload)
 
     def work(turn: Any) -> Applied:
         _alone(address)
-        return handler(given)
+        given = _Delivery(event, action, whole, payload, repo_path, digest, {})
+        applied = handler(given)
+        _note(given, applied)
+        return applied
 
+    for _ in range(TRIES):
+        try:
+            return here.write(work)
+        except StaleRow:
+            continue  # an agent moved the row between our reading and our move
     return here.write(work)
+
+
+def _digest(payload: Mapping[str, Any]) -> str:
+    """A text by which the same payload is known again; raises `InvalidValue` for what is no delivery of GitHub's."""
+    try:
+        told = json.dumps(payload, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidValue("payload: takes plain JSON, of no great depth") from None
+    if len(told) > LONGEST:
+        raise InvalidValue(f"payload: the JSON is longer than {LONGEST:,} bytes, which is all that GitHub sends")
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 class _Delivery(NamedTuple):
     event: str
     action: str
-    whole: _Payload
+    whole: Payload
     payload: Mapping[str, Any]
     repo_path: str | None
+    digest: str
+    """By which the same delivery is known again."""
+    marks: dict[str, dict[str, Any]]
+    """How far each thing that it is about has come, as `config_store` keeps it, by key."""
 
     @property
     def repository(self) -> str:
         """The repository's address."""
-        return self.whole.part("repository").text("html_url")
+        return self.whole.part("repository").address("html_url")
 
 
 def _alone(address: str) -> None:
@@ -265,20 +237,28 @@ def _alone(address: str) -> None:
         DATABASE.execute_sql("SELECT pg_advisory_xact_lock(%s)", (zlib.crc32(address.encode(errors="replace")),))
 
 
-def _is_news(address: str, moment: datetime) -> bool:
-    """Whether nothing newer was applied of what has this address; notes how far that has come."""
-    key = f"github: {address}"
+def _is_news(given: _Delivery, address: str, moment: datetime) -> bool:
+    """Whether the delivery is neither older than what was applied of that address, nor applied already."""
+    key, at = f"github: {address}", stamp(moment)
     known = ConfigEntry.read(key)
-    if known is not None and moment < parse_instant(known):
+    seen = known["seen"] if known and known["at"] == at else []
+    if known and (at < known["at"] or given.digest in seen):
         return False
-    if known != (told := moment.isoformat()):
-        ConfigEntry.write(key, told)
+    given.marks[key] = {"at": at, "seen": seen}
     return True
+
+
+def _note(given: _Delivery, applied: Applied) -> None:
+    """Keep how far it has come, and that this delivery was applied; one that was refused may be tried again."""
+    for key, mark in given.marks.items():
+        kept = mark if applied.refused else {**mark, "seen": [*mark["seen"], given.digest]}
+        if ConfigEntry.read(key) != kept:
+            ConfigEntry.write(key, kept)
 
 
 def _issues(given: _Delivery) -> Applied:
     issue = given.whole.part("issue")
-    if not _is_news(issue.text("html_url"), issue.moment("updated_at")):
+    if not _is_news(given, issue.address("html_url"), issue.moment("updated_at")):
         return Applied()
     row = issue_by_number(given.repository, issue.number("number"))
     if row is None:
@@ -287,15 +267,23 @@ def _issues(given: _Delivery) -> Applied:
         row = issue_from(given.payload, repo_path=given.repo_path)
         row.save(by=GITHUB, reason=f"opened on GitHub: {row.github_url}"[:1000])
         return Applied(row, made=True)
-    changed = not row.status.final and _brought_up_to_date(row, _of_issue(issue, given.whole.part("repository")))
+    changed = not row.status.final and _brought_up_to_date(row, _news_of(given, issue, row))
     return _fired(given, row, _wanted_of_issue(given, issue, row), changed=changed)
+
+
+def _news_of(given: _Delivery, issue: Payload, row: Issue) -> dict[str, Any]:
+    """What GitHub says anew; a title, prompt, type or priority that was changed here stays until it changes there."""
+    columns = _of_issue(issue, given.whole.part("repository"))
+    kept = set() if given.action == "edited" else {"title", "prompt"}
+    kept |= {"issue_type", "priority"} if columns["labels"] == row.labels else set()
+    return {name: value for name, value in columns.items() if name not in kept}
 
 
 Wanted = tuple[str, dict[str, Any]] | None
 """A trigger that should be fired, and its arguments; None for none."""
 
 
-def _wanted_of_issue(given: _Delivery, issue: _Payload, row: Issue) -> Wanted:
+def _wanted_of_issue(given: _Delivery, issue: Payload, row: Issue) -> Wanted:
     if given.action in ("deleted", "transferred"):
         return None if row.status.final else ("cancel", {"reason": f"{given.action} on GitHub"})
     if given.action == "closed" and not row.status.final:
@@ -310,9 +298,9 @@ def _wanted_of_issue(given: _Delivery, issue: _Payload, row: Issue) -> Wanted:
 
 def _pull_requests(given: _Delivery) -> Applied:
     request = given.whole.part("pull_request")
-    if not _is_news(request.text("html_url"), request.moment("updated_at")):
+    if not _is_news(given, request.address("html_url"), request.moment("updated_at")):
         return Applied()
-    row = request_by_address(request.text("html_url"))
+    row = request_by_address(request.address("html_url"))
     made = row is None
     if row is None:
         row = pull_request_from(given.payload)
@@ -321,6 +309,8 @@ def _pull_requests(given: _Delivery) -> Applied:
         issue = _closed_by(request, given.repository)
         if issue is None:
             return _refused(given, None, f"{row.github_url}: closes no issue that is known here")
+        if not (request.flag("merged") or _trusted(request, given.repository)):
+            return _refused(given, None, f"{row.github_url}: comes from a fork of somebody who may not write there")
         row.issue = issue
         if (refusal := _born(row)) is not None:
             return _refused(given, None, refusal)
@@ -336,7 +326,7 @@ def _born(row: PullRequest) -> str | None:
     return None
 
 
-def _wanted_of_request(request: _Payload, row: PullRequest) -> Wanted:
+def _wanted_of_request(request: Payload, row: PullRequest) -> Wanted:
     status, merged, over = row.status, request.flag("merged"), request.text("state") == "closed"
     if merged:
         return None if status == PullRequestStatus.MERGED else ("merge", {})
@@ -350,17 +340,28 @@ def _wanted_of_request(request: _Payload, row: PullRequest) -> Wanted:
     return ("convert_to_draft" if draft else "mark_ready"), {}
 
 
-def _closed_by(request: _Payload, repository: str) -> Issue | None:
+def _from_there(request: Payload, repository: str) -> bool:
+    """Whether its branch is one of the repository's own; a fork that is gone is none."""
+    head = request.part("head")
+    return head.has("repo") and head.part("repo").address("html_url") == repository
+
+
+def _trusted(request: Payload, repository: str) -> bool:
+    """Whether who opened it may write to the repository: anybody else could move an issue by naming it."""
+    return _from_there(request, repository) or request.maybe_text("author_association") in INSIDERS
+
+
+def _closed_by(request: Payload, repository: str) -> Issue | None:
     """The issue that a pull request says it closes, or whose branch it comes from."""
     for number in _CLOSES.findall(request.maybe_text("body")):
         if (issue := issue_by_number(repository, int(number))) is not None:
             return issue
-    return issue_by_branch(repository, request.part("head").text("ref"))
+    return issue_by_branch(repository, request.part("head").text("ref")) if _from_there(request, repository) else None
 
 
 def _reviews(given: _Delivery) -> Applied:
-    address, review = given.whole.part("pull_request").text("html_url"), given.whole.part("review")
-    if not _is_news(f"{address}/reviews", review.moment("submitted_at")):
+    address, review = given.whole.part("pull_request").address("html_url"), given.whole.part("review")
+    if not _is_news(given, f"{address}/reviews", review.moment("submitted_at")):
         return Applied()
     row, said = request_by_address(address), review.text("state").lower()
     verdict = ReviewStatus.DISMISSED if given.action == "dismissed" else VERDICTS.get(said)
@@ -376,9 +377,11 @@ def _checks(given: _Delivery) -> Applied:
         return Applied()
     passing, last = suite.text("conclusion") in PASSED, Applied()
     for request in suite.parts("pull_requests"):
+        if request.part("head").text("sha") != suite.text("head_sha"):
+            continue  # commits came after those that were checked
         address = f"{given.repository}/pull/{request.number('number')}"
         row = request_by_address(address)
-        if row is not None and _is_news(f"{address}/checks", suite.moment("updated_at")):
+        if row is not None and _is_news(given, f"{address}/checks", suite.moment("updated_at")):
             changed = row.checks_passing is not passing
             if changed:
                 row.record_checks(passing, by=GITHUB)
@@ -420,10 +423,11 @@ def _fired(given: _Delivery, row: Any, wanted: Wanted, *, made: bool = False, ch
 
 def _refused(given: _Delivery, row: Any, why: str, *, made: bool = False, changed: bool = False) -> Applied:
     """Keep what was refused, once."""
-    error = {"event": given.event, "action": given.action[:100], "error": why[:1000]}
+    error = {"event": given.event, "error": why[:1000]}
     state = find(SyncState, SOURCE)
-    if state is None or error not in (state.sync_errors or []):
-        SyncState.record(SOURCE, error=error)
+    kept = [] if state is None else state.sync_errors or []
+    if not any(isinstance(one, dict) and error.items() <= one.items() for one in kept):
+        SyncState.record(SOURCE, error={**error, "action": given.action[:100]})
     return Applied(row, made, changed, refused=why)
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from dispatch_state import DispatchError, SyncState, github, open_store, values
 
 HERE = Path(__file__).parent / "deliveries"
-LONGEST = 25 * 1024 * 1024
-"""Bytes; GitHub sends no more."""
 
 
 def told(applied: github.Applied) -> str:
@@ -32,7 +30,7 @@ def main(folder: Path = HERE, target: str = ":memory:") -> int:
     with open_store(target) as store:
         for file in sorted(folder.glob("*.json")):
             try:
-                delivery = values.parse_payload(file.read_bytes(), file.name, longest=LONGEST)
+                delivery = values.parse_payload(file.read_bytes(), file.name, longest=github.LONGEST)
                 print(f"{file.stem:26} {told(github.apply_event(delivery['event'], delivery['payload']))}")
             except (DispatchError, KeyError, TypeError) as error:
                 print(f"{file.stem:26} skipped: {error}", file=sys.stderr)

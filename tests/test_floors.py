@@ -16,7 +16,7 @@ LAYERS = [
     "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "migrate", "invariants", "verify",
-    "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "github",
+    "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "payloads", "labels", "github",
     "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
     "cli.triggers", "cli.reading", "cli.kanban", "cli.richly", "cli.style", "cli.page", "cli.board", "cli.drawing",
     "cli.acting", "cli.keeping", "cli.moving", "cli.commands", "__main__",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import ConfigEntry, InvalidValue, Issue, PullRequest, Store, SyncState, github
+from dispatch_state import ConfigEntry, InvalidValue, Issue, PullRequest, StaleRow, Store, SyncState, github
 from dispatch_state.github import apply_event, issue_from, pull_request_from, signed
 from dispatch_state.testing import scratch_store
 from dispatch_state.testing.attempts import everything
@@ -269,6 +269,112 @@ def test_a_late_delivery_does_not_turn_back_time(store: Store) -> None:
     assert request.reload().status == "closed"
 
 
+def test_a_delivery_again_does_not_undo_another_of_the_same_second(memory: Store) -> None:
+    """GitHub counts whole seconds, and a dismissed review keeps the moment of its verdict."""
+    issue = opened()
+    at = "2026-02-01T00:00:00Z"
+    sent = [
+        changed("issues_opened", at, top={"action": "edited"}, issue={"number": 12, "title": title})
+        for title in ("One", "Two")
+    ]
+    for delivery in (*sent, sent[0]):
+        apply_event(*delivery)
+    assert issue.reload().title == "Two"
+    request = requested()
+    verdicts = [
+        changed("review_submitted", at, top={"action": action}, review={"state": state})
+        for action, state in (("submitted", "changes_requested"), ("dismissed", "dismissed"))
+    ]
+    for delivery in (*verdicts, verdicts[0]):
+        apply_event(*delivery)
+    assert request.reload().review_status == "dismissed"
+
+
+def test_what_was_refused_may_be_sent_again(memory: Store) -> None:
+    """GitHub can redeliver: once the issue is known, the pull request finds it."""
+    delivery = changed("pull_request_opened")
+    assert apply_event(*delivery).refused
+    opened()
+    assert apply_event(*delivery).made
+
+
+def test_a_row_that_moves_meanwhile_is_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = opened()
+    copies = [Issue.get_by_id(issue.id)]
+    issue.queue(by=MAINTAINER)
+    read = github.issue_by_number
+    monkeypatch.setattr(github, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
+    applied = apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))
+    assert [(move.trigger, move.source) for move in applied.moves] == [("cancel", "queued")]
+    assert not copies
+
+
+def test_a_row_that_never_stands_still_is_told(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = opened()
+    copies = [Issue.get_by_id(issue.id) for _ in range(github.TRIES + 1)]
+    issue.queue(by=MAINTAINER)
+    monkeypatch.setattr(github, "issue_by_number", lambda *where: copies.pop())
+    before = everything()
+    with pytest.raises(StaleRow):
+        apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))
+    assert everything() == before
+    assert not copies
+
+
+def test_what_was_changed_here_stays_until_it_changes_there(memory: Store) -> None:
+    issue = opened(labels=[{"name": "low"}])
+    issue.prompt, issue.issue_type, issue.priority = "Our plan", "security", "high"
+    issue.save()
+    later = {"number": 12, "labels": [{"name": "low"}], "body": "Theirs"}
+    apply_event(*changed("issues_opened", "2026-02-01T00:00:00Z", top={"action": "assigned"}, issue=later))
+    issue.reload()
+    assert (issue.prompt, issue.issue_type, issue.priority) == ("Our plan", "security", "high")
+    later["labels"] = [{"name": "bug"}]
+    apply_event(*changed("issues_opened", "2026-02-02T00:00:00Z", top={"action": "labeled"}, issue=later))
+    apply_event(*changed("issues_opened", "2026-02-03T00:00:00Z", top={"action": "edited"}, issue=later))
+    issue.reload()
+    assert (issue.prompt, issue.issue_type, issue.priority) == ("Theirs", "bug", "high")
+
+
+FORK = {"ref": "keep-cart", "sha": "a" * 40, "repo": {"html_url": "https://github.com/stranger/shop"}}
+
+
+@pytest.mark.parametrize("body", ["Fixes #12", None])
+@pytest.mark.parametrize("head", [FORK, {**FORK, "repo": None}])
+def test_a_stranger_moves_no_issue(memory: Store, head: dict[str, Any], body: str | None) -> None:
+    """Neither by naming it, nor by naming a branch as its agent did, until somebody merges that."""
+    issue = opened()
+    agent = World(memory).agent()
+    issue.assign(agent, branch_name="keep-cart", by=MAINTAINER)
+    issue.start(by=agent)
+    values = {"head": head, "body": body, "author_association": "CONTRIBUTOR", "draft": False}
+    assert apply_event(*changed("pull_request_opened", pull_request=values)).refused
+    assert issue.reload().status == "in_progress"
+    merged = {**values, "body": None, "state": "closed", "merged": True}
+    assert apply_event(*changed("pull_request_opened", "2026-02-01T00:00:00Z", pull_request=merged)).refused
+    merged["body"] = "Fixes #12"
+    apply_event(*changed("pull_request_opened", "2026-02-01T00:00:00Z", pull_request=merged))
+    assert issue.reload().status == "done"
+
+
+def test_a_collaborators_fork_is_welcome(memory: Store) -> None:
+    issue = opened()
+    assert requested(head=FORK, author_association="COLLABORATOR").issue == issue
+
+
+def test_requests_for_nothing_known_leave_room_for_other_errors(memory: Store) -> None:
+    for action in ("opened", "synchronize", "labeled"):
+        apply_event(*changed("pull_request_opened", top={"action": action}))
+    assert len(SyncState.get_by_id("github").sync_errors) == 1
+
+
+def test_checks_of_commits_that_are_not_the_last(memory: Store) -> None:
+    opened()
+    request = requested()
+    apply_event(*changed("check_suite_completed", check_suite={"head_sha": "c" * 40}))
+    assert request.reload().checks_passing is False
+
+
 EVENTS = ["issues_opened", "pull_request_opened", "review_submitted", "check_suite_completed"]
 NEEDED = {
     "issues_opened": [
@@ -324,6 +430,39 @@ def test_values_that_no_column_holds(memory: Store) -> None:
             apply_event(*changed("issues_opened", issue=values))
     assert not Issue.select().exists()
     assert not ConfigEntry.select().exists()
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", "x" * 3000, " "], ids=["NUL", "surrogate", "long", "blank"])
+@pytest.mark.parametrize("name", EVENTS)
+def test_addresses_that_no_row_is_found_by(store: Store, name: str, value: str) -> None:
+    before = everything()
+    with pytest.raises(InvalidValue, match=r"^payload\.repository\.html_url: "):
+        apply_event(*changed(name, repository={"html_url": value}))
+    assert everything() == before
+
+
+def nested(depth: int) -> Any:
+    found: Any = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "wrong", [{(1, 2): 3}, {1: 2, "x": 3}, object(), "y" * github.LONGEST, nested(100_000)], ids=type
+)
+def test_what_is_no_json_of_githubs(memory: Store, wrong: Any) -> None:
+    event, payload = changed("issues_opened")
+    with pytest.raises(InvalidValue, match=r"^payload: "):
+        apply_event(event, {**payload, "more": wrong})
+    assert not Issue.select().exists()
+
+
+@pytest.mark.parametrize("wrong", [5, b"/src", "a\0b", "x" * 3000])
+def test_a_repo_path_that_is_none(memory: Store, wrong: Any) -> None:
+    opened()
+    with pytest.raises(InvalidValue, match="repo_path"):
+        apply_event(*changed("issues_opened", "2026-02-01T00:00:00Z", issue={"number": 12}), repo_path=wrong)
 
 
 def test_rows_are_unsaved() -> None:
