@@ -17,6 +17,7 @@ import peewee
 from playhouse.migrations import Runner
 
 from dispatch_state import enforcement
+from dispatch_state.adoption import has_the_seeds_tables, log, rewrite
 from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.sqlite import SqliteStore
@@ -26,6 +27,8 @@ from dispatch_state.values import listed
 HISTORY = "schema_migration"
 LOGGER = logging.getLogger("dispatch_state")
 WAL_TRIES = 200
+SEEDS = ("001_initial_schema", "002_add_epics", "003_add_governance")
+"""The steps that make the seed's tables."""
 
 
 def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> None:
@@ -60,6 +63,13 @@ def _migrate(database: Database, wanted: bool, create: bool) -> None:
     if not tables and not create:
         raise StoreNotFound("the database is empty; name another, or open it with create=True")
     if tables and not applied:
+        if isinstance(database, SqliteStore) and has_the_seeds_tables(database, tables):
+            if not wanted:
+                raise SchemaTooOld("another program made this database; open it with migrate=True to adopt it")
+            _adopt(database, runner)
+            return
+        if runner.applied():  # another process adopted it just now
+            return
         raise MigrationFailed(
             f"this database was made by another program: it has {listed(sorted(tables))} and no history of ours; "
             "nothing was changed; name another"
@@ -69,6 +79,21 @@ def _migrate(database: Database, wanted: bool, create: bool) -> None:
     if isinstance(database, SqliteStore):
         _switch_to_wal(database)
     runner.up()
+
+
+def _adopt(database: SqliteStore, runner: _Runner) -> None:
+    """Make a database of the seed's one of ours, or leave it as it was."""
+    with database.transaction("EXCLUSIVE"):
+        if not runner.applied():  # else another process was faster
+            rewrite(database)
+            runner.History.create_table()
+            for name in SEEDS:
+                runner.History.create(name=name)
+            runner.up()
+            enforcement.remove(database)
+            log(database)
+            enforcement.install(database)
+    _switch_to_wal(database)
 
 
 def _enforce(database: Database, wanted: bool) -> None:

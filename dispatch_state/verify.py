@@ -247,7 +247,9 @@ def decisions(database: Database) -> Iterator[Violation]:
         says = "lacks its decision" if named is None else "names no decision of its kind by who acted"
         yield Violation("I11" if gate else "I12", "transition_log", seq, says)
     query = """SELECT d.id, d.decision_type FROM decisions d LEFT JOIN transition_log l ON l.decision_id = d.id
-               GROUP BY d.id, d.decision_type HAVING count(l.seq) <> 1"""
+               GROUP BY d.id, d.decision_type, d.created_at HAVING count(l.seq) > 1 OR count(l.seq) = 0 AND NOT EXISTS (
+                   SELECT 1 FROM transition_log a WHERE a."trigger" = 'adopt' AND a.created_at >= d.created_at)
+            """  # what was decided before a store was adopted has no move here
     for found, kind in _ask(database, query):
         gate = kind in (DecisionType.GATE_APPROVED, DecisionType.GATE_REJECTED)
         yield Violation("I11" if gate else "I12", "decisions", _id(found), "was not written by exactly one move")

@@ -72,6 +72,11 @@ def agent_types(value: object, place: str) -> None:
     values.refuse_repeats([str(word(item, AgentType, place)) for item in value], place)
 
 
+def default_voters(proposal_type: ProposalType) -> list[str]:
+    """The types of agents that must be heard on proposals of a type, unless it says otherwise."""
+    return [str(kind) for kind in DEFAULTS[proposal_type].required]
+
+
 class Proposal(Stateful):
     """Something agents propose, vote on, and carry out."""
 
@@ -225,9 +230,8 @@ class Proposal(Stateful):
     # ---- birth and terms -----------------------------------------------------------------------
 
     def birth(self, firing: Firing) -> None:
-        default = DEFAULTS[self.proposal_type]
-        self.threshold = self.threshold or default.threshold
-        self.required_voters = self.required_voters or [str(kind) for kind in default.required]
+        self.threshold = self.threshold or DEFAULTS[self.proposal_type].threshold
+        self.required_voters = self.required_voters or default_voters(self.proposal_type)
 
     def frozen(self, columns: tuple[str, ...]) -> list[str]:
         fixed = [name for name in columns if name in self.terms]
