@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -64,6 +65,8 @@ def new_file(path: str | os.PathLike[str], what: str) -> Path:
     except (TypeError, ValueError, RuntimeError):
         raise InvalidValue(f"{what}: takes the path of a file that does not exist") from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidValue(f"{what}: the path is too long") from None
         raise unwritable(target, error) from None
     return target
 

@@ -52,11 +52,17 @@ Progress = Callable[[int, int], object]
 Target = str | os.PathLike[str] | IO[bytes]
 
 
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise InvalidValue("progress: takes a callable of two numbers, or None")
+
+
 # ---- out -----------------------------------------------------------------------------------------------
 
 
 def export(database: Database, file: Target, progress: Progress | None = None) -> dict[str, int]:
     """Write one moment of the store; see `Store.export`."""
+    _check_progress(progress)
     if database.transaction_depth():
         raise InvalidValue("export: a transaction is open in this thread; leave it first")
     with _written(file) as out, one_moment(database):
@@ -151,6 +157,7 @@ def _alike(value: Any) -> Any:
 
 def import_snapshot(database: Database, file: Target, progress: Progress | None = None) -> dict[str, int]:
     """Fill an empty store; see `Store.import_snapshot`."""
+    _check_progress(progress)
     with _read(file) as lines, suspended(database):
         if taken := [table for table, model in TABLES.items() if model.select().exists()]:
             raise StoreError(f"the store is not empty: it has {values.listed(taken)}; import into a new one")
@@ -167,7 +174,8 @@ def _read(file: Target) -> Iterator[Iterable[bytes]]:
         except (TypeError, ValueError, RuntimeError):
             raise InvalidValue("import_snapshot: takes the path of a file, or a file opened to read bytes") from None
         except OSError as error:
-            raise InvalidValue(f"import_snapshot: {file} cannot be read: {error.strerror}") from None
+            name = values.shown(os.fsdecode(cast("str", file)))
+            raise InvalidValue(f"import_snapshot: {name} cannot be read: {error.strerror}") from None
     with opened as lines:
         yield iter(lambda: lines.readline(LONGEST + 1), b"")
 

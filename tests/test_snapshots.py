@@ -152,7 +152,7 @@ def test_an_export_that_fails_leaves_no_file(store: Store, tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.jsonl"))
 
 
-@pytest.mark.parametrize("wrong", [None, 7, "", "a\0b", b"\xff\0", "no/such/folder/file"])
+@pytest.mark.parametrize("wrong", [None, 7, "", "a\0b", b"\xff\0", "no/such/folder/file", "x" * 300_000])
 def test_paths_that_will_not_do(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Any) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises((InvalidValue, StoreReadOnly)):

@@ -76,7 +76,7 @@ def values_for(entry: Entry, draws: int, world: World) -> Iterator[Any]:
     chance.shuffle(listed)
     endless = iter(lambda: random_value(chance), NOTHING)
     wanted = chain(listed, endless)
-    if entry.name in ("Store.backup", "aio.run"):
+    if entry.name in ("Store.backup", "Store.export", "Store.import_snapshot", "aio.run"):
         wanted = (value for value in wanted if not isinstance(value, str | Path) and not callable(value))
     return islice(wanted, draws)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
@@ -253,6 +254,9 @@ def outside() -> Iterator[Entry]:
         method("Store.watch", queued, lambda m: lambda **given: next(m[0].watch(**given), None),
                {"after": 0, "timeout": 0.0}),
         method("Store.backup", queued, lambda m: m[0].backup, {"path": "copy.db"}),
+        method("Store.export", queued, lambda m: m[0].export, {"file": lambda m: io.BytesIO(), "progress": None}),
+        method("Store.import_snapshot", queued, lambda m: m[0].import_snapshot,
+               {"file": lambda m: io.BytesIO(), "progress": None}),
     )  # fmt: skip
     for entry in entries:
         yield entry._replace(in_block=False)
