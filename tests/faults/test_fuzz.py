@@ -22,6 +22,12 @@ from tests.world import MAINTAINER, World
 DRAWS = 300 if os.environ.get("DISPATCH_LONG") else 6
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taken for the name of a file is one in a folder of the test's."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_no_entry_point_is_forgotten() -> None:
     """Each argument of each public function and method has a recipe."""
     assert recipes.forgotten() == set()
