@@ -10,7 +10,7 @@ how far each of GitHub's objects has come is kept in `config_store`. There is no
 
 A title or prompt changed here stays until it is edited there, a type or priority until the labels change there.
 A pull request from a fork counts once it is merged, unless an owner, member or collaborator opened it: a stranger would
-move an issue by naming it. The last verdict counts, and the last check suite of the last commit.
+move an issue by naming it. Of reviews the last verdict counts; checks pass when every suite of the last commit does.
 
 What is read is documented at https://docs.github.com/webhooks/webhook-events-and-payloads.
 """
@@ -23,7 +23,6 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from peewee import ModelSelect
@@ -32,15 +31,16 @@ from dispatch_state.actors import System
 from dispatch_state.door import door
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StaleRow
 from dispatch_state.labels import meant
+from dispatch_state.marks import Marks, Suite, all_pass, moved_on
 from dispatch_state.models.base import Row
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.pull_request import PullRequest
-from dispatch_state.models.settings import ConfigEntry, SyncState
+from dispatch_state.models.settings import SyncState
 from dispatch_state.moves import Move
 from dispatch_state.payloads import Payload
 from dispatch_state.statements import DATABASE, find, one
 from dispatch_state.targets import POSTGRESQL
-from dispatch_state.values import listed, shown, stamp
+from dispatch_state.values import listed, shown
 from dispatch_state.vocabulary import IssueType, PullRequestStatus, ReviewStatus
 
 M = TypeVar("M", bound=Row)
@@ -190,9 +190,9 @@ def apply_event(event: str, payload: Mapping[str, Any], *, repo_path: str | None
 
     def work(turn: Any) -> Applied:
         _alone(address)
-        given = _Delivery(event, action, whole, payload, repo_path, digest, {})
+        given = _Delivery(event, action, whole, payload, repo_path, Marks(digest))
         applied = handler(given)
-        _note(given, applied)
+        given.marks.note(refused=applied.refused is not None)
         return applied
 
     for _ in range(TRIES):
@@ -220,10 +220,7 @@ class _Delivery(NamedTuple):
     whole: Payload
     payload: Mapping[str, Any]
     repo_path: str | None
-    digest: str
-    """By which the same delivery is known again."""
-    marks: dict[str, dict[str, Any]]
-    """How far each thing that it is about has come, as `config_store` keeps it, by key."""
+    marks: Marks
 
     @property
     def repository(self) -> str:
@@ -237,28 +234,9 @@ def _alone(address: str) -> None:
         DATABASE.execute_sql("SELECT pg_advisory_xact_lock(%s)", (zlib.crc32(address.encode(errors="replace")),))
 
 
-def _is_news(given: _Delivery, address: str, moment: datetime) -> bool:
-    """Whether the delivery is neither older than what was applied of that address, nor applied already."""
-    key, at = f"github: {address}", stamp(moment)
-    known = ConfigEntry.read(key)
-    seen = known["seen"] if known and known["at"] == at else []
-    if known and (at < known["at"] or given.digest in seen):
-        return False
-    given.marks[key] = {"at": at, "seen": seen}
-    return True
-
-
-def _note(given: _Delivery, applied: Applied) -> None:
-    """Keep how far it has come, and that this delivery was applied; one that was refused may be tried again."""
-    for key, mark in given.marks.items():
-        kept = mark if applied.refused else {**mark, "seen": [*mark["seen"], given.digest]}
-        if ConfigEntry.read(key) != kept:
-            ConfigEntry.write(key, kept)
-
-
 def _issues(given: _Delivery) -> Applied:
     issue = given.whole.part("issue")
-    if not _is_news(given, issue.address("html_url"), issue.moment("updated_at")):
+    if not given.marks.is_news(issue.address("html_url"), issue.moment("updated_at")):
         return Applied()
     row = issue_by_number(given.repository, issue.number("number"))
     if row is None:
@@ -298,7 +276,7 @@ def _wanted_of_issue(given: _Delivery, issue: Payload, row: Issue) -> Wanted:
 
 def _pull_requests(given: _Delivery) -> Applied:
     request = given.whole.part("pull_request")
-    if not _is_news(given, request.address("html_url"), request.moment("updated_at")):
+    if not given.marks.is_news(request.address("html_url"), request.moment("updated_at")):
         return Applied()
     row = request_by_address(request.address("html_url"))
     made = row is None
@@ -314,8 +292,18 @@ def _pull_requests(given: _Delivery) -> Applied:
         row.issue = issue
         if (refusal := _born(row)) is not None:
             return _refused(given, None, refusal)
-    changed = not made and not row.status.final and _brought_up_to_date(row, _of_request(request))
+    changed = not made and not row.status.final and _request_up_to_date(row, request)
     return _fired(given, row, _wanted_of_request(request, row), made=made, changed=changed)
+
+
+def _request_up_to_date(row: PullRequest, request: Payload) -> bool:
+    """Set what is different; checks of commits that are not the last any more do not count."""
+    changed = _brought_up_to_date(row, _of_request(request))
+    commit = request.part("head").text("sha")
+    if not moved_on(request.address("html_url"), commit, request.moment("updated_at")) or not row.checks_passing:
+        return changed
+    row.record_checks(False, by=GITHUB)
+    return True
 
 
 def _born(row: PullRequest) -> str | None:
@@ -361,32 +349,42 @@ def _closed_by(request: Payload, repository: str) -> Issue | None:
 
 def _reviews(given: _Delivery) -> Applied:
     address, review = given.whole.part("pull_request").address("html_url"), given.whole.part("review")
-    if not _is_news(given, f"{address}/reviews", review.moment("submitted_at")):
-        return Applied()
-    row, said = request_by_address(address), review.text("state").lower()
+    row, said, moment = request_by_address(address), review.text("state").lower(), review.moment("submitted_at")
     verdict = ReviewStatus.DISMISSED if given.action == "dismissed" else VERDICTS.get(said)
-    if row is None or verdict is None or row.review_status == verdict:
+    if row is None or verdict is None or not given.marks.is_news(f"{address}/reviews", moment):
+        return Applied()
+    if row.review_status == verdict:
         return Applied(row)
     row.record_review(verdict, by=GITHUB)
     return Applied(row, changed=True)
 
 
 def _checks(given: _Delivery) -> Applied:
-    suite = given.whole.part("check_suite")
+    told = given.whole.part("check_suite")
     if given.action != "completed":
         return Applied()
-    passing, last = suite.text("conclusion") in PASSED, Applied()
-    for request in suite.parts("pull_requests"):
-        if request.part("head").text("sha") != suite.text("head_sha"):
-            continue  # commits came after those that were checked
+    passed, last = told.text("conclusion") in PASSED, Applied()
+    suite = Suite(told.number("id"), told.text("head_sha"), told.moment("updated_at"), passed)
+    for request in told.parts("pull_requests"):
+        if not _is_about(given, suite, request):
+            continue
         address = f"{given.repository}/pull/{request.number('number')}"
         row = request_by_address(address)
-        if row is not None and _is_news(given, f"{address}/checks", suite.moment("updated_at")):
+        passing = None if row is None else all_pass(address, suite)
+        if row is not None and passing is not None:
             changed = row.checks_passing is not passing
             if changed:
                 row.record_checks(passing, by=GITHUB)
             last = Applied(row, changed=changed or last.changed)
     return last
+
+
+def _is_about(given: _Delivery, suite: Suite, request: Payload) -> bool:
+    """Whether the last commit of a request to this repository was checked; a fork's suites name requests elsewhere."""
+    if request.part("head").text("sha") != suite.commit:
+        return False
+    base = request.part("base").part("repo")
+    return base.number("id") == given.whole.part("repository").number("id")
 
 
 _HANDLERS: Mapping[str, Callable[[_Delivery], Applied]] = {

@@ -17,7 +17,7 @@ LAYERS = [
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "adoption", "migrate", "invariants",
     "verify", "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "payloads", "labels",
-    "github",
+    "marks", "github",
     "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
     "cli.triggers", "cli.reading", "cli.kanban", "cli.richly", "cli.style", "cli.page", "cli.board", "cli.drawing",
     "cli.acting", "cli.keeping", "cli.moving", "cli.commands", "__main__",

@@ -375,6 +375,85 @@ def test_checks_of_commits_that_are_not_the_last(memory: Store) -> None:
     assert request.reload().checks_passing is False
 
 
+def suite(number: int, conclusion: str, at: str, commit: str = "a" * 40, **parts: Any) -> tuple[str, dict[str, Any]]:
+    """A check suite of a commit, which is the last one of pull request 14."""
+    event, payload = changed("check_suite_completed", at, **parts)
+    told = payload["check_suite"]
+    told.update(id=number, conclusion=conclusion, head_sha=commit)
+    told["pull_requests"][0]["head"]["sha"] = commit
+    return event, payload
+
+
+def test_checks_pass_when_every_suite_does(store: Store) -> None:
+    """Each workflow is a suite of its own; whichever tells last, and however often."""
+    opened()
+    request = requested()
+    tests = suite(1, "failure", "2026-02-01T00:00:01Z")
+    docs = suite(2, "success", "2026-02-01T00:00:02Z")
+    again = suite(1, "success", "2026-02-01T00:00:03Z")
+    for delivery, passing in [(tests, False), (docs, False), (docs, False), (again, True), (tests, True), (docs, True)]:
+        apply_event(*delivery)
+        assert request.reload().checks_passing is passing
+
+
+def test_checks_of_an_earlier_commit_count_no_more(store: Store) -> None:
+    opened()
+    request = requested()
+    old = suite(1, "success", "2026-02-01T00:00:01Z")
+    before = requested_at("2026-02-01T00:00:00Z", "c" * 40)
+    pushed = requested_at("2026-02-02T00:00:00Z", "b" * 40)
+    mended = suite(3, "success", "2026-02-02T00:00:01Z", "b" * 40)
+    pushed_again = requested_at("2026-02-03T00:00:00Z", "d" * 40)
+    and_again = requested_at("2026-02-03T12:00:00Z", "f" * 40)
+    early = suite(4, "failure", "2026-02-04T00:00:00Z", "e" * 40)
+    pushed_late = requested_at("2026-02-03T23:59:59Z", "e" * 40)
+    for delivery, passing, does in [
+        (old, True, True), (before, True, False), (pushed, False, True), (old, False, False), (mended, True, True),
+        (pushed, True, False), (old, True, False), (pushed_again, False, True), (mended, False, False),
+        (and_again, False, False), (early, False, False), (pushed_late, False, False),
+    ]:  # fmt: skip
+        assert apply_event(*delivery).changed is does
+        assert request.reload().checks_passing is passing
+    assert apply_event(*suite(5, "success", "2026-02-04T00:00:01Z", "e" * 40)).changed is False  # one of them failed
+    assert apply_event(*suite(4, "success", "2026-02-04T00:00:02Z", "e" * 40)).changed is True
+
+
+def requested_at(moment: str, commit: str) -> tuple[str, dict[str, Any]]:
+    """Pull request 14, of which a commit is the last one at a moment."""
+    event, payload = changed("pull_request_opened", moment, top={"action": "synchronize"})
+    payload["pull_request"]["head"]["sha"] = commit
+    return event, payload
+
+
+def test_a_forks_suite_says_nothing_of_another_repositorys_request(memory: Store) -> None:
+    opened()
+    request = requested()
+    event, payload = suite(1, "success", "2026-02-01T00:00:01Z")
+    payload["check_suite"]["pull_requests"][0]["base"]["repo"]["id"] += 1
+    assert apply_event(event, payload) == github.Applied()
+    assert request.reload().checks_passing is False
+
+
+def test_a_verdict_is_dismissed_after_somebodys_comment(memory: Store) -> None:
+    """A dismissed review keeps the moment at which it was submitted."""
+    opened()
+    request = requested()
+    for second, action, state in [(1, "submitted", "changes_requested"), (2, "submitted", "commented"),
+                                  (1, "dismissed", "dismissed")]:  # fmt: skip
+        at = f"2026-02-01T00:00:0{second}Z"
+        apply_event(*changed("review_submitted", at, top={"action": action}, review={"state": state}))
+    assert request.reload().review_status == "dismissed"
+
+
+def test_a_review_of_a_request_that_was_not_known_yet_may_be_sent_again(memory: Store) -> None:
+    review = changed("review_submitted")
+    assert apply_event(*review) == github.Applied()
+    opened()
+    request = requested()
+    apply_event(*review)
+    assert request.reload().review_status == "approved"
+
+
 EVENTS = ["issues_opened", "pull_request_opened", "review_submitted", "check_suite_completed"]
 NEEDED = {
     "issues_opened": [
@@ -383,7 +462,7 @@ NEEDED = {
     ],
     "pull_request_opened": [f"pull_request.{name}" for name in ("number", "html_url", "head", "state", "updated_at")],
     "review_submitted": ["review.state", "review.submitted_at", "pull_request.html_url"],
-    "check_suite_completed": ["check_suite.conclusion", "check_suite.pull_requests"],
+    "check_suite_completed": [f"check_suite.{name}" for name in ("conclusion", "pull_requests", "id", "updated_at")],
 }
 BAD = [None, 7, "text", {}, [1], True]
 
