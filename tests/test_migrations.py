@@ -483,11 +483,8 @@ def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
 
 
 def test_a_database_without_our_history_is_left_alone(database: Database) -> None:
-    if database.kind == "sqlite":
-        for statement in SEED.split(";\n"):
-            database.execute_sql(statement)
-    else:
-        database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
+    """But for one that has the tables of the seed and no other, which is adopted: `tests/test_adoption.py`."""
+    database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
     before = schema(database)
     with pytest.raises(MigrationFailed, match=r"nothing was changed"):
         migrate(database)
