@@ -83,7 +83,7 @@ def _held(turn: Turn, agent: Agent) -> Issue | None:
 def _first(agent: Agent, filters: dict[str, str], locking: str) -> Issue | None:
     """The first of the issues for the agent's type and of those for anybody."""
     statement = _candidates(tuple(filters), locking)
-    found = [statement.run(*filters.values(), kind).fetchone() for kind in (agent.agent_type, ANYBODY)]
+    found = [statement.first(*filters.values(), kind) for kind in (agent.agent_type, ANYBODY)]
     issues = [load(Issue, columns) for columns in found if columns is not None]
     return min(issues, key=lambda issue: (RANK[issue.priority], issue.created_at, issue.id), default=None)
 

@@ -9,9 +9,9 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import peewee
 
@@ -36,12 +36,43 @@ class _Savepoint(peewee._savepoint):
             self.commit(begin)
 
 
+class _Transaction(peewee._transaction):
+    """Peewee's transaction, with what it asks of the database on each way in and out asked once."""
+
+    def __enter__(self) -> Self:
+        inside = self.db._state.transactions
+        if not inside:
+            arguments, options = self._begin_args
+            self.db.begin(*arguments, **options)
+            inside = self.db._state.transactions  # a connection may have been made
+        inside.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        inside = self.db._state.transactions
+        inside.pop()
+        if inside:
+            return
+        if kind is not None:
+            self.rollback(False)
+            return
+        try:
+            self.db.commit()
+        except Exception:
+            self.rollback(False)
+            raise
+        if self.db._state.commit_callbacks:
+            self.db._run_commit_callbacks()
+
+
 class Guarded(peewee.Database):
     """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
 
     kind: str
     inherited = False
     """Whether this is a forked child, where the parent's transactions are left alone."""
+    whole: _Transaction
+    """A transaction of the ordinary kind; one serves for all, also for several threads at once."""
     foreign_errors: tuple[type[Exception], ...]
     """What Peewee and its driver raise, none of which leaves the public calls."""
     _open = True
@@ -53,19 +84,20 @@ class Guarded(peewee.Database):
         if self.inherited:
             raise WrongProcess()
 
-    def _execute_cursor(self, sql: str, params: Any, **options: Any) -> Any:
-        """As Peewee does, which has nothing else to do while no hook and no debug logging is on."""
-        if self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG):
-            return super()._execute_cursor(sql, params, **options)  # type: ignore[misc]
-        try:
-            cursor = self.cursor(**options)
-            cursor.execute(sql, params or ())
-        except Exception:
-            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-                raise
-        return cursor
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[tuple[Any, ...]], Any]:
+        """Execute a statement: all its rows, and the cursor, of use until the next one."""
+        cursor = self.execute_sql(sql, parameters)
+        return (cursor.fetchall() if cursor.description else []), cursor
+
+    def _watched(self) -> bool:
+        """Whether somebody wants to see each statement, which Peewee shows them."""
+        return bool(self.query_hooks) or PEEWEE.isEnabledFor(logging.DEBUG)
+
+    def transaction(self, *arguments: Any, **options: Any) -> _Transaction:
+        return _Transaction(self, *arguments, **options)
 
     def _begin_guard(self) -> None:
+        self.whole = _Transaction(self)
         self._owners: dict[int, tuple[threading.Thread, Any]] = {}
         self._owning = threading.RLock()
         _GUARDED.add(self)

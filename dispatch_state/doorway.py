@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,10 +24,11 @@ from dispatch_state.errors import DispatchError, GuardRefused, InvalidValue, Sta
 from dispatch_state.families import covers, family, lock
 from dispatch_state.machine import Trigger
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import ParentField, Row, Stateful, present
+from dispatch_state.models.base import ParentField, Row, Stateful, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
 from dispatch_state.statements import find
+from dispatch_state.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
 T = TypeVar("T")
@@ -70,13 +71,17 @@ class Border:
         self._database.check_usable()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        database = self._database
-        database.release()
-        if isinstance(error, database.foreign_errors) and not isinstance(error, DispatchError):
-            database.check_usable()  # another thread may have closed the store meanwhile
-            raise database.store_error(error) or StoreError(
-                f"the database refused: {str(error).partition(chr(10))[0]}"
-            ) from error
+        self._database.release()
+        if error is not None and isinstance(error, self._database.foreign_errors):
+            raise self.ours(error) from error
+
+    def ours(self, error: Exception) -> DispatchError:
+        """What an error of the database or its driver becomes."""
+        if isinstance(error, DispatchError):
+            return error
+        self._database.check_usable()  # another thread may have closed the store meanwhile
+        first = str(error).partition("\n")[0]
+        return self._database.store_error(error) or StoreError(f"the database refused: {first}")
 
 
 class Doorway:
@@ -92,14 +97,12 @@ class Doorway:
         self._clock = clock
         self._memory = _Memory()
         self._border = Border(database)
-
-    def check_usable(self) -> None:
-        """Raise `StoreNotOpen` after the store was closed, `WrongProcess` in a forked child."""
-        self._database.check_usable()
+        self.check_usable = database.check_usable
 
     def now(self) -> datetime:
         """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
-        return values.instant(self._clock(), "clock")
+        moment = self._clock()
+        return moment if moment.__class__ is datetime and moment.tzinfo is UTC else values.instant(moment, "clock")
 
     # ---- transactions ----------------------------------------------------------------------------
 
@@ -137,7 +140,7 @@ class Doorway:
     def _block(self) -> Any:
         """A transaction, or a savepoint in the one that is open."""
         database = self._database
-        return database.savepoint() if database.transaction_depth() else database.transaction()
+        return database.savepoint() if database.transaction_depth() else database.whole
 
     def _run(
         self,
@@ -150,27 +153,31 @@ class Doorway:
         touches: tuple[Any, ...] = (),
     ) -> T:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
-        joined = self._database.transaction_depth() > 0
-        with self.border():
+        database = self._database
+        joined = database.transaction_depth() > 0
+        try:
             for attempt in range(1, TRIES + 1):
                 try:
-                    with self._block():
-                        self._lock(row, reach, touches, by)
+                    with database.savepoint() if joined else database.whole:
+                        if database.kind == POSTGRESQL:
+                            self._lock(row, reach, touches, by)
                         turn = Turn(self.now())
                         result = work(turn)
                     break
                 except (_FamilyGrew, peewee.PeeweeException) as error:
                     grew = isinstance(error, _FamilyGrew)
-                    if not grew and (joined or not self._database.should_retry(error)):
+                    if not grew and (joined or not database.should_retry(error)):
                         raise
                     if attempt == TRIES:
                         raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
+        except database.foreign_errors as error:
+            raise self._border.ours(error) from error
+        finally:
+            database.release()
         self._bring_up_to_date((*handed, by), turn)
         return result
 
     def _lock(self, row: Row, reach: str, touches: tuple[Any, ...], by: Actor) -> None:
-        if self._database.kind != "postgresql":
-            return
         members = family(row, reach, touches, by)
         lock(members)
         if not covers(members, family(row, reach, touches, by)):
@@ -179,7 +186,8 @@ class Doorway:
     def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
         for row in handed:
             if isinstance(row, Row) and (data := turn.touched.get((type(row), row._pk))) is not None:
-                self._memory.remember(row)
+                if self._memory.blocks:
+                    self._memory.remember(row)
                 if unsaved := row.unsaved():
                     data = {name: value for name, value in data.items() if name not in unsaved}
                 row.take(data)
@@ -191,10 +199,10 @@ class Doorway:
         if row.machine.triggers.get(trigger.name) is not trigger:
             raise InvalidValue(f"{trigger.name}: is no trigger of {row}")
         by, reason = signed(trigger, kwargs)
-        arguments = trigger.checked(args, kwargs)
+        arguments = trigger.checked(args, kwargs) if trigger.parameters or args or kwargs else {}
         saved(row)
-        rows = tuple(value for value in arguments.values() if isinstance(value, Row))
-        if row.status not in trigger.edges:
+        rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
+        if row.__data__["status"] not in trigger.edges:
             with self.border():
                 self._fenced(row, rows)
             row.machine.require(row, trigger.name)
@@ -203,8 +211,8 @@ class Doorway:
 
         def work(turn: Turn) -> list[Move]:
             fresh, read = self._fenced(row, rows)
-            given = {name: read.get(id(value), value) for name, value in arguments.items()}
-            return turn.act(fresh, trigger.name, by, why, **given)
+            given = {name: read.get(id(value), value) for name, value in arguments.items()} if read else arguments
+            return turn.acts(trigger.name, [(fresh, trigger.name, given)], by, why)
 
         touches = (*rows, by) if trigger.name == "review" and isinstance(by, Agent) else rows
         return self._run(row, work, by=by, reach=trigger.name, handed=(row, *rows), touches=touches)
@@ -216,9 +224,11 @@ class Doorway:
             RowNotFound: one of them is gone.
             StaleRow: the row moved since the object was read.
         """
-        fresh = present(type(row), row.id)
-        read = {id(other): present(type(other), other._pk) for other in others}
-        if (fresh.version, fresh.status) != (row.version, row.status):
+        known = row.__data__
+        fresh = find(type(row), known["id"]) or absent(type(row), known["id"])
+        now = fresh.__data__
+        read = {id(other): present(type(other), other._pk) for other in others} if others else {}
+        if now["version"] != known["version"] or now["status"] != known["status"]:
             raise StaleRow(
                 f"{row} was {row.status} (version {row.version}) when it was read, and is now {fresh.status} "
                 f"(version {fresh.version}); reload() it and decide again"
@@ -353,9 +363,12 @@ class _FamilyGrew(Exception):
 # ---- what is checked before any SQL ------------------------------------------------------------------
 
 
+_ACTORS = Human, System, Agent
+
+
 def actor(by: object) -> None:
     """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
-    if not isinstance(by, Human | System | Agent) and by is not SANGHA:
+    if not isinstance(by, _ACTORS) and by is not SANGHA:
         raise InvalidValue(
             f"by: takes a Human, a System, an Agent row or SANGHA, not a value of type {type(by).__name__}"
         )
@@ -367,8 +380,11 @@ def signed(trigger: Trigger, kwargs: dict[str, Any]) -> tuple[Any, str]:
     """Who fires a trigger and why, taken out of its arguments; raises `InvalidValue`."""
     by = kwargs.pop("by", None)
     actor(by)
+    reason = kwargs.pop("reason", "")
+    if reason == "" and not trigger.needs_reason:
+        return by, ""
     check = values.words if trigger.needs_reason else values.text
-    return by, check(kwargs.pop("reason", ""), f"{trigger.name}(reason)")
+    return by, check(reason, f"{trigger.name}(reason)")
 
 
 _FENCED = frozenset({"id", "version", "status"})
@@ -378,8 +394,9 @@ def saved(row: Stateful) -> None:
     """Raise `InvalidValue` for a row object that a trigger cannot start from."""
     if row.is_new:
         raise InvalidValue(f"{row} was never saved; save() it first")
-    if missing := _FENCED - row.__data__.keys():
-        raise InvalidValue(f"{type(row).__name__} was read without {listed(sorted(missing))}; reload() it first")
+    if not row.__data__.keys() >= _FENCED:
+        missing = sorted(_FENCED - row.__data__.keys())
+        raise InvalidValue(f"{type(row).__name__} was read without {listed(missing)}; reload() it first")
     if changed := row.unsaved():
         raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; save() or reload() it first")
 

@@ -26,7 +26,7 @@ from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Firing, Move
-from dispatch_state.statements import delete, find, insert, update
+from dispatch_state.statements import append, delete, find, insert, update
 from dispatch_state.values import new_id, plain
 from dispatch_state.vocabulary import DecisionType
 
@@ -83,10 +83,6 @@ def _declared(follower: Callable[..., object]) -> Trigger:
     return trigger
 
 
-def _nothing(row: Stateful, firing: Firing) -> Iterator[Step]:
-    return iter(())
-
-
 # ---- turns -----------------------------------------------------------------------------------------
 
 
@@ -120,6 +116,7 @@ class Turn:
         self.moves: list[Move] = []
         self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
         self._pending: deque[_Pending] = deque()
+        self._aloud = LOGGER.isEnabledFor(logging.DEBUG)
 
     # ---- acts ----------------------------------------------------------------------------------
 
@@ -138,9 +135,10 @@ class Turn:
             firing = Firing(row, name, bound, by, reason, self.now)
             self._admit(firing)
             edge = row.machine.decide(firing)
-            decided = _verdict(edge, firing) if _decides(edge, by) else None
+            decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
             self._move(firing, edge, decided.id if decided else None)
-            self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
+            if self._pending:
+                self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
             verdict = verdict or decided
         if verdict is not None:
             verdict.details.update(details)
@@ -149,9 +147,12 @@ class Turn:
 
     def _admit(self, firing: Firing) -> None:
         """Read the acting agent afresh and note why it, or the sangha, may not act here."""
-        if isinstance(firing.by, Agent):
-            firing.agent = find(Agent, firing.by.id)
-        if refusal := self.standing(firing.by, firing.agent, firing.row, firing.trigger):
+        by = firing.by
+        if isinstance(by, Agent):
+            firing.agent = find(Agent, by.id)
+        elif by is not SANGHA:
+            return
+        if refusal := self.standing(by, firing.agent, firing.row, firing.trigger):
             firing.refusals.append(refusal)
 
     @staticmethod
@@ -175,55 +176,59 @@ class Turn:
         row = firing.row
         trigger = row.machine.triggers[firing.trigger]
         columns = trigger.body(row, by=firing.by, reason=firing.reason, **firing.arguments)
-        if stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}:
+        if columns and (stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}):
             raise TypeError(f"{row._meta.table_name}.{firing.trigger} sets {stray}, which it does not own")
         moment = self._moment(row)
         own = self._resolved(columns, moment)
         beside = [(neighbour, self._resolved(theirs, moment)) for neighbour, theirs in columns.neighbours]
-        details = plain(columns.details)
+        details = plain(columns.details) if columns.details else {}
         if beside:
             details["neighbours"] = [
                 {"entity": n._meta.table_name, "id": str(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
                 for n, theirs in beside
             ]
-        seq = self._log(firing, edge.source, edge.dest, row.version + 1, details, decision)
+        seq = self._log(firing, edge.source, edge.dest, row.__data__["version"] + 1, details, decision)
         self._write(firing, edge, own, moment)
         for neighbour, theirs in beside:
             self._write_beside(neighbour, theirs)
         for model, record in columns.records:
             self.insert(model, **record)
-        self._record_move(firing, Move(row._meta.table_name, row.id, firing.trigger, edge.source, edge.dest, seq))
+        self._record_move(firing, edge.source, edge.dest, seq)
 
     def _moment(self, row: Stateful) -> datetime:
         """Now, and never before what the row has seen: a clock may step back."""
-        latest, data = self.now, row.__data__
+        data = row.__data__
+        latest = self.now
         for name in row.moments():
-            seen = data.get(name)
+            seen = data[name]
             if seen is not None and seen > latest:
                 latest = seen
         return latest
 
     def _write(self, firing: Firing, edge: Edge, own: dict[str, Any], moment: datetime) -> None:
-        row = firing.row
-        fence = {"id": row.id, "version": row.version, "status": row.status}
-        own.update(status=edge.dest, version=row.version + 1)
-        if "updated_at" in row._meta.fields:
+        row, was = firing.row, firing.row.__data__
+        fence = {"id": was["id"], "version": was["version"], "status": was["status"]}
+        own["status"] = edge.dest
+        own["version"] = was["version"] + 1
+        if "updated_at" in was:
             own["updated_at"] = moment
         if not update(type(row), own, fence):
             raise StaleRow(f"{row} was moved by somebody else while it was being moved")
-        firing.before = dict(row.__data__)
+        firing.before = was.copy()
         row.take(own)
-        self.touch(row)
+        self.touched[type(row), was["id"]] = was
 
     def _write_beside(self, neighbour: Stateful, columns: dict[str, Any]) -> None:
         update(type(neighbour), columns, {"id": neighbour.id})
         self.touched.setdefault((type(neighbour), neighbour.id), {}).update(columns)
 
-    def _record_move(self, firing: Firing, move: Move) -> None:
-        LOGGER.debug("%s %s: %s -> %s by %s", firing.row, move.trigger, move.source, move.dest, firing.by.actor)
-        self.moves.append(move)
-        rule = RULES.get((type(firing.row), firing.trigger), _nothing)
-        self._pending.append(_Pending(rule(firing.row, firing), move.seq))
+    def _record_move(self, firing: Firing, source: str | None, dest: str | None, seq: int) -> None:
+        row, trigger = firing.row, firing.trigger
+        if self._aloud:
+            LOGGER.debug("%s %s: %s -> %s by %s", row, trigger, source, dest, firing.by.actor)
+        self.moves.append(Move(row._meta.table_name, row.__data__["id"], trigger, source, dest, seq))
+        if (rule := RULES.get((type(row), trigger))) is not None:
+            self._pending.append(_Pending(rule(row, firing), seq))
 
     def _log(
         self,
@@ -234,26 +239,26 @@ class Turn:
         details: dict[str, Any],
         decision: UUID | None,
     ) -> int:
-        seq: int = insert(
-            TransitionLog,
-            {
-                "entity": firing.row._meta.table_name,
-                "entity_id": firing.row.id,
-                "version": version,
-                "trigger": firing.trigger,
-                "source": source,
-                "dest": dest,
-                "actor": firing.by.actor,
-                "reason": firing.reason or None,
-                "details": details or None,
-                "cause_seq": firing.cause,
-                "decision_id": decision,
-                "created_at": self.now,
-            },
+        row = firing.row
+        logged = (
+            row._meta.table_name,
+            row.__data__["id"],
+            version,
+            firing.trigger,
+            source and str(source),
+            dest and str(dest),
+            firing.by.actor,
+            firing.reason or None,
+            details or None,
+            firing.cause,
+            decision,
+            self.now,
         )
-        return seq
+        return append(TransitionLog, logged)
 
     def _resolved(self, columns: dict[str, Any], moment: datetime) -> dict[str, Any]:
+        if not columns:
+            return {}
         return {
             name: value(moment) if callable(value) else value._pk if isinstance(value, Row) else value
             for name, value in columns.items()
@@ -318,7 +323,7 @@ class Turn:
         seq = self._log(firing, None, row.status, row.version, {}, None)
         insert(type(row), row.__data__)
         self.touch(row)
-        self._record_move(firing, Move(row._meta.table_name, row.id, "create", None, row.status, seq))
+        self._record_move(firing, None, row.status, seq)
         self._settle(by, reason or f"follows {row._meta.table_name}.create")
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:

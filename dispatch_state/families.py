@@ -70,7 +70,7 @@ def lock(members: Family) -> None:
         keys = sorted(members.get(model, ()))
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
-            _locking(model, len(batch)).run(*batch).fetchall()
+            _locking(model, len(batch)).rows(*batch)
 
 
 def covers(wider: Family, narrower: Family) -> bool:

@@ -26,13 +26,20 @@ Shape = Callable[[object, str], object]
 
 
 class Slot:
-    """A place in a statement whose text is generated once; `convert` makes the parameter that goes there."""
+    """A place in a statement whose text is generated once.
 
-    __slots__ = ("convert", "index")
+    convert: makes the parameter that goes there; None for what goes there as it is.
+    holds_null: whether None is converted too.
+    """
 
-    def __init__(self, index: int, convert: Callable[[Any], Any] | None = None) -> None:
+    __slots__ = ("convert", "holds_null", "index")
+
+    def __init__(
+        self, index: int, convert: Callable[[Any], Any] | None = None, holds_null: bool = False
+    ) -> None:
         self.index = index
         self.convert = convert
+        self.holds_null = holds_null
 
 
 class Checked:
@@ -44,6 +51,8 @@ class Checked:
     column_name: str
     alike: type | None = None
     """The type of values that are Python's own as they are stored."""
+    swift: Callable[[Any], Any]
+    """Reads what is mostly stored, and may raise for anything else, which `python_value` then reads."""
 
     @property
     def place(self) -> str:
@@ -63,8 +72,12 @@ class Checked:
 
     def db_value(self, value: Any) -> Any:
         if isinstance(value, Slot):
-            return Slot(value.index, None if type(self).stored is Checked.stored else self.bound)
+            return self.placed(value.index)
         return value if isinstance(value, peewee.Node) else self.bound(value)
+
+    def placed(self, index: int) -> Slot:
+        """A slot for a value of this column."""
+        return Slot(index, None if type(self).stored is Checked.stored else self.stored)
 
     def bound(self, value: Any) -> Any:
         """`value` as a bound parameter."""
@@ -109,6 +122,8 @@ class IdField(_Plain[V]):
     """A UUID: `uuid.UUID` in Python, dashed lower-case text on SQLite, uuid on PostgreSQL."""
 
     field_type = "UUID"
+    alike = UUID
+    swift = staticmethod(values.parse_uuid)
 
     @overload
     def __init__(self: IdField[UUID], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -120,12 +135,11 @@ class IdField(_Plain[V]):
     def checked(self, value: object) -> UUID:
         return value if type(value) is UUID else values.uuid(value, self.place)
 
-    def stored(self, value: Any) -> str:
-        return str(value)
+    stored = staticmethod(str)
 
     def python_value(self, value: Any) -> Any:
         try:
-            return UUID(value) if isinstance(value, str) else self.readable(value)
+            return values.parse_uuid(value) if isinstance(value, str) else self.readable(value)
         except ValueError:
             raise self.unreadable() from None
 
@@ -134,6 +148,8 @@ class StampField(_Plain[V]):
     """A moment: aware UTC `datetime` in Python, fixed-width ISO 8601 text on SQLite, timestamptz on PostgreSQL."""
 
     field_type = "DATETIME"
+    alike = datetime
+    swift = staticmethod(values.parse_instant)
 
     @overload
     def __init__(self: StampField[datetime], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -146,11 +162,10 @@ class StampField(_Plain[V]):
         return values.instant(value, self.place)
 
     def stored(self, value: Any) -> str:
-        if isinstance(value, str):
-            return value
-        if not isinstance(value, datetime) or value.tzinfo is not UTC:
-            value = values.instant(value, self.place)
-        return values.stamp(value)
+        return value if isinstance(value, str) else values.stamp(values.instant(value, self.place))
+
+    def placed(self, index: int) -> Slot:
+        return Slot(index, values.stamp)
 
     def python_value(self, value: Any) -> Any:
         try:
@@ -172,12 +187,12 @@ class WordField(_Plain[V]):
         super().__init__(**options)
         self.words = words
         self._members: dict[str, StrEnum] = {str(member): member for member in words}
+        self.swift = self._members.__getitem__
 
     def checked(self, value: object) -> StrEnum:
         return word(value, self.words, self.place)
 
-    def stored(self, value: Any) -> str:
-        return str(value)
+    stored = staticmethod(str)
 
     def python_value(self, value: Any) -> Any:
         return self._members.get(value) or self.readable(value)
@@ -299,6 +314,9 @@ class JsonField(_Json[Any]):
 
     def bound(self, value: Any) -> Any:
         return "null" if value is None and self._holds_null else super().bound(value)
+
+    def placed(self, index: int) -> Slot:
+        return Slot(index, self.bound, self._holds_null)
 
     def shaped(self, value: object) -> None:
         """Raise `InvalidValue` for JSON of another shape than this column's."""

@@ -172,40 +172,26 @@ def _firing_method(body: Any) -> Any:
 # ---- judging -------------------------------------------------------------------------------------
 
 
-class _Judged(transitions.Transition):
-    """A transition with one condition, ours, which asks every guard and collects the refusals.
+class _Fired(transitions.Event):
+    """An event that decides as the stock one does, for transitions with one condition and no callback.
 
-    Leaves out the log calls and the callback chains that nothing here uses, and asks the condition without
-    looking up by what name it goes; it decides as the stock one does.
+    Leaves out the log calls, the callback chains that nothing here uses, and the event object that nobody
+    reads, and asks the condition without looking up by what name it goes.
     """
 
-    def execute(self, event_data: transitions.EventData) -> bool:
-        (condition,) = self.conditions
-        every_guard_agrees: Any = condition.func
-        if not every_guard_agrees(event_data):
-            return False
-        moved: Any = event_data.model
-        moved.status = self.dest
-        return True
-
-
-class _Fired(transitions.Event):
-    """An event that decides as the stock one does, without its logging."""
-
     def trigger(self, model: Any, *args: Any, **kwargs: Any) -> bool:
-        state = self.machine.states[model.status]
-        data = transitions.EventData(state, self, self.machine, model, args, kwargs)
-        if not self._is_valid_source(data.state):
-            return False
-        for candidate in self.transitions[model.status]:
-            data.transition = candidate
-            if candidate.execute(data):
+        candidates = self.transitions.get(model.status)
+        if candidates is None:
+            return super().trigger(model, *args, **kwargs)  # which raises, as it should
+        for candidate in candidates:
+            condition: Any = candidate.conditions[0].func
+            if condition(*args):
+                model.status = candidate.dest
                 return True
         return False
 
 
 class _Machine(transitions.Machine):
-    transition_cls = _Judged
     event_cls = _Fired
 
 
@@ -262,7 +248,6 @@ class Lifecycle:
             states=[str(state) for state in self.states],
             initial=str(self.initial),
             auto_transitions=False,
-            send_event=True,
             model_attribute="status",
         )
         for name, trigger in self.triggers.items():
@@ -282,9 +267,9 @@ class Lifecycle:
             IllegalTransition: no such move from the row's status.
             GuardRefused: a guard says no; `reasons` holds all of them.
         """
-        firing.status = source = str(firing.row.status)
+        firing.status = source = str(firing.row.__data__["status"])
         try:
-            moved = self._machine.events[firing.trigger].trigger(firing)
+            moved = self._machine.events[firing.trigger].trigger(firing, firing)
         except transitions.MachineError:
             raise IllegalTransition(self.illegal(firing.row, firing.trigger)) from None
         if not moved:
@@ -355,16 +340,14 @@ def _by_dest(trigger: Trigger) -> Iterator[tuple[Status, list[Status]]]:
     yield from grouped.items()
 
 
-def _condition(edge: Edge) -> Callable[[transitions.EventData], bool]:
-    asked = (*((edge.word,) if edge.word else ()), *edge.guards)
+def _condition(edge: Edge) -> Callable[[Firing], bool]:
+    word, guards = edge.word, edge.guards
 
-    def every_guard_agrees(event: transitions.EventData) -> bool:
-        firing: Any = event.model
-        for guard in asked:
-            if guard is edge.word and not firing.act:
-                continue
-            if (refusal := guard(firing.row, firing)) is not None:
-                firing.refusals.append(refusal)
-        return not firing.refusals
+    def every_guard_agrees(firing: Firing) -> bool:
+        row, refusals = firing.row, firing.refusals
+        for guard in (word, *guards) if word is not None and firing.act else guards:
+            if (refusal := guard(row, firing)) is not None:
+                refusals.append(refusal)
+        return not refusals
 
     return every_guard_agrees

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -74,25 +75,23 @@ class Columns(dict[str, Any]):
     `note` what the log row's details should keep.
     """
 
-    def __init__(self, **own: Any) -> None:
-        super().__init__(own)
-        self.neighbours: list[tuple[Any, dict[str, Any]]] = []
-        self.records: list[tuple[type[Any], dict[str, Any]]] = []
-        self.details: dict[str, Any] = {}
+    neighbours: tuple[tuple[Any, dict[str, Any]], ...] = ()
+    records: tuple[tuple[type[Any], dict[str, Any]], ...] = ()
+    details: Mapping[str, Any] = MappingProxyType({})
 
     def on(self, neighbour: Any, **columns: Any) -> Columns:
         """Also set columns of a neighbouring row, which makes no move by it."""
-        self.neighbours.append((neighbour, columns))
+        self.neighbours = (*self.neighbours, (neighbour, columns))
         return self
 
     def record(self, model: type[Any], **columns: Any) -> Columns:
         """Also insert a row that belongs to this move."""
-        self.records.append((model, columns))
+        self.records = (*self.records, (model, columns))
         return self
 
     def note(self, **details: Any) -> Columns:
         """Also keep these facts in the log row's details; None is left out."""
-        self.details.update(details)
+        self.details = {**self.details, **details}
         return self
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -64,15 +64,19 @@ class _Connection(sqlite3.Connection):
     """A connection to a SQLite file, with its place among those who write to it.
 
     busy: held while it runs a statement; whoever closes it waits for that.
+    kept: runs the statements whose rows are all read at once.
+    unwatched: whether it is in a transaction, when whose began nobody wanted to see each statement.
     file: which file it is to, whatever its name; None for memory.
     """
 
+    unwatched = False
     turn = LockFile(None, 0)
     file: tuple[int, int] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.busy = threading.RLock()
         super().__init__(*arguments, **options)
+        self.kept = self.cursor(sqlite3.Cursor)
 
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)
@@ -192,39 +196,65 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def _in_transaction(self, connection: sqlite3.Connection) -> bool:
         return connection.in_transaction
 
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[tuple[Any, ...]], Any]:
+        """Execute a statement: all its rows, and the cursor, of use until the next one.
+
+        It goes to the driver at once, unless somebody watches; in a transaction that is asked when it begins.
+        """
+        if self.inherited or not self._open:
+            self.check_usable()
+        connection = self._state.conn or self.connection()
+        if not connection.unwatched and self._watched():
+            return super().run(sql, parameters)
+        kept = connection.kept
+        try:
+            with connection.busy:
+                kept.execute(sql, parameters)
+                return kept.fetchall(), kept
+        except Exception:
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+                raise
+
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
-        turn = self.connection().turn
+        connection = self._state.conn or self.connection()
+        turn = connection.turn
         patient = lock_type == "DEFERRED" or turn.take()
+        connection.unwatched = not self._watched()
         try:
             self._require_same_file()
             if patient:
-                super().begin(lock_type)
+                self.run("BEGIN IMMEDIATE" if lock_type is None else f"BEGIN {lock_type}")
             else:
                 self._begin_at_once()
         except BaseException:
+            connection.unwatched = False
             turn.give()
             raise
 
     def _begin_at_once(self) -> None:
         """Who has waited for the turn as long as may be takes SQLite's lock at once, or not at all."""
-        self.execute_sql("PRAGMA busy_timeout = 0")
+        self.run("PRAGMA busy_timeout = 0")
         try:
-            super().begin()
+            self.run("BEGIN IMMEDIATE")
         finally:
-            self.execute_sql(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
+            self.run(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
 
     def commit(self) -> None:
         """Commit, and let others have their turn."""
-        super().commit()
-        self.connection().turn.give()
+        self.run("COMMIT")
+        connection = self._state.conn
+        connection.unwatched = False
+        connection.turn.give()
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""
         try:
             super().rollback()
         finally:
-            self.connection().turn.give()
+            connection = self.connection()
+            connection.unwatched = False
+            connection.turn.give()
 
     def execute(self, query: Any, **context_options: Any) -> Any:
         """As Peewee does, with the first rows read at once.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import peewee
 
@@ -59,29 +59,64 @@ class Statement:
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
         self._size = size
-        self._texts: dict[str, tuple[str, list[tuple[int, Any]]]] = {}
+        self._texts: dict[str, _Text] = {}
 
-    def run(self, *arguments: Any) -> Any:
-        """Bind the arguments, execute, and return the cursor."""
+    def rows(self, *arguments: Any) -> list[tuple[Any, ...]]:
+        """Bind the arguments, execute, and return every row, as the database hands it."""
+        return self.run(arguments)[0]
+
+    def first(self, *arguments: Any) -> tuple[Any, ...] | None:
+        """Bind the arguments, execute, and return the first row, or None; for a query that is limited to one."""
+        found = self.run(arguments)[0]
+        return found[0] if found else None
+
+    def run(self, arguments: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], Any]:
+        """Bind the arguments, execute, and return every row, and the cursor, of use until the next statement."""
         database = DATABASE.obj
         if database is None:
             raise StoreNotOpen()
-        return database.execute_sql(*self.prepared(database.kind, arguments))
+        text = self._texts.get(database.kind) or self._generate(database.kind)
+        return database.run(text.sql, text.bound(arguments))
 
-    def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, list[Any]]:
+    def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """The text for one kind of database, and its parameters."""
-        sql, places = self._texts.get(kind) or self._generate(kind)
-        return sql, [
-            fixed if index < 0 else arguments[index] if fixed is None else fixed(arguments[index])
-            for index, fixed in places
-        ]
+        text = self._texts.get(kind) or self._generate(kind)
+        return text.sql, text.bound(arguments)
 
-    def _generate(self, kind: str) -> tuple[str, list[tuple[int, Any]]]:
-        """The text, and for each parameter the argument and what it goes through, or -1 and the parameter."""
+    def _generate(self, kind: str) -> _Text:
         sql, template = self._build(*map(Slot, range(self._size))).sql()
-        places = [(item.index, item.convert) if type(item) is Slot else (-1, item) for item in template]
-        self._texts[kind] = sql, places
+        self._texts[kind] = _Text(sql, _binder(template))
         return self._texts[kind]
+
+
+class _Text(NamedTuple):
+    """What Peewee made of a query, and the function that makes its parameters of a tuple of arguments."""
+
+    sql: str
+    bound: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Compile what makes the parameters: each slot's argument through its converter, the rest as it stands."""
+    names: dict[str, Any] = {}
+    parts = []
+    for place, item in enumerate(template):
+        if type(item) is not Slot:
+            names[f"fixed{place}"] = item
+            parts.append(f"fixed{place}")
+            continue
+        part = f"given[{item.index}]"
+        if item.convert is not None:
+            names[f"convert{place}"] = item.convert
+            unless = "" if item.holds_null else f"None if {part} is None else "
+            part = f"{unless}convert{place}({part})"
+        parts.append(part)
+    return _compiled("given", f"({''.join(f'{part}, ' for part in parts)})", names)
+
+
+def _compiled(argument: str, expression: str, names: dict[str, Any]) -> Any:
+    """A function of one argument, written out for one statement as a person would: no loop, no look-ups by name."""
+    return eval(f"lambda {argument}: {expression}", names)  # noqa: S307 - our own text; names of columns at most
 
 
 def _statement(build: Callable[..., Any], finish: Callable[[Any], Any] = lambda query: query) -> Statement:
@@ -94,9 +129,8 @@ def rows(build: Callable[P, ModelSelect[M]]) -> Callable[P, list[M]]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        cursor = statement.run(*arguments)
         model = _model_of(build)
-        return [load(model, found) for found in cursor.fetchall()]
+        return [load(model, found) for found in statement.rows(*arguments)]
 
     return read
 
@@ -107,7 +141,7 @@ def one(build: Callable[P, ModelSelect[M]]) -> Callable[P, M | None]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        found = statement.run(*arguments).fetchone()
+        found = statement.first(*arguments)
         return None if found is None else load(_model_of(build), found)
 
     return read
@@ -119,7 +153,7 @@ def tuples(build: Callable[P, ModelSelect[Any]]) -> Callable[P, list[tuple[Any, 
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        return statement.run(*arguments).fetchall()
+        return statement.rows(*arguments)
 
     return read
 
@@ -130,7 +164,7 @@ def some(build: Callable[P, ModelSelect[Any]]) -> Callable[P, bool]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> bool:
-        return statement.run(*arguments).fetchone() is not None
+        return bool(statement.rows(*arguments))
 
     return read
 
@@ -145,17 +179,28 @@ def _model_of(build: Callable[..., ModelSelect[M]]) -> type[M]:
 
 
 @cache
-def _readers(model: type[peewee.Model]) -> tuple[tuple[str, type | None, Callable[[Any], Any]], ...]:
-    return tuple((f.name, getattr(f, "alike", None), f.python_value) for f in model._meta.sorted_fields)
+def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
+    """Compile what makes a row's columns of what the database hands: what Python has alike stays as it is."""
+    names: dict[str, Any] = {}
+    parts = []
+    fields: Any = model._meta.sorted_fields
+    for place, field in enumerate(fields):
+        names[f"read{place}"] = getattr(field, "swift", field.python_value)
+        names[f"alike{place}"] = getattr(field, "alike", None)
+        value = f"found[{place}]"
+        part = f"{value} if {value} is None or {value}.__class__ is alike{place} else read{place}({value})"
+        parts.append(f"{field.name!r}: {part}")
+    return _compiled("found", f"{{{', '.join(parts)}}}", names)  # type: ignore[no-any-return]
 
 
 def load(model: type[M], found: tuple[Any, ...]) -> M:
     """A row object from the columns that `model.select()` names, in its order; made as Peewee makes one it reads."""
     row: Any = model.__new__(model)
-    row.__data__ = {
-        name: value if value is None or type(value) is alike else read(value)
-        for (name, alike, read), value in zip(_readers(model), found, strict=True)
-    }
+    try:
+        row.__data__ = _reader(model)(found)
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):  # what no swift reader understands
+        columns = zip(model._meta.sorted_fields, found, strict=True)
+        row.__data__ = {field.name: field.python_value(value) for field, value in columns}
     row._dirty = set()
     row.__rel__ = {}
     row.is_new = False
@@ -169,8 +214,8 @@ def _by_key(model: type[peewee.Model]) -> Statement:
 
 def find(model: type[M], key: Any) -> M | None:
     """The row of that key as it stands in the database, or None."""
-    found = _by_key(model).run(key).fetchone()
-    return None if found is None else load(model, found)
+    found, _ = _by_key(model).run((key,))
+    return load(model, found[0]) if found else None
 
 
 @cache
@@ -183,10 +228,20 @@ def inserting(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
     return Statement(build, len(columns))
 
 
-def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> Any:
-    """Insert one row; returns its key as the database made it (of use for `transition_log.seq`)."""
-    cursor = inserting(model, tuple(columns)).run(*columns.values())
-    return cursor.fetchone()[0] if DATABASE.returning_clause else cursor.lastrowid
+def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
+    """Insert one row."""
+    inserting(model, tuple(columns)).run(tuple(columns.values()))
+
+
+@cache
+def _append(model: type[peewee.Model]) -> Statement:
+    return inserting(model, tuple(f.name for f in model._meta.sorted_fields if not f.primary_key))
+
+
+def append(model: type[peewee.Model], columns: tuple[Any, ...]) -> int:
+    """Insert one row, its columns in order, into a table whose key the database counts up; returns that key."""
+    returned, cursor = _append(model).run(columns)
+    return returned[0][0] if returned else cursor.lastrowid
 
 
 @cache
@@ -205,7 +260,7 @@ def _update(model: type[peewee.Model], columns: tuple[str, ...], fence: tuple[st
 def update(model: type[peewee.Model], columns: Mapping[str, Any], fence: Mapping[str, Any]) -> bool:
     """Set columns where every column of the fence still holds what is believed; whether it did."""
     statement = _update(model, tuple(columns), tuple(fence))
-    return bool(statement.run(*columns.values(), *fence.values()).rowcount)
+    return bool(statement.run((*columns.values(), *fence.values()))[1].rowcount)
 
 
 @cache
@@ -221,7 +276,7 @@ def _upsert(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
 
 def upsert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
     """Insert one row, or set these columns of the one that has its key; holds that row until the commit."""
-    _upsert(model, tuple(columns)).run(*columns.values())
+    _upsert(model, tuple(columns)).run(tuple(columns.values()))
 
 
 @cache
@@ -231,4 +286,4 @@ def _delete(model: type[peewee.Model]) -> Statement:
 
 def delete(model: type[peewee.Model], key: Any) -> bool:
     """Delete the row of that key; whether there was one."""
-    return bool(_delete(model).run(key).rowcount)
+    return bool(_delete(model).run((key,))[1].rowcount)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,8 @@ MAX_JSON = 1 << 20
 MAX_DEPTH = 32
 """Deepest nesting of lists and objects a JSON column takes."""
 INTEGER_RANGE = range(-(1 << 63), 1 << 63)
+REMEMBERED = 4096
+"""How many ids, and how many times, are remembered with the text they were read from."""
 
 Clock = Callable[[], datetime]
 
@@ -53,6 +56,12 @@ def new_id() -> UUID:
     high = (now >> 12) << 16 | 0x7000 | now & 0xFFF
     low = 2 << 62 | int.from_bytes(os.urandom(8)) >> 2
     return UUID(int=high << 64 | low)
+
+
+@lru_cache(REMEMBERED)
+def parse_uuid(text: str) -> UUID:
+    """The UUID that a stored text means; the ones read last are remembered."""
+    return UUID(text)
 
 
 def uuid(value: object, place: str) -> UUID:
@@ -79,6 +88,8 @@ def instant(value: object, place: str) -> datetime:
     """`value` as an aware UTC datetime; a naive one is refused with `InvalidValue`."""
     if not isinstance(value, datetime):
         raise InvalidValue(f"{place}: takes an aware datetime, not {_kind(value)}")
+    if value.tzinfo is UTC:
+        return value
     try:
         if value.utcoffset() is None:
             raise InvalidValue(f"{place}: the datetime is naive; give it a time zone, such as datetime.UTC")
@@ -89,11 +100,13 @@ def instant(value: object, place: str) -> datetime:
         raise InvalidValue(f"{place}: the datetime is out of range in UTC") from None
 
 
+@lru_cache(REMEMBERED)
 def stamp(value: datetime) -> str:
     """The stored text of an aware datetime: fixed width, UTC, so that text order is time order."""
     return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
+@lru_cache(REMEMBERED)
 def parse_instant(text: str) -> datetime:
     """The aware UTC datetime that an ISO 8601 text means; a text without offset is read as UTC."""
     value = datetime.fromisoformat(text)

@@ -18,11 +18,10 @@ def stock(lifecycle: Any, agrees: bool) -> transitions.Machine:
         states=[str(state) for state in lifecycle.states],
         initial=str(lifecycle.initial),
         auto_transitions=False,
-        send_event=True,
         model_attribute="status",
     )
     for name, source, dest in lifecycle.transitions:
-        machine.add_transition(name, str(source), str(dest), conditions=lambda event: agrees)
+        machine.add_transition(name, str(source), str(dest), conditions=lambda firing: agrees)
     return machine
 
 
@@ -30,7 +29,7 @@ def decided(machine: Any, trigger: str, status: str) -> Any:
     """What becomes of a firing from a status: whether it moves, or why not, and where it is then."""
     firing: Any = SimpleNamespace(status=status)
     try:
-        told: object = machine.events[trigger].trigger(firing)
+        told: object = machine.events[trigger].trigger(firing, firing)
     except transitions.MachineError as error:
         told = str(error)
     return told, firing.status
@@ -43,7 +42,7 @@ def test_it_decides_as_the_stock_one(model: Any, agrees: bool, monkeypatch: pyte
     for event in ours.events.values():
         for candidates in event.transitions.values():
             for condition in (condition for candidate in candidates for condition in candidate.conditions):
-                monkeypatch.setattr(condition, "func", lambda event: agrees)
+                monkeypatch.setattr(condition, "func", lambda firing: agrees)
     for trigger in model.machine.triggers:
         for status in map(str, model.machine.states):
             assert decided(ours, trigger, status) == decided(theirs, trigger, status), (trigger, status)

@@ -16,7 +16,7 @@ from dispatch_state.fields import Checked, IdField, IntegerField, StampField, fi
 from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE, find
-from dispatch_state.values import integer, listed, new_id, shown, uuid
+from dispatch_state.values import integer, listed, new_id, parse_uuid, shown, uuid
 from dispatch_state.vocabulary import Status
 
 V = TypeVar("V")
@@ -25,6 +25,13 @@ M = TypeVar("M", bound=peewee.Model)
 
 class RowAccessor(peewee.ForeignKeyAccessor):
     """Reads the row that a key names through a kept statement, and remembers it on the object."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self.field
+        if instance.__data__.get(self.name) is None and not instance.__rel__:
+            return None
+        return self.get_rel_instance(instance)
 
     def get_rel_instance(self, instance: Any) -> Any:
         key = instance.__data__.get(self.name)
@@ -49,6 +56,8 @@ class ParentField(_Key[V]):
     """A key to another row; given as that row, its id, or the id's text."""
 
     accessor_class = RowAccessor
+    alike = UUID
+    swift = staticmethod(parse_uuid)
 
     @overload
     def __init__(self: ParentField[M], model: type[M], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -67,7 +76,7 @@ class ParentField(_Key[V]):
 
     def python_value(self, value: Any) -> Any:
         try:
-            return UUID(value) if isinstance(value, str) else self.readable(value)
+            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
         except ValueError:
             raise self.unreadable() from None
 
@@ -84,10 +93,12 @@ def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
     column = model._meta.primary_key
     check = column.check if isinstance(column, Checked) else partial(integer, place=f"{model.__name__}.{column.name}")
-    row = None if key is None else find(model, check(key))
-    if row is None:
-        raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
-    return row
+    return (None if key is None else find(model, check(key))) or absent(model, key)
+
+
+def absent(model: Any, key: object) -> NoReturn:
+    """Raise the model's `DoesNotExist`."""
+    raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
 
 
 def short(key: object) -> str:
@@ -107,7 +118,6 @@ class Row(peewee.Model):
     """What writes rows of this model, as messages name it."""
 
     if TYPE_CHECKING:
-        _pk: Any
         _dirty: set[str]
         DoesNotExist: ClassVar[type[Exception]]
 
@@ -144,11 +154,18 @@ class Row(peewee.Model):
     def __str__(self) -> str:
         return f"{type(self).__name__} {short(self._pk)}"
 
+    def get_id(self) -> Any:
+        """The key, as Peewee's `get_id` and `_pk` give it."""
+        return self.__data__.get(self._meta.primary_key.name)
+
+    _pk = property(get_id)
+
     def unsaved(self) -> tuple[str, ...]:
         """The columns changed in memory and not written, lists and dicts changed in place among them."""
-        for name, was in self.__dict__.get("_handed", {}).items():
-            if fingerprint(self.__data__.get(name)) != was:
-                self._dirty.add(name)
+        if "_handed" in self.__dict__:
+            for name, was in self.__dict__["_handed"].items():
+                if fingerprint(self.__data__.get(name)) != was:
+                    self._dirty.add(name)
         return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty) if self._dirty else ()
 
     def take(self, data: dict[str, Any]) -> None:
