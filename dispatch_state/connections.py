@@ -9,8 +9,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Self
 
 import peewee
@@ -30,10 +29,20 @@ class _Savepoint(peewee._savepoint):
     def __init__(self, database: Any) -> None:
         super().__init__(database, "dispatch_state")
 
+    def _begin(self) -> None:
+        self.db.run(f"SAVEPOINT {self.quoted_sid}")
+
+    def commit(self, begin: bool = True) -> None:
+        self.db.run(f"RELEASE SAVEPOINT {self.quoted_sid}")
+        if begin:
+            self._begin()
+
     def rollback(self, begin: bool = True) -> None:
-        with self.db.unless_gone():
-            super().rollback(begin=False)
+        try:
+            self.db.run(f"ROLLBACK TO SAVEPOINT {self.quoted_sid}")
             self.commit(begin)
+        except peewee.PeeweeException:
+            self.db.raise_unless_gone()
 
 
 class _Transaction(peewee._transaction):
@@ -161,22 +170,20 @@ class Guarded(peewee.Database):
         return _Savepoint(self)
 
     def rollback(self) -> None:
-        with self.unless_gone():
+        try:
             super().rollback()
+        except peewee.PeeweeException:
+            self.raise_unless_gone()
 
     @property
     def usable(self) -> bool:
         """Whether its transactions are still there, and this process's."""
         return self._open and not self.inherited
 
-    @contextmanager
-    def unless_gone(self) -> Iterator[None]:
-        """Let a rollback fail in silence when its transaction is gone, so that what ended it is what is told."""
-        try:
-            yield
-        except peewee.PeeweeException:
-            if self.is_closed() or self._in_transaction(self.connection()):
-                raise
+    def raise_unless_gone(self) -> None:
+        """Raise the error of a rollback again, unless its transaction is gone: then what ended it is what is told."""
+        if self.is_closed() or self._in_transaction(self.connection()):
+            raise  # noqa: PLE0704 - the error that is being handled where this is called
 
     def _in_transaction(self, connection: Any) -> bool:
         raise AssertionError("each database says how it is told")

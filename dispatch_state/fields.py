@@ -135,7 +135,7 @@ class IdField(_Plain[V]):
     def checked(self, value: object) -> UUID:
         return value if type(value) is UUID else values.uuid(value, self.place)
 
-    stored = staticmethod(str)
+    stored = staticmethod(values.uuid_text)
 
     def python_value(self, value: Any) -> Any:
         try:

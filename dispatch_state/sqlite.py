@@ -228,8 +228,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             else:
                 self._begin_at_once()
         except BaseException:
-            connection.unwatched = False
-            turn.give()
+            if connection.in_transaction:
+                self.run("ROLLBACK")
+            self._end(connection)
             raise
 
     def _begin_at_once(self) -> None:
@@ -243,18 +244,21 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def commit(self) -> None:
         """Commit, and let others have their turn."""
         self.run("COMMIT")
-        connection = self._state.conn
-        connection.unwatched = False
-        connection.turn.give()
+        self._end(self._state.conn)
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""
         try:
-            super().rollback()
+            self.run("ROLLBACK")
+        except peewee.PeeweeException:
+            self.raise_unless_gone()
         finally:
-            connection = self.connection()
-            connection.unwatched = False
-            connection.turn.give()
+            self._end(self.connection())
+
+    @staticmethod
+    def _end(connection: _Connection) -> None:
+        connection.unwatched = False
+        connection.turn.give()
 
     def execute(self, query: Any, **context_options: Any) -> Any:
         """As Peewee does, with the first rows read at once.

@@ -58,6 +58,10 @@ def new_id() -> UUID:
     return UUID(int=high << 64 | low)
 
 
+uuid_text: Callable[[UUID], str] = lru_cache(REMEMBERED)(str)
+"""The text of a UUID, dashed and in lower case; the ones written last are remembered."""
+
+
 @lru_cache(REMEMBERED)
 def parse_uuid(text: str) -> UUID:
     """The UUID that a stored text means; the ones read last are remembered."""
@@ -227,7 +231,7 @@ def json_text(value: object, place: str, *, longest: int | None = MAX_JSON) -> s
     Keys keep their order and characters stay as they are, so that what is read back equals what was given.
     """
     _check_json(value, place, MAX_DEPTH)
-    encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    encoded = _STORING.encode(value)
     if longest is not None and len(encoded.encode()) > longest:
         raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
     return encoded
@@ -239,7 +243,7 @@ def parse_json(encoded: str | bytes) -> Any:
     PostgreSQL writes a float such as 1e23 back as a whole number; integers beyond 64 bits are
     never stored, so one read back was a float.
     """
-    return json.loads(encoded, parse_int=_integer_or_float)
+    return _STORED.decode(encoded if isinstance(encoded, str) else encoded.decode())
 
 
 def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = MAX_DEPTH) -> Any:
@@ -296,6 +300,10 @@ def _depth(encoded: str) -> int:
 
 def _integer_or_float(digits: str) -> int | float:
     return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
+
+
+_STORED = json.JSONDecoder(parse_int=_integer_or_float)
+_STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _check_json(value: object, place: str, depth: int) -> None:

@@ -118,24 +118,24 @@ class PoweredOffError(Exception):
 
 @contextmanager
 def failing_at(store: Store, statement: int, after: bool) -> Iterator[list[str]]:
-    """Let the n-th statement raise, before or after it has run."""
+    """Let the n-th statement raise, before or after it has run; a COMMIT always before."""
     seen: list[str] = []
-    run = store.database.execute_sql
+    run = store.database.run
 
-    def execute_sql(sql: str, params: Any = None) -> Any:
+    def failing(sql: str, parameters: Any = ()) -> Any:
         seen.append(sql)
-        if len(seen) == statement and not after:
+        if len(seen) == statement and (not after or sql == "COMMIT"):
             raise PoweredOffError(sql)
-        cursor = run(sql, params)
+        found = run(sql, parameters)
         if len(seen) == statement:
             raise PoweredOffError(sql)
-        return cursor
+        return found
 
-    store.database.execute_sql = execute_sql
+    store.database.run = failing
     try:
         yield seen
     finally:
-        del store.database.execute_sql
+        del store.database.run
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)

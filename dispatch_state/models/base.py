@@ -16,7 +16,7 @@ from dispatch_state.fields import Checked, IdField, IntegerField, StampField, fi
 from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE, find
-from dispatch_state.values import integer, listed, new_id, parse_uuid, shown, uuid
+from dispatch_state.values import integer, listed, new_id, parse_uuid, shown, uuid, uuid_text
 from dispatch_state.vocabulary import Status
 
 V = TypeVar("V")
@@ -72,7 +72,7 @@ class ParentField(_Key[V]):
         return uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return str(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
+        return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
     def python_value(self, value: Any) -> Any:
         try:
