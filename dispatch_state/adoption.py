@@ -16,7 +16,8 @@ from dispatch_state import values
 from dispatch_state.actors import System
 from dispatch_state.errors import InvalidValue, MigrationFailed
 from dispatch_state.fields import BooleanField, IdField, JsonField, StampField, WordField
-from dispatch_state.models.base import ParentField, Row
+from dispatch_state.models.base import Row
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, default_voters
 from dispatch_state.models.tables import EVERY, STATEFUL

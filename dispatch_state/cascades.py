@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from dispatch_state.engine import Step, after
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import present
 from dispatch_state.models.epic import (
     Epic,
     Stage,
@@ -38,6 +37,7 @@ from dispatch_state.models.issue import (
     unassigned_issues_of_stage,
     unsettled_request,
 )
+from dispatch_state.models.keys import present
 from dispatch_state.models.log import is_own_act, moves_of
 from dispatch_state.models.proposal import Proposal, proposals_of
 from dispatch_state.models.pull_request import PullRequest

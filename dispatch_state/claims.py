@@ -21,9 +21,9 @@ from dispatch_state.errors import InvalidValue
 from dispatch_state.families import lock
 from dispatch_state.fields import Slot, word
 from dispatch_state.models.agent import Agent, beat, issue_under_way
-from dispatch_state.models.base import present
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.issue import Issue, urgency
+from dispatch_state.models.keys import present
 from dispatch_state.statements import DATABASE, Statement, load
 from dispatch_state.targets import POSTGRESQL
 from dispatch_state.vocabulary import AgentStatus, EpicStatus, IssueType, Priority, StageStatus

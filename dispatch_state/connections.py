@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import peewee
 
@@ -48,6 +48,9 @@ class _Savepoint(peewee._savepoint):
 class _Transaction(peewee._transaction):
     """Peewee's transaction, with what it asks of the database on each way in and out asked once."""
 
+    if TYPE_CHECKING:
+        _begin_args: tuple[tuple[Any, ...], dict[str, Any]]
+
     def __enter__(self) -> Self:
         inside = self.db._state.transactions
         if not inside:
@@ -78,6 +81,8 @@ class Guarded(peewee.Database):
     """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
 
     kind: str
+    if TYPE_CHECKING:
+        _state: Any
     inherited = False
     """Whether this is a forked child, where the parent's transactions are left alone."""
     whole: _Transaction
@@ -103,6 +108,7 @@ class Guarded(peewee.Database):
         return bool(self.query_hooks) or PEEWEE.isEnabledFor(logging.DEBUG)
 
     def transaction(self, *arguments: Any, **options: Any) -> _Transaction:
+        """A transaction as Peewee has it; arguments say how it begins."""
         return _Transaction(self, *arguments, **options)
 
     def _begin_guard(self) -> None:
@@ -183,7 +189,7 @@ class Guarded(peewee.Database):
     def raise_unless_gone(self) -> None:
         """Raise the error of a rollback again, unless its transaction is gone: then what ended it is what is told."""
         if self.is_closed() or self._in_transaction(self.connection()):
-            raise  # noqa: PLE0704 - the error that is being handled where this is called
+            raise
 
     def _in_transaction(self, connection: Any) -> bool:
         raise AssertionError("each database says how it is told")

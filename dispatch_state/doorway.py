@@ -24,7 +24,8 @@ from dispatch_state.errors import DispatchError, GuardRefused, InvalidValue, Sta
 from dispatch_state.families import covers, family, lock
 from dispatch_state.machine import Trigger
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import ParentField, Row, Stateful, absent, present
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.keys import ParentField, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
 from dispatch_state.statements import find

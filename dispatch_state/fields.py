@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from uuid import UUID
@@ -34,9 +34,7 @@ class Slot:
 
     __slots__ = ("convert", "holds_null", "index")
 
-    def __init__(
-        self, index: int, convert: Callable[[Any], Any] | None = None, holds_null: bool = False
-    ) -> None:
+    def __init__(self, index: int, convert: Callable[[Any], Any] | None = None, holds_null: bool = False) -> None:
         self.index = index
         self.convert = convert
         self.holds_null = holds_null
@@ -135,7 +133,11 @@ class IdField(_Plain[V]):
     def checked(self, value: object) -> UUID:
         return value if type(value) is UUID else values.uuid(value, self.place)
 
-    stored = staticmethod(values.uuid_text)
+    def stored(self, value: Any) -> str:
+        return values.uuid_text(value)
+
+    def placed(self, index: int) -> Slot:
+        return Slot(index, values.uuid_text)
 
     def python_value(self, value: Any) -> Any:
         try:
@@ -192,7 +194,11 @@ class WordField(_Plain[V]):
     def checked(self, value: object) -> StrEnum:
         return word(value, self.words, self.place)
 
-    stored = staticmethod(str)
+    def stored(self, value: Any) -> str:
+        return str(value)
+
+    def placed(self, index: int) -> Slot:
+        return Slot(index, str)
 
     def python_value(self, value: Any) -> Any:
         return self._members.get(value) or self.readable(value)
@@ -288,10 +294,13 @@ class JsonAccessor(peewee.FieldAccessor):
         return value
 
 
+_PRINTED = json.JSONEncoder(default=repr)
+
+
 def fingerprint(value: object) -> str:
     """A text that changes when a list or dict does; what is no JSON yet counts as it prints."""
     try:
-        return json.dumps(value, default=repr)
+        return _PRINTED.encode(value)
     except (ValueError, RecursionError):
         return repr(type(value))
 

@@ -12,10 +12,11 @@ from peewee import JOIN, ModelSelect, fn
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Stateful, present
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Stage
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import REVIEWING, Issue
+from dispatch_state.models.keys import present
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.proposal import Proposal

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dispatch_state.fields import BooleanField, IdField, IntegerField, JsonField, StampField, TextField, WordField
-from dispatch_state.models.base import ParentField, Row, Stateful
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Vote

@@ -24,10 +24,11 @@ from dispatch_state import values
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IdField, JsonField, StampField
 from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.base import ParentField, Row, Stateful
+from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, Vote

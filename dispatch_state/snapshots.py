@@ -25,10 +25,11 @@ from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError
 from dispatch_state.fields import IdField, JsonField, StampField
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import ParentField, Row
+from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest

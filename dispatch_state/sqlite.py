@@ -228,7 +228,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             else:
                 self._begin_at_once()
         except BaseException:
-            if connection.in_transaction:
+            if self._open and connection.in_transaction:
                 self.run("ROLLBACK")
             self._end(connection)
             raise

@@ -76,7 +76,8 @@ class Statement:
         if database is None:
             raise StoreNotOpen()
         text = self._texts.get(database.kind) or self._generate(database.kind)
-        return database.run(text.sql, text.bound(arguments))
+        found: tuple[list[tuple[Any, ...]], Any] = database.run(text.sql, text.bound(arguments))
+        return found
 
     def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """The text for one kind of database, and its parameters."""
@@ -111,7 +112,7 @@ def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]
             unless = "" if item.holds_null else f"None if {part} is None else "
             part = f"{unless}convert{place}({part})"
         parts.append(part)
-    return _compiled("given", f"({''.join(f'{part}, ' for part in parts)})", names)
+    return _compiled("given", f"({''.join(f'{part}, ' for part in parts)})", names)  # type: ignore[no-any-return]
 
 
 def _compiled(argument: str, expression: str, names: dict[str, Any]) -> Any:
@@ -241,7 +242,8 @@ def _append(model: type[peewee.Model]) -> Statement:
 def append(model: type[peewee.Model], columns: tuple[Any, ...]) -> int:
     """Insert one row, its columns in order, into a table whose key the database counts up; returns that key."""
     returned, cursor = _append(model).run(columns)
-    return returned[0][0] if returned else cursor.lastrowid
+    key: int = returned[0][0] if returned else cursor.lastrowid
+    return key
 
 
 @cache

@@ -18,7 +18,8 @@ from dispatch_state.database import Database
 from dispatch_state.errors import InvalidValue, SchemaTooNew, StoreCorrupt
 from dispatch_state.fields import JsonField
 from dispatch_state.invariants import invariants
-from dispatch_state.models.base import ParentField, Row
+from dispatch_state.models.base import Row
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.refusals import malformed, quoted
 from dispatch_state.targets import SQLITE

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from math import lcm
 from typing import NamedTuple
 
 from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
@@ -26,6 +27,11 @@ WEIGHTS: Mapping[AgentType, Fraction] = {
     AgentType.TEST: Fraction(1),
     AgentType.ARCHITECT: Fraction(3, 2),
 }
+
+
+_WHOLE = lcm(*(weight.denominator for weight in WEIGHTS.values()))
+_PARTS = {kind: int(weight * _WHOLE) for kind, weight in WEIGHTS.items()}
+"""The weights as whole numbers of one part, which add up faster than fractions, and as exactly."""
 
 
 class Standing(StrEnum):
@@ -141,7 +147,7 @@ def tally(ballots: Iterable[Ballot], rules: Rules, *, expired: bool = False) -> 
 
 def weight(ballots: Iterable[Ballot], decision: VoteDecision) -> Fraction:
     """The weight of the votes that say one thing."""
-    return sum((WEIGHTS[b.voter_type] for b in ballots if b.decision is decision), Fraction())
+    return Fraction(sum([_PARTS[b.voter_type] for b in ballots if b.decision is decision]), _WHOLE)
 
 
 def passes(threshold: Threshold, approve: Fraction, reject: Fraction) -> bool:
@@ -178,4 +184,5 @@ def _ends_early(ballots: Iterable[Ballot], threshold: Threshold) -> bool:
 
 def _missing(ballots: Iterable[Ballot], rules: Rules) -> tuple[AgentType, ...]:
     present = {ballot.voter_type for ballot in ballots}
-    return tuple(kind for kind in AgentType if kind in rules.required and kind not in present)
+    absent = set(rules.required) - present
+    return tuple([kind for kind in AgentType if kind in absent]) if absent else ()

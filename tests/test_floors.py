@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
     "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "lockfile", "connections", "sqlite",
-    "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.base", "models.guards",
-    "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
+    "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.keys", "models.base",
+    "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "adoption", "migrate", "invariants",
     "verify", "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "payloads", "labels",

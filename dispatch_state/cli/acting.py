@@ -11,7 +11,8 @@ from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.cli.triggers import arguments, overrides, trigger_of
 from dispatch_state.errors import GuardRefused, InvalidValue
-from dispatch_state.models.base import Stateful, short
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.keys import short
 from dispatch_state.moves import Move
 
 

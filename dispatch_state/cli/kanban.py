@@ -17,9 +17,10 @@ from peewee import fn
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from dispatch_state.door import door
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Row, short
+from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import short
 from dispatch_state.vocabulary import IssueStatus
 
 STYLES = {

@@ -11,9 +11,10 @@ from uuid import UUID
 from dispatch_state.cli.kanban import Board, Column
 from dispatch_state.cli.style import CSS
 from dispatch_state.cli.terminal import visible
-from dispatch_state.models.base import Stateful, short
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import short
 from dispatch_state.overview import NeedsHuman
 from dispatch_state.vocabulary import Priority
 

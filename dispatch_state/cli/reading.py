@@ -17,7 +17,8 @@ from dispatch_state.cli.terminal import Part, Terminal, clipped, visible
 from dispatch_state.cli.triggers import takes
 from dispatch_state.door import door
 from dispatch_state.errors import RowNotFound
-from dispatch_state.models.base import Row, Stateful, short
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.keys import short
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.overview import NeedsHuman, causes, explained

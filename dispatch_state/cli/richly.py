@@ -8,8 +8,8 @@ from typing import Any
 
 from dispatch_state.cli.kanban import STYLES, Board, Column, say_empty
 from dispatch_state.cli.terminal import Terminal, clipped, visible
-from dispatch_state.models.base import short
 from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import short
 from dispatch_state.vocabulary import Priority
 
 NARROWEST = 24

@@ -13,8 +13,9 @@ from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
 from dispatch_state.machine import transition
-from dispatch_state.models.base import ParentField, PointerField, Row, Stateful, present
+from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import owner
+from dispatch_state.models.keys import ParentField, PointerField, present
 from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel

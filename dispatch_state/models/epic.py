@@ -17,8 +17,9 @@ from dispatch_state.fields import (
     WordField,
 )
 from dispatch_state.machine import transition
-from dispatch_state.models.base import ParentField, PointerField, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.guards import human
+from dispatch_state.models.keys import ParentField, PointerField
 from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one, rows, some, tuples
 from dispatch_state.vocabulary import DecisionType, EpicStatus, GateStatus, GateType, StageStatus

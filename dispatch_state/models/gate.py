@@ -13,9 +13,10 @@ from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IdField, JsonField, StampField, TextField, WordField
 from dispatch_state.machine import transition
-from dispatch_state.models.base import ParentField, Row, Stateful
+from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.epic import OPEN_GATE, Stage
 from dispatch_state.models.guards import checkpoint, human
+from dispatch_state.models.keys import ParentField
 from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one, rows
 from dispatch_state.vocabulary import DecisionType, GateStatus, GateType, StageStatus

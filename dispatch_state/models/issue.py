@@ -13,9 +13,10 @@ from dispatch_state.door import Turn, door
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way
-from dispatch_state.models.base import ParentField, Stateful, a_saved, present
+from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
+from dispatch_state.models.keys import ParentField, present
 from dispatch_state.moves import NOW, Columns, Firing, Move
 from dispatch_state.statements import one, rows
 from dispatch_state.vocabulary import (

@@ -16,9 +16,10 @@ from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.base import ParentField, Row, Stateful, a_saved, present
+from dispatch_state.models.base import Row, Stateful, a_saved
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import ParentField, present
 from dispatch_state.moves import NOW, Columns, Firing, Move
 from dispatch_state.statements import find, one, rows
 from dispatch_state.vocabulary import (

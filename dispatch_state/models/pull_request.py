@@ -12,9 +12,10 @@ from dispatch_state.actors import Actor
 from dispatch_state.door import door
 from dispatch_state.fields import BooleanField, IntegerField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
-from dispatch_state.models.base import ParentField, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.guards import owner
 from dispatch_state.models.issue import REVIEWING, UNSETTLED, Issue
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one

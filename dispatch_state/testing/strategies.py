@@ -18,8 +18,9 @@ from dispatch_state.actors import Actor
 from dispatch_state.doorway import actor
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.models.base import ParentField, Stateful, a_saved
+from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.gate import approvers
+from dispatch_state.models.keys import ParentField
 from dispatch_state.models.proposal import agent_types
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.testing.choices import choices, everybody, present

@@ -1,0 +1,100 @@
+"""Keys: columns that name another row, and the rows they name."""
+
+from __future__ import annotations
+
+import types
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
+from uuid import UUID
+
+import peewee
+
+from dispatch_state.fields import Checked
+from dispatch_state.statements import find
+from dispatch_state.values import integer, parse_uuid, shown, uuid, uuid_text
+
+V = TypeVar("V")
+M = TypeVar("M", bound=peewee.Model)
+
+
+class RowAccessor(peewee.ForeignKeyAccessor):
+    """Reads the row that a key names through a kept statement, and remembers it on the object."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self.field
+        if instance.__data__.get(self.name) is None and not instance.__rel__:
+            return None
+        return self.get_rel_instance(instance)
+
+    def get_rel_instance(self, instance: Any) -> Any:
+        key = instance.__data__.get(self.name)
+        if key is None:
+            return instance.__rel__.get(self.name)
+        if self.name not in instance.__rel__:
+            instance.__rel__[self.name] = present(self.rel_model, key)
+        return instance.__rel__[self.name]
+
+
+if TYPE_CHECKING:
+
+    class _Key(Checked, peewee.Field[V]):
+        rel_model: Any
+
+        def db_value(self, value: Any) -> Any: ...
+else:
+    _Key = types.new_class("_Key", (Checked, peewee.ForeignKeyField, Generic[V]))
+
+
+class ParentField(_Key[V]):
+    """A key to another row; given as that row, its id, or the id's text."""
+
+    accessor_class = RowAccessor
+    alike = UUID
+    swift = staticmethod(parse_uuid)
+
+    @overload
+    def __init__(self: ParentField[M], model: type[M], *, null: Literal[False] = ..., **options: Any) -> None: ...
+    @overload
+    def __init__(self: ParentField[M | None], model: type[M], *, null: Literal[True], **options: Any) -> None: ...
+    def __init__(self, model: Any, **options: Any) -> None:
+        super().__init__(model, **options)
+
+    def checked(self, value: object) -> UUID:
+        if isinstance(value, self.rel_model):
+            value = value.__data__.get("id")
+        return uuid(value, self.place)
+
+    def stored(self, value: Any) -> str:
+        return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
+
+    def python_value(self, value: Any) -> Any:
+        try:
+            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
+        except ValueError:
+            raise self.unreadable() from None
+
+
+class PointerField(peewee.DeferredForeignKey):
+    """A key to a row of a model that is declared later; it becomes a `ParentField` once that is."""
+
+    def set_model(self, rel_model: Any) -> None:
+        field: ParentField[Any] = ParentField(rel_model, _deferred=True, **self.field_kwargs)
+        self.model._meta.add_field(self.name, field)
+
+
+def present(model: Any, key: Any) -> Any:
+    """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
+    column = model._meta.primary_key
+    check = column.check if isinstance(column, Checked) else partial(integer, place=f"{model.__name__}.{column.name}")
+    return (None if key is None else find(model, check(key))) or absent(model, key)
+
+
+def absent(model: Any, key: object) -> NoReturn:
+    """Raise the model's `DoesNotExist`."""
+    raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
+
+
+def short(key: object) -> str:
+    """The end of an id, by which people tell rows apart."""
+    return str(key)[-8:] if isinstance(key, UUID) else shown(key)
