@@ -23,7 +23,8 @@ from dispatch_state import migrate as migrations
 from dispatch_state.cli import reading, terminal
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
-from tests import docs, postgres
+from tests import postgres
+from tests.pages import command_line
 from tests.shell import HANG, Screen, Shell, buffered, finished, process
 from tests.world import MAINTAINER, MODELS, WHY, World
 
@@ -793,14 +794,10 @@ def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
 # ---- the page that tells of it -------------------------------------------------------------------------
 
 
-def test_the_page_is_current() -> None:
-    assert docs.PAGE.read_text() == docs.page(), "run: python -m tests.docs"
-
-
 def test_every_command_is_on_the_page_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     helped = Shell("", capsys)("--help")
     for command in COMMANDS:
         assert command.name in helped
-        assert f"\n### {command.name}\n\n{command.about}\n" in docs.PAGE.read_text()
+        assert f"\n### {command.name}\n\n{command.about}\n" in command_line.page()
         assert command.about.endswith(".")
         assert "usage: dispatch-state" in Shell("", capsys)(command.name, "--help")

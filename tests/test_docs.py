@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.pages import PAGES, ROOT
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_what_is_generated_is_current(path: str) -> None:
+    assert (ROOT / path).read_text() == PAGES[path](), "run: python -m tests.pages"
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)

@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its tables are current, its examples print what they say."""
+"""The README is true: its code runs, its examples print what they say."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import README, renewed
+from tests.pages import ROOT
 
-ROOT = README.parent
+README = ROOT / "README.md"
 BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -37,10 +37,6 @@ def test_the_code_runs_in_one_go(tmp_path: Path) -> None:
     assert "that is final, nothing leads out of it" in printed
     assert "reload() it and decide again" in printed
     assert "which followed" in printed
-
-
-def test_the_tables_are_current() -> None:
-    assert README.read_text() == renewed(README.read_text()), "run: python -m tests.readme"
 
 
 def test_the_commands_are_there() -> None:

@@ -1,15 +1,13 @@
-"""docs/command_line.md, made of the parser: `python -m tests.docs` renews it, and a test asks that it is current."""
+"""docs/command_line.md, made of the parser."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import ABOUT, EXITS, PROGRAM, parser
 
-PAGE = Path(__file__).parent.parent / "docs" / "command_line.md"
 EVERYWHERE = ("--database", "--json")
 HEAD = f"""# The command line
 
@@ -73,8 +71,3 @@ def _used(action: argparse.Action) -> str:
         return f"[{action.metavar} …]" if action.nargs == "*" else str(action.metavar)
     shown = f"{_name(action)} {_value(action)}".strip()
     return shown if action.required else f"[{shown}]"
-
-
-if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())
