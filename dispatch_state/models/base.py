@@ -68,12 +68,10 @@ class Row(peewee.Model):
     def __str__(self) -> str:
         return f"{type(self).__name__} {short(self._pk)}"
 
-    def get_id(self) -> Any:
-        """The key, as Peewee's `get_id` and `_pk` give it."""
+    @property
+    def _pk(self) -> Any:
         key: Any = self._meta.primary_key
         return self.__data__.get(key.name)
-
-    _pk = property(get_id)
 
     def unsaved(self) -> tuple[str, ...]:
         """The columns changed in memory and not written, lists and dicts changed in place among them."""

@@ -187,7 +187,7 @@ def _every_row() -> str:
 
 
 _INNER = {
-    "unsaved", "take", "get_id", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
+    "unsaved", "take", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
     "moments", "born_with", "guarded", "settle_in", "option_names", "counted", "said", "ballot",
 }  # fmt: skip
 """What models say to the engine, and callers have no use for."""
