@@ -96,12 +96,12 @@ FAULTS = [
     ),
     Fault(
         "a fence on the version alone",
-        "doorway.py", "(fresh.version, fresh.status) != (row.version, row.status)", "fresh.version != row.version",
+        "doorway.py", 'now["version"] != known["version"] or now["status"] != known["status"]', 'now["version"] != known["version"]',
         "test_fencing.py",
     ),
     Fault(
         "a fence that lets everybody pass",
-        "doorway.py", "        if (fresh.version, fresh.status) != (row.version, row.status):", "        if False:",
+        "doorway.py", '        if now["version"] != known["version"] or now["status"] != known["status"]:', "        if False:",
         "test_fencing.py",
     ),
     Fault(
@@ -117,7 +117,7 @@ FAULTS = [
     Fault(
         "a foreign exception that leaves",
         "doorway.py",
-        "        except self._database.foreign_errors as error:",
+        "        except database.foreign_errors as error:",
         "        except ZeroDivisionError as error:",
         "test_database.py tests/test_bad_input.py tests/test_lockfile.py",
     ),
@@ -170,7 +170,7 @@ FAULTS = [
     ),
     Fault(
         "a turn that is not given back",
-        "sqlite.py", "        super().commit()\n        self.connection().turn.give()", "        super().commit()",
+        "sqlite.py", "        connection.unwatched = False\n        connection.turn.give()", "        connection.unwatched = False",
         "test_lockfile.py",
     ),
     Fault(
@@ -222,7 +222,7 @@ FAULTS = [
     ),
     Fault(
         "a machine that skips its condition",
-        "machine.py", "        if not self._eval_conditions(event_data):\n            return False\n", "",
+        "machine.py", "            if condition(*args):", "            if condition(*args) or True:",
         "test_guards.py",
     ),
 ]  # fmt: skip
