@@ -96,12 +96,16 @@ FAULTS = [
     ),
     Fault(
         "a fence on the version alone",
-        "doorway.py", 'now["version"] != known["version"] or now["status"] != known["status"]', 'now["version"] != known["version"]',
+        "doorway.py",
+        'now["version"] != known["version"] or now["status"] != known["status"]',
+        'now["version"] != known["version"]',
         "test_fencing.py",
     ),
     Fault(
         "a fence that lets everybody pass",
-        "doorway.py", '        if now["version"] != known["version"] or now["status"] != known["status"]:', "        if False:",
+        "doorway.py",
+        '        if now["version"] != known["version"] or now["status"] != known["status"]:',
+        "        if False:",
         "test_fencing.py",
     ),
     Fault(
@@ -159,8 +163,8 @@ FAULTS = [
     Fault(
         "a savepoint that is not released",
         "connections.py",
-        "            super().rollback(begin=False)\n            self.commit(begin)",
-        "            super().rollback(begin)",
+        "            self.commit(begin)\n        except",
+        "            pass\n        except",
         "test_database.py",
     ),
     Fault(
@@ -170,7 +174,9 @@ FAULTS = [
     ),
     Fault(
         "a turn that is not given back",
-        "sqlite.py", "        connection.unwatched = False\n        connection.turn.give()", "        connection.unwatched = False",
+        "sqlite.py",
+        "        connection.unwatched = False\n        connection.turn.give()",
+        "        connection.unwatched = False",
         "test_lockfile.py",
     ),
     Fault(
