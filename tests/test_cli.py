@@ -531,9 +531,11 @@ def test_colours_are_for_terminals(words: list[str], shell: Shell, ids: Ids, mon
 def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "PATIENCE", 0.001)
     monkeypatch.setattr(sys, "stderr", err := Screen())
-    with Terminal(as_json=False).progress("copying"):
-        while "copying … 0 s" not in err.getvalue():
-            pass
+    with Terminal(as_json=False).progress("copying") as done:
+        for known, shown in (((0, 0), ""), ((1200, 0), " 1,200 rows,"), ((1200, 4000), " 1,200 of 4,000 rows,")):
+            done(*known)
+            while f"copying …{shown} 0 s" not in err.getvalue():
+                pass
     assert err.getvalue().endswith("\r\x1b[K")
     monkeypatch.setattr(sys, "stderr", err := Screen())
     monkeypatch.setattr(Screen, "isatty", lambda screen: False)

@@ -14,8 +14,8 @@ from dispatch_state.store import open_store
 def export(call: Call) -> Exit:
     """Write the whole store to a new file, as lines of JSON, while others go on writing."""
     store = call.open()
-    with call.out.progress("exporting"):
-        counts = store.export(call.chosen.path)
+    with call.out.progress("exporting") as done:
+        counts = store.export(call.chosen.path, progress=done)
     return _tell(call, "exported", counts)
 
 
@@ -25,8 +25,8 @@ def import_(call: Call) -> Exit:
     `init` makes an empty store.
     """
     store = call.open()
-    with call.out.progress("importing"):
-        counts = store.import_snapshot(call.chosen.path)
+    with call.out.progress("importing") as done:
+        counts = store.import_snapshot(call.chosen.path, progress=done)
     return _tell(call, "imported", counts)
 
 
@@ -40,10 +40,14 @@ def copy(call: Call) -> Exit:
             raise StoreError(f"{call.chosen.target}: the store is not empty; name an empty one")
     with tempfile.TemporaryDirectory(prefix="dispatch-copy-") as folder:
         between = Path(folder) / "snapshot.jsonl"
-        with open_store(call.chosen.source, create=False, migrate=False) as source, call.out.progress("reading"):
-            source.export(between)
-        with open_store(call.chosen.target) as target, call.out.progress("writing"):
-            return _tell(call, "copied", target.import_snapshot(between))
+        with (
+            open_store(call.chosen.source, create=False, migrate=False) as source,
+            call.out.progress("reading") as done,
+        ):
+            source.export(between, progress=done)
+        with open_store(call.chosen.target) as target, call.out.progress("writing") as done:
+            counts = target.import_snapshot(between, progress=done)
+    return _tell(call, "copied", counts)
 
 
 def _tell(call: Call, done: str, counts: dict[str, int]) -> Exit:

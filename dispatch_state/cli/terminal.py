@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TextIO
@@ -151,26 +151,32 @@ class Terminal:
             self._stream.flush()
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[None]:
-        """A block that may take long: after a moment it says so on standard error, when that is a terminal."""
+    def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A block that may take long: after a moment it says so on standard error, when that is a terminal.
+
+        Gives what is told how many rows are done, and of how many, which is 0 when nobody knows.
+        """
+        rows = [0, 0]
         if not _is_terminal(self._errors):
-            yield
+            yield lambda done, total: None
             return
         over = threading.Event()
-        told = threading.Thread(target=self._tell, args=(what, over), daemon=True)
+        told = threading.Thread(target=self._tell, args=(what, rows, over), daemon=True)
         told.start()
         try:
-            yield
+            yield lambda done, total: rows.__setitem__(slice(None), [done, total])
         finally:
             over.set()
             told.join()
 
-    def _tell(self, what: str, over: threading.Event) -> None:
+    def _tell(self, what: str, rows: list[int], over: threading.Event) -> None:
         assert self._errors is not None
         began, said = time.monotonic(), False
         while not over.wait(PATIENCE):
             said = True
-            self._errors.write(f"\r{visible(what)} … {time.monotonic() - began:.0f} s")
+            done, total = rows
+            counted = f" {done:,} of {total:,} rows," if total else f" {done:,} rows," if done else ""
+            self._errors.write(f"\r{visible(what)} …{counted} {time.monotonic() - began:.0f} s\x1b[K")
             self._errors.flush()
         if said:
             self._errors.write("\r\x1b[K")
