@@ -31,6 +31,7 @@ ADDED_INDEXES = {
     "issues": {
         "idx_issues_claim": (0, ["status", None, None, "created_at", "id"]),
         "idx_issues_listing": (0, ["status", None, "created_at", "id"]),
+        "idx_issues_under_way": (0, ["assigned_agent_id", "id"]),
     }
 }
 """Indexes beyond the seed's; None stands for an expression."""
@@ -42,6 +43,7 @@ HASHES = {
     "005_gate_and_vote_columns": "a6f3e4d5d89fef6173247994aa24394d8378541d33cefb7dc2096942940d47fd",
     "006_claim_index": "1ffb39c8ef892756f27dada02988b4be45dda6941cdc1bec23bbe1459db7a961",
     "007_listing_index": "f670395377f058f468d259252c1494aa02a33c29f22342828580ad788d658f97",
+    "008_under_way_index": "2b63df1e3050786e58ea57ca1faad38acfd8407072fa4c7d1d40ff6c5ff68826",
 }
 
 NAMES = list(HASHES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from peewee import ModelSelect
+from peewee import SQL, ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
@@ -338,7 +338,12 @@ def _issues() -> Any:
 @one
 def issue_under_way(agent: UUID) -> ModelSelect[Issue]:
     issue = _issues().rel_model
-    return issue.select().where(_issues().field == agent, issue.status.in_(UNDER_WAY)).order_by(issue.id)  # type: ignore[no-any-return]
+    return issue.select().where(_issues().field == agent, under_way()).order_by(issue.id)  # type: ignore[no-any-return]
+
+
+def under_way() -> SQL:
+    """The condition of an issue that is under way, as its index has it: with words in place of slots."""
+    return SQL("status IN ('assigned', 'in_progress')")
 
 
 @one

@@ -12,7 +12,7 @@ from dispatch_state.actors import Actor, Human
 from dispatch_state.door import Turn, door
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
-from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way
+from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
@@ -418,7 +418,7 @@ def agents_holding(issue: UUID) -> ModelSelect[Agent]:
 
 @rows
 def issues_under_way(agent: UUID) -> ModelSelect[Issue]:
-    return _by_birth(Issue.assigned_agent == agent, Issue.status.in_(UNDER_WAY))
+    return _by_birth(Issue.assigned_agent == agent, under_way())
 
 
 @rows
