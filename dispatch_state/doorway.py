@@ -74,15 +74,15 @@ class Border:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._database.release()
         if error is not None and isinstance(error, self._database.foreign_errors):
-            raise self.ours(error) from error
+            self.turn_back(error)
 
-    def ours(self, error: Exception) -> DispatchError:
-        """What an error of the database or its driver becomes."""
+    def turn_back(self, error: Exception) -> None:
+        """Raise what an error of the database or its driver becomes, unless it is one of ours too."""
         if isinstance(error, DispatchError):
-            return error
+            return
         self._database.check_usable()  # another thread may have closed the store meanwhile
         first = str(error).partition("\n")[0]
-        return self._database.store_error(error) or StoreError(f"the database refused: {first}")
+        raise self._database.store_error(error) or StoreError(f"the database refused: {first}") from error
 
 
 class Doorway:
@@ -172,7 +172,8 @@ class Doorway:
                     if attempt == TRIES:
                         raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
         except database.foreign_errors as error:
-            raise self._border.ours(error) from error
+            self._border.turn_back(error)
+            raise
         finally:
             database.release()
         self._bring_up_to_date((*handed, by), turn)
