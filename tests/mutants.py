@@ -133,7 +133,7 @@ FAULTS = [
     Fault(
         "a heartbeat that goes back",
         "models/agent.py", "turn.now > agent.last_heartbeat", "True",
-        "test_claims.py",
+        "test_rows.py -k heartbeats",
     ),
     Fault(
         "a claim that takes what is for others",
@@ -156,8 +156,10 @@ FAULTS = [
         "races/test_pairs.py -k postgresql",
     ),
     Fault(
-        "locks in another order",
-        "families.py", "    for model in ORDER:\n        keys", "    for model in reversed(ORDER):\n        keys",
+        "locks in any order",
+        "families.py",
+        "    for model in ORDER:\n        keys",
+        "    for model in sorted(ORDER, key=lambda _: __import__('random').random()):\n        keys",
         "races/test_pairs.py -k postgresql",
     ),
     Fault(

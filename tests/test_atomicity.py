@@ -170,6 +170,15 @@ def test_the_callers_rollback_restores_rows_and_objects(store: Store, story: Sto
     assert dump() != before
 
 
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_what_a_block_committed_stays_in_the_objects(store: Store, story: Story) -> None:
+    objects, act = story(World(store))
+    with store.atomic():
+        act()
+        moved = state(objects)
+    assert state(objects) == moved
+
+
 def test_an_inner_block_rolls_back_alone(store: Store) -> None:
     issue = World(store).issues("unassigned")
     with store.atomic():

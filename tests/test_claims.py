@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from dispatch_state import Agent, GuardRefused, InvalidValue, Issue, RowNotFound, StaleRow, Store
+from dispatch_state import Agent, GuardRefused, InvalidValue, Issue, RowNotFound, StaleRow, Store, upkeep
 from dispatch_state.claims import LOOK, _candidates
 from tests.conftest import Clock
 from tests.invariants import broken
@@ -147,6 +148,23 @@ def test_rescue_fails_the_silent_and_leaves_the_rest(world: World, store: Store,
         "working", "waiting_for_input", "paused",
     }  # fmt: skip
     assert store.rescue() == []
+
+
+def test_who_beats_while_rescue_is_on_its_way_is_spared(
+    world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = world.start(world.new_issue())
+    clock.forward(seconds=121)
+    silent = upkeep.silent_agents
+
+    def beats_meanwhile(moment: datetime) -> list[Agent]:
+        found = silent(moment)
+        agent.heartbeat()
+        return found
+
+    monkeypatch.setattr(upkeep, "silent_agents", beats_meanwhile)
+    assert store.rescue() == []
+    assert agent.reload().status == "working"
 
 
 def test_a_rescued_worker_can_change_nothing(world: World, store: Store, clock: Clock) -> None:
