@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import peewee
@@ -48,22 +49,21 @@ class _Savepoint(peewee._savepoint):
 class _Transaction(peewee._transaction):
     """Peewee's transaction, with what it asks of the database on each way in and out asked once."""
 
-    if TYPE_CHECKING:
-        _begin_args: tuple[tuple[Any, ...], dict[str, Any]]
+    def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(database, *arguments, **options)
+        self._start = partial(database.begin, *arguments, **options)
 
     def __enter__(self) -> Self:
-        inside = self.db._state.transactions
-        if not inside:
-            arguments, options = self._begin_args
-            self.db.begin(*arguments, **options)
-            inside = self.db._state.transactions  # a connection may have been made
-        inside.append(self)
+        state = self.db._state
+        if not state.transactions:
+            self._start()  # which may make a connection, and with it another list
+        state.transactions.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        inside = self.db._state.transactions
-        inside.pop()
-        if inside:
+        state = self.db._state
+        state.transactions.pop()
+        if state.transactions:
             return
         if kind is not None:
             self.rollback(False)
@@ -73,7 +73,7 @@ class _Transaction(peewee._transaction):
         except Exception:
             self.rollback(False)
             raise
-        if self.db._state.commit_callbacks:
+        if state.commit_callbacks:
             self.db._run_commit_callbacks()
 
 
@@ -215,6 +215,7 @@ def _keep_inherited_connections() -> None:
 
     for database in _GUARDED:
         database.inherited = True
+        database._state.conn = None
         for connection in database.immortal():
             connection.turn.close()
             INHERITED.add(connection.file)

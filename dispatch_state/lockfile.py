@@ -22,6 +22,7 @@ LATELY = 1.0
 """In seconds."""
 NONE = -1
 """Stands for a file that there is not."""
+_AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _random = SystemRandom()
 
 
@@ -43,12 +44,11 @@ class LockFile:
 
     def take(self) -> bool:
         """Wait for the turn; False when it did not come in time."""
-        if self._mine or self._opened() == NONE:
+        if self._mine:
             return True
-        now = time.monotonic()
-        if now < self._next:
-            time.sleep(self._next - now)
-        return self._locked() or self._wait(now + self._timeout)
+        if self._next and (early := self._next - time.monotonic()) > 0:
+            time.sleep(early)
+        return self._locked() or self._wait(time.monotonic() + self._timeout)
 
     def _wait(self, deadline: float) -> bool:
         while (now := time.monotonic()) < deadline:
@@ -58,17 +58,14 @@ class LockFile:
                 return True
         return False
 
-    def _opened(self) -> int:
-        if self._file is None:
-            self._file = NONE if self._path is None else _opened(self._path)
-        return self._file
-
     def _locked(self) -> bool:
         with self._closing:
-            if self._opened() == NONE:
+            if self._file is None:
+                self._file = NONE if self._path is None else _opened(self._path)
+            if self._file == NONE:
                 return True
             try:
-                fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, _AT_ONCE)
             except BlockingIOError:
                 return False
             except OSError:  # a file system without locks
@@ -80,12 +77,11 @@ class LockFile:
     def give(self) -> None:
         """End the turn, if it was taken."""
         with self._closing:
-            if not self._mine:
+            if not self._mine or self._file is None:
                 return
             self._mine = False
-            fcntl.flock(self._opened(), fcntl.LOCK_UN)
-            now = time.monotonic()
-            if now - self._taken > LONG and now - self._waited < LATELY:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            if self._waited and (now := time.monotonic()) - self._taken > LONG and now - self._waited < LATELY:
                 self._next = now + PAUSE
 
     def close(self) -> None:

@@ -81,6 +81,11 @@ class _Connection(sqlite3.Connection):
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)
 
+    def end(self) -> None:
+        """Let others have their turn, behind a transaction."""
+        self.unwatched = False
+        self.turn.give()
+
     def execute(self, *statement: Any) -> Any:
         return self.cursor().execute(*statement)
 
@@ -201,25 +206,22 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
 
         It goes to the driver at once, unless somebody watches; in a transaction that is asked when it begins.
         """
-        if self.inherited or not self._open:
-            self.check_usable()
         connection = self._state.conn or self.connection()
         if not connection.unwatched and self._watched():
             return super().run(sql, parameters)
-        kept = connection.kept
         try:
             with connection.busy:
-                kept.execute(sql, parameters)
+                kept = connection.kept.execute(sql, parameters)
                 return kept.fetchall(), kept
         except Exception:
+            self.check_usable()  # another thread may have closed it
             with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
                 raise
 
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
-        turn = connection.turn
-        patient = lock_type == "DEFERRED" or turn.take()
+        patient = lock_type == "DEFERRED" or connection.turn.take()
         connection.unwatched = not self._watched()
         try:
             self._require_same_file()
@@ -230,7 +232,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         except BaseException:
             if self._open and connection.in_transaction:
                 self.run("ROLLBACK")
-            self._end(connection)
+            connection.end()
             raise
 
     def _begin_at_once(self) -> None:
@@ -244,7 +246,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def commit(self) -> None:
         """Commit, and let others have their turn."""
         self.run("COMMIT")
-        self._end(self._state.conn)
+        self._state.conn.end()
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""
@@ -253,12 +255,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         except peewee.PeeweeException:
             self.raise_unless_gone()
         finally:
-            self._end(self.connection())
-
-    @staticmethod
-    def _end(connection: _Connection) -> None:
-        connection.unwatched = False
-        connection.turn.give()
+            self.connection().end()
 
     def execute(self, query: Any, **context_options: Any) -> Any:
         """As Peewee does, with the first rows read at once.
