@@ -29,6 +29,9 @@ LOGGER = logging.getLogger("dispatch_state")
 WAL_TRIES = 200
 SEEDS = ("001_initial_schema", "002_add_epics", "003_add_governance")
 """The steps that make the seed's tables."""
+SHOWN = 3
+"""How many triggers a message names."""
+RENEWAL = "dispatch-state migrate puts them back, and so does open_store() with migrate=True"
 
 
 def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> None:
@@ -100,8 +103,10 @@ def _enforce(database: Database, wanted: bool) -> None:
     """See that the triggers are in place, and say when they were not."""
     changed = enforcement.ensure(database) if wanted else enforcement.differences(database)
     if changed:
-        done = "they were put back" if wanted else "nothing was changed"
-        LOGGER.warning("the database lacked its own triggers, or others stood there: %s; %s", listed(changed), done)
+        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        done = "they were put back" if wanted else f"nothing was changed; {RENEWAL}"
+        named = f"{listed(changed[:SHOWN])}{more}"
+        LOGGER.warning("the database lacked its own triggers, or others stood there: %s; %s", named, done)
 
 
 def _pending(runner: _Runner, applied: set[str]) -> list[str]:

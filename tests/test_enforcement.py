@@ -328,6 +328,19 @@ def test_what_was_changed_is_noticed_and_put_back_at_the_next_open(
         assert caplog.text == ""
 
 
+def test_many_that_are_gone_are_counted(target: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The message stays short, and names the next step."""
+    with open_store(target) as store:
+        with store.database.atomic():
+            enforcement.remove(store.database)
+        gone = enforcement.differences(store.database)
+    caplog.clear()
+    with open_store(target, migrate=False):
+        (told,) = caplog.messages
+    assert f"{', '.join(gone[:3])} and {len(gone) - 3} more; nothing was changed; dispatch-state migrate" in told
+    assert len(told) < 300
+
+
 def test_an_older_library_leaves_a_newer_ones_triggers_alone(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
         newer.setattr(enforcement, "_STAMP", "-- dispatch_state 999.0")
