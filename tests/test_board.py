@@ -321,7 +321,7 @@ def test_a_page_is_written_whole_or_not_at_all(shell: Shell, tmp_path: Path, mon
 
     with monkeypatch.context() as full:
         full.setattr(Path, "replace", fails)
-        shell("board", "--html", str(file), code=2)
+        shell("board", "--html", str(file), code=3)
         assert shell.err == f"dispatch-state: {file}: cannot be written: No space left on device\n"
     assert file.read_text() == "the old one"
     assert shell.json("board", "--html", str(link)) == {"file": str(link)}

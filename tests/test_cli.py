@@ -11,18 +11,20 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from dispatch_state import Agent, Decision, Gate, Issue, Store, TransitionLog, open_store
 from dispatch_state import migrate as migrations
 from dispatch_state.cli import reading, terminal
-from dispatch_state.cli.commands import COMMANDS
+from dispatch_state.cli.commands import COMMANDS, main
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
+from dispatch_state.targets import resolve
 from tests import postgres
 from tests.pages import command_line
 from tests.shell import HANG, Screen, Shell, buffered, finished, process
@@ -418,8 +420,6 @@ def test_an_override_takes_a_yes(shell: Shell, ids: Ids, monkeypatch: pytest.Mon
 def test_a_person_at_a_terminal_is_asked(
     typed: str, code: int, shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dispatch_state.cli.commands import main
-
     with shell.at_a_terminal(monkeypatch, typed) as (_, err):
         assert main(["--database", shell.target, "fire", ids["issue"], *CANCEL]) == code
     assert "is queued: cancel it, as maintainer? [y/N]" in err.getvalue()
@@ -505,8 +505,6 @@ def test_wide_characters_are_counted(text: str, width: int, cut: str) -> None:
 @sqlite
 @pytest.mark.parametrize("words", [["status"], ["board"], ["log"], ["show"]])
 def test_colours_are_for_terminals(words: list[str], shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dispatch_state.cli.commands import main
-
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     arguments = ["--database", shell.target, *words, *([ids["issue"]] if words == ["show"] else [])]
@@ -542,6 +540,39 @@ def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
     with Terminal(as_json=False).progress("copying"):
         pass
     assert err.getvalue() == ""
+
+
+WORK: dict[str, list[str]] = {
+    "migrate": ["migrating"],
+    "verify": ["verifying"],
+    "backup new.db": ["copying"],
+    "export new.jsonl": ["exporting", "counted"],
+    "import all.jsonl": ["importing", "counted"],
+    "copy full.db new.db": ["reading", "counted", "writing", "counted"],
+}
+"""Commands that may take long, and what they say meanwhile; some count their rows."""
+
+
+@pytest.mark.parametrize("words", WORK)
+def test_long_commands_say_how_far_they_are(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
+    fill("full.db")
+    assert main(["--database", "full.db", "export", "all.jsonl"]) == 0
+    told: list[str] = []
+
+    @contextmanager
+    def progress(_: Terminal, what: str) -> Iterator[Any]:
+        told.append(what)
+        yield lambda done, total: told.append("counted") if "counted" not in told[-1:] else None
+
+    monkeypatch.setattr(Terminal, "progress", progress)
+    store = [] if words.startswith("copy") else ["--database", "full.db"]
+    if words.startswith("import"):
+        store = ["--database", "new.db"]
+        open_store("new.db").close()
+    assert main([*store, *words.split()]) == 0
+    assert told == WORK[words]
 
 
 # ---- what wrong calls are told -------------------------------------------------------------------------
@@ -626,12 +657,11 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
     [
         [], ["nonsense"], ["status", "extra"], ["status", "--limit", "0"], ["status", "--limit", "x"],
         ["status", "--limit", "-1"], ["status", "--limit", str(2**70)], ["log", "--last", "0"], ["log", "--after", "x"],
+        ["log", "--after", "-5"], ["log", "--after", "1" * 5000],
         ["log", "--after", "1", "--last", "2"], ["log", "--after", str(2**70)], ["log", "--timeout", "nan"],
         ["log", "--timeout", "-1"], ["log", "--timeout", "inf"], ["decisions", "--last", "-3"],
-        ["board", "--limit", "0"], ["board", "--html", ""], ["board", "--html", "\0"],
-        ["board", "--html", "/no/such/folder/x.html"],
-        ["board", "--html", "/"], ["board", "--html", "x" * 5000], ["board", "--timeout", "nan"], ["diagram"],
-        ["diagram", "issues", "--format", "pdf"], ["diagram", "issues", "--output", "/no/such/folder/x"], ["backup"],
+        ["board", "--limit", "0"], ["board", "--html", ""], ["board", "--html", "\0"], ["board", "--timeout", "nan"],
+        ["diagram"], ["diagram", "issues", "--format", "pdf"], ["diagram", "issues", "--output", ""], ["backup"],
         ["backup", "a\0b"], ["rescue", "--timeout", "0"], ["rescue", "--timeout", "inf"],
         ["rescue", "--max-attempts", "0"], ["tick", "now"], ["verify", "--stat"], ["show"],
         ["explain"], ["fire"], ["init", "x"], ["migrate", "x"],
@@ -641,6 +671,63 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
 def test_wrong_calls(words: list[str], shell: Shell, ids: Ids) -> None:
     assert shell(*words, code=2) == ""
     assert not CONTROL.search(shell.err)
+
+
+FULL = Path("/dev/full")
+full = pytest.mark.skipif(not FULL.exists(), reason="THERE IS NO /dev/full HERE: A FULL DISK IS NOT TRIED")
+UNWRITABLE = ["/no/such/folder/x", "/", "x" * 5000, pytest.param(str(FULL), marks=full)]
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize("file", UNWRITABLE)
+@pytest.mark.parametrize("words", [["board", "--html"], ["diagram", "issues", "--output"]])
+def test_files_that_cannot_be_written(words: list[str], file: str, shell: Shell, ids: Ids) -> None:
+    assert shell(*words, file, code=3) == ""
+    assert "cannot be written" in shell.err
+
+
+PASSWORD = "hunter2"
+URL = f"postgresql://user:{PASSWORD}@127.0.0.1:1/none?connect_timeout=2&password={PASSWORD}"
+RUN: dict[str, list[str]] = {
+    "backup": ["copy.db"], "export": ["copy.jsonl"], "import": ["none.jsonl"], "show": [SOMEBODY],
+    "explain": [SOMEBODY], "diagram": [SOMEBODY], "fire": [SOMEBODY, "queue", "--as", "me"],
+}  # fmt: skip
+"""What a command takes at least."""
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+def test_no_password_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """Wherever its URL stands on the command line: as the store, or where a command wants something else."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
+    open_store("dispatch.db").close()
+    words = RUN.get(name, [])
+    calls = [[name, URL], [name, *words, URL], [name, *words, "--limit", URL], [name, *words, f"--{URL}"], [URL, name]]
+    calls += [["--database", URL, name, *words], ["--database", "dispatch.db", name, *[URL for _ in words or "x"]]]
+    calls += [["copy", "dispatch.db", URL], ["copy", URL, "dispatch.db"]] if name == "copy" else []
+    for call in calls:
+        for form in ([], ["--json"]):
+            assert main([*call, *form]) in (1, 2, 3)
+            told = "".join(capfd.readouterr())
+            assert told
+            assert PASSWORD not in told
+
+
+@sqlite
+def test_a_copy_into_a_full_store_does_not_tell_its_password(
+    target: str, tmp_path: Path, capfd: Any, backend: str
+) -> None:
+    with postgres.fresh_schema() as url:
+        parts = urlsplit(url)
+        secret = parts._replace(netloc=f"{parts.username or ''}:{PASSWORD}@{parts.hostname or ''}").geturl()
+        with open_store(url):
+            Agent.create(agent_type="coder")
+        open_store(target).close()
+        assert main(["copy", target, secret]) == 3
+    told = "".join(capfd.readouterr())
+    assert f"{resolve(secret)}: the store is not empty; name an empty one" in told
+    assert PASSWORD not in told
 
 
 EVERY = [
@@ -761,20 +848,57 @@ def test_a_reader_that_goes_away(ids: Ids, target: str) -> None:
         assert command.wait() == 141
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="THERE IS NO /dev/full HERE: A FULL DISK IS NOT TRIED")
-def test_an_output_that_is_full() -> None:
-    command = [sys.executable, "-W", "error", "-m", "dispatch_state", "diagram", "epics"]
-    with open("/dev/full", "wb") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, env=buffered())
-    assert ended.returncode == 3
-    assert ended.stderr == b"dispatch-state: the output cannot be written: No space left on device\n"
+def in_sh(words: str, redirections: str) -> tuple[int, bytes]:
+    """The exit code and the errors of a command whose streams the shell has changed."""
+    command = f'"{sys.executable}" -W error -m dispatch_state {words} {redirections}'
+    pipe = subprocess.PIPE
+    ended = subprocess.run(["/bin/sh", "-c", command], stdout=pipe, stderr=pipe, check=False, env=buffered())
+    return ended.returncode, ended.stderr
 
 
-def test_no_output_at_all() -> None:
-    for words in ("diagram cascades", "diagram cascades --json"):
-        command = f'"{sys.executable}" -W error -m dispatch_state {words} >&-'
-        ended = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, check=False)
-        assert (ended.returncode, ended.stderr) == (0, b"")
+@full
+@pytest.mark.parametrize("words", ["diagram epics", "--help", "--version"])
+def test_an_output_that_is_full(words: str) -> None:
+    told = b"dispatch-state: the output cannot be written: No space left on device\n"
+    assert in_sh(words, ">/dev/full") == (3, told)
+
+
+@pytest.mark.parametrize("words", ["status", "status --json", "board", "export -", "diagram cascades", "show {}"])
+@reads
+@sqlite
+def test_an_output_that_is_closed(words: str, ids: Ids, place: str) -> None:
+    code, told = in_sh(f"--database '{place}' {words.format(ids['issue'])}", ">&-")
+    assert (code, b"the output cannot be written: standard output is closed" in told) == (3, True)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", pytest.param("2>/dev/full", marks=full), ">&- 2>&-"])
+def test_nobody_hears_a_complaint(closed: str) -> None:
+    assert in_sh("nonsense", closed) == (2, b"")
+    assert in_sh("--database /no/such/store status", closed) == (3, b"")
+
+
+@reads
+@sqlite
+def test_failures_for_programs(shell: Shell, ids: Ids) -> None:
+    """One JSON document on standard error, whoever refused."""
+
+    def told(*words: str, code: int) -> Any:
+        assert shell(*words, "--json", code=code) == ""
+        return json.loads(shell.err)
+
+    refused = told("fire", ids["gate"], "approve", "--as", "stranger", code=1)
+    assert (refused["error"], refused["reasons"]) == (
+        "GuardRefused",
+        ["stranger is not among its required approvers: maintainer"],
+    )
+    assert refused["message"].startswith(f"Gate {ids['gate'][-8:]} is pending: approve was refused: ")
+    assert told("show", SOMEBODY, code=1)["error"] == "RowNotFound"
+    usage = told("board", "--limit", "x", code=2)
+    assert (usage["error"], usage["reasons"]) == ("InvalidValue", [])
+    assert "usage: dispatch-state board" in usage["message"]
+    missing = Shell("/no/such/store.db", shell._capsys)
+    assert missing("status", "--json", code=3) == ""
+    assert json.loads(missing.err)["message"].endswith("; dispatch-state init makes one")
 
 
 def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:

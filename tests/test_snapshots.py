@@ -24,6 +24,7 @@ from dispatch_state import (
     open_store,
     snapshots,
 )
+from dispatch_state.cli.commands import main
 from dispatch_state.snapshots import TABLES
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.attempts import everything
@@ -338,4 +339,68 @@ def test_the_commands_export_and_import(snapshot: Path, tmp_path: Path) -> None:
         done = run("-m", "dispatch_state", "--database", store, *words)
         assert (done.returncode, done.stderr) == (0, "")
     assert Path(out).read_bytes() == snapshot.read_bytes()
-    assert run("-m", "dispatch_state", "--database", store, "export", out).returncode == 2
+
+
+def test_through_a_pipe(snapshot: Path, tmp_path: Path) -> None:
+    """What export writes on standard output is the snapshot and nothing else; import takes it from there."""
+    command = [sys.executable, "-m", "dispatch_state", "--database", str(tmp_path / "store.db")]
+    subprocess.run([*command, "init"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "import", "-"], check=True, input=snapshot.read_bytes(), stdout=subprocess.DEVNULL)
+    out = subprocess.run([*command, "export", "-", "--json"], check=True, capture_output=True)
+    assert (out.stdout, out.stderr) == (snapshot.read_bytes(), b"")
+    closed = subprocess.run(
+        ["/bin/sh", "-c", '"$@" <&-', "sh", *command, "import", "-"], check=False, capture_output=True
+    )
+    assert (closed.returncode, closed.stderr.split(b": ")[1:]) == (
+        2,
+        [b"import", b"standard input is closed; name a file\n"],
+    )
+
+
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Path) -> Path:
+    """One with a filled store, full.db; commands work there."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
+    with open_store("full.db") as store:
+        store.import_snapshot(snapshot)
+    return folder
+
+
+def here(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"full.db-turn"}
+
+
+def test_copy_makes_nothing_for_nothing(in_a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for target in ("new.db", "full.db"):
+        assert main(["copy", "nothere.db", target]) == 3
+        assert "there is no store at" in capsys.readouterr().err
+    assert main(["--database", "full.db", "copy", "full.db", "new.db"]) == 2
+    assert "no --database" in capsys.readouterr().err
+    assert here(in_a_folder) == {"full.db"}
+
+
+@pytest.mark.parametrize("stopped", ["export", "import_snapshot"])
+@pytest.mark.parametrize("there_before", [True, False])
+def test_a_copy_that_is_interrupted(
+    stopped: str, there_before: bool, in_a_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that it made is gone again; one that was there is as empty as it was."""
+    if there_before:
+        open_store("new.db").close()
+    way = getattr(Store, stopped)
+
+    def interrupted(store: Store, file: Any, *, progress: Any) -> Any:
+        way(store, file, progress=progress)
+        raise KeyboardInterrupt
+
+    before = here(in_a_folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, stopped, interrupted)
+        assert main(["copy", "full.db", "new.db"]) == 130
+    assert here(in_a_folder) == before
+    if not there_before:
+        assert main(["copy", "full.db", "new.db"]) == 0
+        assert here(in_a_folder) == {"full.db", "new.db", "new.db-turn"}

@@ -6,13 +6,13 @@ of what they say of themselves.
 
 from __future__ import annotations
 
-import os
+import json
 import sys
 from collections.abc import Sequence
 
 from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
 from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
-from dispatch_state.cli.terminal import visible
+from dispatch_state.cli.terminal import complain, drop, masked
 from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
 
 COMMANDS: tuple[Command, ...] = (
@@ -38,24 +38,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the process when None.
 
     Raises:
-        SystemExit: it was called wrongly, or asked for help or for its version.
+        SystemExit: it was asked for help or for its version.
     """
-    call = Call(parsed(COMMANDS, arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
     try:
-        return int(_run(call))
+        return int(_run(words))
     except BrokenPipeError:
-        _drop_output()
+        drop(sys.stdout)
         return Exit.UNREAD
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except OSError as error:  # a command's own files are dealt with where they are written
-        _drop_output()
-        return _tell(StoreError(f"the output cannot be written: {error.strerror}"))
+        drop(sys.stdout)
+        return _tell(StoreError(f"the output cannot be written: {error.strerror}"), as_json)
     except DispatchError as error:
-        return _tell(error)
+        return _tell(error, as_json)
 
 
-def _run(call: Call) -> Exit:
+def _run(words: Sequence[str]) -> Exit:
+    call = Call(parsed(COMMANDS, words))
     try:
         return Exit(call.chosen.run(call))
     finally:
@@ -63,18 +65,15 @@ def _run(call: Call) -> Exit:
         call.out.flush()
 
 
-def _tell(error: DispatchError) -> Exit:
-    """Say what went wrong, on a line, and what to do about it."""
+def _tell(error: DispatchError, as_json: bool) -> Exit:
+    """Say what went wrong, on a line, and what to do about it; as JSON to a program."""
     advice = f"; {ADVICE[type(error)]}" if type(error) in ADVICE else ""
-    if sys.stderr is not None:
-        sys.stderr.write(f"{PROGRAM}: {visible(' '.join(str(error).split()))}{advice}\n")
+    message = f"{masked(' '.join(str(error).split()))}{advice}"
+    if as_json:
+        reasons = [masked(reason) for reason in getattr(error, "reasons", ())]
+        complain(json.dumps({"error": type(error).__name__, "message": message, "reasons": reasons}))
+    else:
+        complain(f"{PROGRAM}: {message}")
     if isinstance(error, InvalidValue):
         return Exit.USAGE
     return Exit.TROUBLE if isinstance(error, StoreError) else Exit.REFUSED
-
-
-def _drop_output() -> None:
-    """Let what is still buffered go nowhere, so that Python does not complain of it when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

@@ -33,7 +33,7 @@ def diagram(call: Call) -> Exit:
     elif chosen.format == "png" and sys.stdout is not None and sys.stdout.isatty():
         raise InvalidValue("png: a terminal cannot show it; name a file with --output")
     else:
-        out.binary(made)
+        out.bytes().write(made)
     return Exit.OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dispatch_state.errors import InvalidValue
+from dispatch_state.errors import InvalidValue, StoreError
 from dispatch_state.values import new_id
 
 
@@ -13,8 +13,11 @@ def write_file(name: str, content: bytes) -> None:
     """Write a file, in place of one that is there; who reads meanwhile sees the old one or the new one.
 
     Raises:
-        InvalidValue: it cannot be written.
+        InvalidValue: the name is none that a file can have.
+        StoreError: it cannot be written.
     """
+    if not name:
+        raise InvalidValue("the name of the file to write is empty")
     try:
         path = Path(name).expanduser().resolve()
         if not path.is_file() and path.exists():
@@ -22,8 +25,10 @@ def write_file(name: str, content: bytes) -> None:
                 file.write(content)
             return
         _replace(path, content)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InvalidValue(f"{name}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise StoreError(f"{name}: cannot be written: {error.strerror}") from None
+    except (ValueError, RuntimeError) as error:
+        raise InvalidValue(f"{name}: cannot be written: {error}") from None
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,7 +12,8 @@ from enum import IntEnum
 from typing import NoReturn
 
 from dispatch_state._version import __version__
-from dispatch_state.cli.terminal import Terminal, visible
+from dispatch_state.cli.terminal import Terminal
+from dispatch_state.errors import InvalidValue
 from dispatch_state.store import Store, open_store
 
 PROGRAM = "dispatch-state"
@@ -64,7 +66,7 @@ class Call:
 class Command:
     """A word on the command line.
 
-    run: does it; the first paragraph of its docstring is the command's help.
+    run: does it; its docstring is the command's help.
     options: adds what it takes to its parser.
     """
 
@@ -75,24 +77,35 @@ class Command:
     @property
     def about(self) -> str:
         """What it does, in a sentence or two."""
-        return (self.run.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ")
+        return self.description.partition("\n\n")[0]
+
+    @property
+    def description(self) -> str:
+        """What it does, and what there is to know about it; a paragraph to a line."""
+        told = inspect.cleandoc(self.run.__doc__ or "").partition("\n\nRaises:")[0]
+        return "\n\n".join(" ".join(paragraph.split()) for paragraph in told.split("\n\n"))
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints take two lines and do no harm to a terminal."""
+    """A parser whose complaints are ours."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and leave with 2."""
-        usage = " ".join(self.format_usage().split())
-        sys.stderr.write(f"{usage}\n{self.prog}: {visible(message)}\n")
-        raise SystemExit(int(Exit.USAGE))
+        """Raise `InvalidValue` that says what is wrong, and how the command is called."""
+        raise InvalidValue(f"{message} ({' '.join(self.format_usage().split())})")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave when the help, or the version, is written."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        super().exit(status, message)
 
 
-def parsed(commands: tuple[Command, ...], arguments: Sequence[str] | None) -> argparse.Namespace:
+def parsed(commands: tuple[Command, ...], arguments: Sequence[str]) -> argparse.Namespace:
     """What was chosen on a command line; a trigger's arguments may stand behind options too.
 
     Raises:
-        SystemExit: it was called wrongly, or asked for help or for its version.
+        InvalidValue: it was called wrongly.
+        SystemExit: it was asked for help or for its version.
     """
     whole = parser(commands)
     chosen, left = whole.parse_known_args(arguments)
@@ -110,11 +123,18 @@ def parser(commands: tuple[Command, ...]) -> argparse.ArgumentParser:
     _common(whole, database=None, json=False)
     words = whole.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=Parser)
     for command in commands:
-        word = words.add_parser(command.name, help=command.about, description=command.about, allow_abbrev=False)
+        word = words.add_parser(command.name, help=command.about, description=command.description, allow_abbrev=False)
         command.options(word)
         _common(word, database=argparse.SUPPRESS, json=argparse.SUPPRESS)
         word.set_defaults(run=command.run)
     return whole
+
+
+def whole(text: str) -> int:
+    """An option's value as a number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("takes a whole number of at least 0")
+    return int(text)
 
 
 def _common(some: argparse.ArgumentParser, *, database: str | None, json: bool | str) -> None:

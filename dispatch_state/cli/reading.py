@@ -12,7 +12,7 @@ from uuid import UUID
 from peewee import ModelSelect
 
 from dispatch_state.cli.lookup import removed, row_of, stateful_row_of
-from dispatch_state.cli.parsing import Call, Command, Exit
+from dispatch_state.cli.parsing import Call, Command, Exit, whole
 from dispatch_state.cli.terminal import Part, Terminal, clipped, visible
 from dispatch_state.cli.triggers import takes
 from dispatch_state.door import door
@@ -272,7 +272,7 @@ def _show_options(parser: argparse.ArgumentParser) -> None:
 
 def _log_options(parser: argparse.ArgumentParser) -> None:
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--after", type=int, metavar="SEQ", help="begin behind this move")
+    begin.add_argument("--after", type=whole, metavar="SEQ", help="begin behind this move")
     begin.add_argument("--last", type=int, metavar="N", help="begin with the last N moves")
     parser.add_argument("--follow", action="store_true", help="go on; without --after or --last, from now on")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="follow, and end after so long without a move")

@@ -5,8 +5,10 @@ What is written passes through `visible`: a title may hold an escape sequence, a
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -14,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 from unicodedata import combining, east_asian_width
 from uuid import UUID
 
@@ -27,6 +29,8 @@ PATIENCE = 1.0
 """Seconds of silence after which a long piece of work says that it goes on."""
 KEPT = "\u00a0\u200d\t\n"
 """Characters that Python does not call printable and that do no harm: in emoji and, in blocks, between lines."""
+SECRET = re.compile(r"(:/+[^:]*:).*(?=@)|(password=)[^\s&]+", re.DOTALL)
+"""What stands before a password in a URL, and the password; it may hold an @ or a space that nobody escaped."""
 
 
 def visible(text: object, *, lines: bool = False) -> str:
@@ -44,6 +48,30 @@ def visible(text: object, *, lines: bool = False) -> str:
 
 def _written_out(sign: str) -> str:
     return sign.encode("unicode_escape").decode()
+
+
+def masked(text: str) -> str:
+    """A message without the passwords of the URLs that it repeats."""
+    return SECRET.sub(r"\1\2…", text)
+
+
+def complain(text: str) -> None:
+    """Write a line on standard error; where that is closed or full, nobody hears it, and nothing else changes."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        drop(sys.stderr)
+
+
+def drop(stream: TextIO | None) -> None:
+    """Let what a stream still holds go nowhere, so that Python does not complain of it when it ends."""
+    if stream is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def cells(text: str) -> int:
@@ -116,8 +144,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Tell something beside the output, on standard error."""
-        if self._errors is not None:
-            self._errors.write(visible(text) + "\n")
+        complain(text)
 
     def ask(self, question: str) -> None:
         """Write a question on standard error; the answer is typed behind it."""
@@ -135,15 +162,20 @@ class Terminal:
 
     def write(self, text: str) -> None:
         """Write text that is ready; characters that the output cannot encode are written out."""
-        if self._stream is not None:
-            encoding = self._stream.encoding or "utf-8"
-            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream = self._open()
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
-    def binary(self, content: bytes) -> None:
-        """Write bytes."""
-        if self._stream is not None:
-            self._stream.flush()
-            self._stream.buffer.write(content)
+    def bytes(self) -> BinaryIO:
+        """Standard output as a file that takes bytes."""
+        stream = self._open()
+        stream.flush()
+        return stream.buffer
+
+    def _open(self) -> TextIO:
+        if self._stream is None:
+            raise OSError(errno.EBADF, "standard output is closed")
+        return self._stream
 
     def flush(self) -> None:
         """Hand on what was written so far."""
