@@ -6,6 +6,8 @@ import multiprocessing
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -106,6 +108,35 @@ def test_the_store_is_closed_meanwhile(store: Store) -> None:
     store.close()
     thread.join(HANG)
     assert told == [StoreNotOpen]
+
+
+class Waits:
+    """A clock that only waiting moves, and what was waited for, one after the other."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        self.now += seconds
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[float], None]]:
+        yield self.sleep
+
+
+def test_nobody_waits_longer_than_for_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by a clock that stands still while we work: a look every half second, and an end in time."""
+    waits = Waits()
+    monkeypatch.setattr(watching, "time", waits)
+    monkeypatch.setattr(store.database, "listening", waits.listening)
+    assert list(store.watch(timeout=2.2)) == []
+    assert waits.asked == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.2])
+    assert waits.now == pytest.approx(2.2)
 
 
 def make_agents(target: str, after: Any, count: int) -> None:
