@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,56 @@ class Screen(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Seen:
+    """What a person sees of what was written to a terminal: the screen, and what scrolled out of it at the top.
+
+    Args:
+        height: how many lines the screen has.
+        before: what stood on it.
+    """
+
+    def __init__(self, height: int, *before: str) -> None:
+        self.height = height
+        self.screen = list(before) or [""]
+        self.scrolled: list[str] = []
+        self.cursor = True
+        self._row = len(self.screen) - 1
+        self._covered: tuple[list[str], int] | None = None
+
+    def feed(self, written: str) -> Seen:
+        """Take what was written, in which no line is longer than the screen is wide."""
+        for part in re.findall(r"\x1b\[[?\d;]*[A-Za-z]|\r?\n|[^\x1b\r\n]+", written):
+            if part.endswith("\n"):
+                self._next_line()
+            elif part[0] != "\x1b":
+                self.screen[self._row] += part
+            elif not part.endswith("m"):
+                self._obey(part[2:])
+        return self
+
+    def _next_line(self) -> None:
+        self._row += 1
+        if self._row == len(self.screen):
+            self.screen.append("")
+        if len(self.screen) > self.height:
+            self.scrolled.append(self.screen.pop(0))
+            self._row -= 1
+
+    def _obey(self, code: str) -> None:
+        if code == "?1049h":
+            self._covered, self.screen, self._row = (self.screen, self._row), [""], 0
+        elif code == "?1049l":
+            assert self._covered is not None
+            (self.screen, self._row), self._covered = self._covered, None
+        elif code in ("?25h", "?25l"):
+            self.cursor = code == "?25h"
+        elif code == "H":
+            self._row = 0
+        else:
+            assert code == "J", code
+            self.screen[self._row :] = [""]
 
 
 class Shell:

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
+import math
+import os
+import pty
 import re
+import signal
+import struct
+import subprocess
 import sys
+import termios
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dispatch_state import Agent, Epic, Issue, IssueStatus, Store
+from dispatch_state import Agent, Epic, Issue, IssueStatus, Store, open_store
 from dispatch_state.cli import board as boards
 from dispatch_state.cli import page as pages
+from dispatch_state.cli.commands import main
 from dispatch_state.cli.kanban import Board, Column, board_of
 from dispatch_state.cli.page import page
-from dispatch_state.cli.terminal import cells, visible
-from tests.shell import HANG, Shell, process
+from dispatch_state.cli.terminal import Terminal, cells, visible
+from dispatch_state.models.keys import short
+from dispatch_state.targets import resolve
+from tests import boards as golden
+from tests.shell import HANG, Screen, Seen, Shell, buffered, process
 from tests.world import MAINTAINER, WHY, World
 
 EVIL = "</style><script>alert('x')</script> & \"quotes\" \x1b[2J\u202e"
-LONG = "Choose the token format and write down why it is the one to keep for the next ten years, at least"
+LONG = golden.LONG
 sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
 def epic(store: Store) -> Epic:
-    """An issue in every status, and an epic with two stages."""
+    """An issue in every status, and an epic with three stages, the last of which is empty."""
     world = World(store)
     for status in IssueStatus:
         world.issues(status)
     epic = Epic.create(title=EVIL, description=f"About {EVIL}", repo_path="/src")
     design = epic.add_stage("Design & <b>more</b>")
     epic.add_stage("Build").add_issue(title="Later", prompt="p", issue_type="feature")
+    epic.add_stage("Ship")
     design.add_issue(title=LONG, prompt="the prompt", issue_type="docs", priority="low", labels=["auth", "<i>"])
     design.add_issue(title="日本語のタイトル" * 5, prompt="the prompt", issue_type="bug", priority="critical")
     epic.mark_ready(by=MAINTAINER)
@@ -52,15 +72,45 @@ def shell(
     return Shell(target, capsys)
 
 
-@pytest.fixture(params=["rich", "plain"])
-def drawn_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(params=golden.WAYS)
+def drawn_by(request: pytest.FixtureRequest) -> Iterator[str]:
     """Whether rich is there."""
-    if request.param == "plain":
-        for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
-            monkeypatch.delitem(sys.modules, name)
-        monkeypatch.setitem(sys.modules, "rich", None)
-        monkeypatch.setitem(sys.modules, "rich.console", None)
-    return str(request.param)
+    with golden.without_rich() if request.param == "plain" else nullcontext():
+        yield str(request.param)
+
+
+# ---- as it was drawn before ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", golden.WIDTHS)
+@pytest.mark.parametrize("way", golden.WAYS)
+def test_a_board_is_drawn_as_it_was(way: str, columns: int) -> None:
+    drawn = golden.drawn(way, columns)
+    assert drawn == (golden.FOLDER / f"{way}-{columns}.txt").read_text(), "run: python -m tests.boards"
+    assert max(map(cells, drawn.splitlines())) <= columns
+
+
+def test_both_ways_tell_the_same() -> None:
+    """Ids, types, agents and priorities are on either; a title is cut at two lines, and says so."""
+    flat = {way: re.sub(r"[│╭╮╰╯─\s]+", "", golden.drawn(way, 200)) for way in golden.WAYS}
+    for column in golden.board().columns:
+        for issue in column.issues:
+            for word in (short(issue.id), golden.board().agent(issue).replace(" ", ""), str(issue.issue_type)):
+                assert word in flat["rich"]
+                assert word in flat["plain"]
+    narrow = golden.drawn("rich", 26).splitlines()
+    title = [line.strip("│ ") for line in narrow[narrow.index(next(n for n in narrow if "queued" in n)) + 1 :]]
+    assert title[:2] == ["日本語のタイトルは空白", "を含まないので一行で…"]
+    assert title[5:7] == ["Choose the token", "format and write down…"]
+
+
+@pytest.mark.parametrize("columns", [40, 67, 68, 71, 72])
+def test_an_agent_gives_way_to_the_title(columns: int) -> None:
+    """On a narrow terminal a line still fits."""
+    drawn = golden.drawn("plain", columns)
+    assert max(map(cells, drawn.splitlines())) <= columns
+    assert ("coder" in drawn) == (columns >= 68)
+    assert ("architect" in drawn) == (columns >= 72)
 
 
 # ---- on a terminal -------------------------------------------------------------------------------------
@@ -94,9 +144,14 @@ def test_columns_that_fit_stand_beside_each_other(shell: Shell, monkeypatch: pyt
 
 
 @sqlite
-def test_an_empty_board(store: Store, target: str, drawn_by: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_board(
+    store: Store, target: str, drawn_by: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     store.close()
-    assert Shell(target, capsys)("board") == f"nothing in: {', '.join(IssueStatus)}\n"
+    told = Shell(target, capsys)("board")
+    assert " ".join(told.split()) == f"nothing in: {', '.join(IssueStatus)}"
+    assert max(map(cells, told.splitlines())) <= 80
 
 
 def test_the_board_for_programs(shell: Shell, epic: Epic) -> None:
@@ -185,15 +240,147 @@ def test_moves_that_come_together_are_drawn_together(store: Store, monkeypatch: 
         next(drawings)
 
 
-@sqlite
-def test_the_screen_is_cleared_before_it_is_drawn_again(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dispatch_state.cli.commands import main
+HEIGHTS = [40, 24, 10, 4]
 
+
+@pytest.fixture
+def at_a_screen(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Watch a board on a terminal of so many lines, on which it is drawn three times."""
     monkeypatch.setenv("NO_COLOR", "1")
-    with shell.at_a_terminal(monkeypatch) as (out, _):
-        assert main(["--database", shell.target, "board", "--watch", "--timeout", "0"]) == 0
-    assert out.getvalue().startswith("\x1b[H\x1b[2J")
-    assert "\x1b" not in shell("board", "--watch", "--timeout", "0")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(boards, "_changes", lambda store, timeout: iter((None,) * 3))
+
+    def watch(height: int, *options: str) -> str:
+        monkeypatch.setenv("LINES", str(height))
+        with shell.at_a_terminal(monkeypatch) as (out, _):
+            assert main(["--database", shell.target, "board", "--watch", *options]) == 0
+        return out.getvalue()
+
+    return watch
+
+
+@sqlite
+@pytest.mark.parametrize("height", HEIGHTS)
+@pytest.mark.parametrize("options", [(), ("--limit", "20")])
+def test_a_watched_board_stays_on_its_screen(
+    height: int, options: tuple[str, ...], drawn_by: str, at_a_screen: Any, shell: Shell, store: Store
+) -> None:
+    """Nothing scrolls away, the head stays, and what stood on the terminal comes back."""
+    written = at_a_screen(height, *options)
+    shown, end = written[: written.index("\x1b[?25h")], written[written.index("\x1b[?25h") :]
+    seen = Seen(height, "$ dispatch-state board --watch", "").feed(shown)
+    assert (seen.scrolled, seen.cursor) == ([], False)
+    assert len(seen.screen) <= height
+    assert re.fullmatch(r"…\S*/dispatch\.db  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", seen.screen[0])
+    assert cells(seen.screen[0]) == 80
+    assert written.count("\x1b[H") == 3
+    seen.feed(end)
+    assert (seen.screen, seen.cursor) == (["$ dispatch-state board --watch", ""], True)
+
+
+MANY = [Issue(title=f"Issue {n}", priority="medium", issue_type="bug") for n in range(60)]
+
+
+@pytest.mark.parametrize("height", [30, 45, 70])
+def test_a_watched_board_shows_as_much_as_fits(height: int, drawn_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one issue more in a column it would not fit."""
+    for name, value in {"LINES": str(height), "COLUMNS": "80", "NO_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", Screen())
+    out, head = Terminal(as_json=False), "the head\n"
+    columns = [Column(status, 60, MANY if status in ("queued", "done") else []) for status in IssueStatus]
+    board = Board(golden.AT, [replace(c, count=len(c.issues)) for c in columns], {}, {}, {})
+
+    def lines(shown: Board) -> int:
+        return (head + boards._text(out, shown)).count("\n")
+
+    with out.screen():
+        shown = boards._seen_at_once(out, board, head)
+        queued = len(shown.columns[1].issues)
+        assert lines(shown) < height <= lines(board.cut(queued + 1))
+    assert boards._seen_at_once(out, board, head) is board
+
+
+def test_final_columns_are_the_first_to_shrink() -> None:
+    board = Board(golden.AT, [Column(status, 9, MANY[:9]) for status in IssueStatus], {}, {}, {})
+    for limit, few in ((9, 3), (4, 2), (1, 1), (0, 0)):
+        shown = {column.status: len(column.issues) for column in board.cut(limit).columns}
+        assert shown == {status: few if status.final else limit for status in IssueStatus}
+        assert all(column.more == 9 - len(column.issues) for column in board.cut(limit).columns)
+
+
+@sqlite
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_no_screen_of_its_own_where_there_is_none(
+    term: str, at_a_screen: Any, shell: Shell, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a dumb terminal, or in a pipe, boards stand below each other, each with its head."""
+    monkeypatch.setenv("TERM", term)
+    told = at_a_screen(10) if term == "dumb" else shell("board", "--watch")
+    assert "\x1b" not in told
+    assert told.count("/dispatch.db  2") == 3
+    monkeypatch.setenv("TERM", "dumb")
+    assert at_a_screen(10, "--json").count("\n") == 3
+
+
+@sqlite
+def test_a_board_on_a_real_terminal_until_ctrl_c(store: Store, target: str, epic: Epic) -> None:
+    store.close()
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
+    environment = {k: v for k, v in buffered().items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    command = [sys.executable, "-m", "dispatch_state", "--database", target, "board", "--watch"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as running:
+        given_up = threading.Timer(HANG, running.kill)
+        given_up.start()
+        os.close(theirs)
+        written = b""
+        while b"nothing in" not in written and b"cancelled" not in written:
+            written += os.read(ours, 65536)
+        running.send_signal(signal.SIGINT)
+        with suppress(OSError):  # what Linux says when the other side is closed
+            while more := os.read(ours, 65536):
+                written += more
+        given_up.cancel()
+    os.close(ours)
+    assert running.returncode == 130
+    shown = written.decode()
+    seen = Seen(30, "$ ", "").feed(shown)
+    assert (seen.screen, seen.scrolled, seen.cursor) == (["$ ", ""], [], True)
+    assert max(map(cells, re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown).splitlines())) in range(81, 91)
+
+
+class Told:
+    """A store that tells moves at these seconds of a clock that only waiting moves."""
+
+    def __init__(self, *at: float) -> None:
+        self.now = 0.0
+        self._at = at
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def watch(self, after: int = 0, *, timeout: float | None = None) -> Iterator[Any]:
+        until = self.now + (math.inf if timeout is None else timeout)
+        for seq, at in enumerate(self._at, 1):
+            if seq > after and at <= until:
+                self.now = max(self.now, at)
+                until = self.now + (math.inf if timeout is None else timeout)
+                yield SimpleNamespace(seq=seq)
+        self.now = max(self.now, until)
+
+
+@pytest.mark.parametrize("moves", [[5.0], [5.0, 5.1, 5.15], [5.0 + n / 20 for n in range(400)]])
+def test_a_move_is_on_the_board_within_a_second(moves: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when others go on moving rows all the time; counted by a clock that stands still while we work."""
+    told = Told(*moves)
+    monkeypatch.setattr(boards, "time", told)
+    drawings = boards._changes(told, 60.0)  # type: ignore[arg-type]
+    next(drawings)
+    drawn = [told.now for _ in drawings]
+    assert drawn[0] <= moves[0] + 1
+    assert all(later - earlier <= 1 for earlier, later in pairwise([*drawn]))
+    assert drawn[-1] >= moves[-1]
 
 
 # ---- in a browser --------------------------------------------------------------------------------------
@@ -245,8 +432,45 @@ def test_the_page(shell: Shell, epic: Epic, tmp_path: Path) -> None:
     assert found.tags.count("section") == len(IssueStatus) + 1
     assert found.tags.count("article") == len(IssueStatus) + 3 + 1
     assert [text for text in found.texts["span"] if text == "<i>"] == ["<i>"]
-    assert "12 issues · " in found.texts["p"]
+    named = str(resolve(shell.target))
+    assert f"{named} · 12 issues · " in found.texts["p"]
+    assert found.texts["title"][0].startswith(f"Board of {named}, 20")
     assert "the prompt" not in (tmp_path / "board.html").read_text()
+
+
+def test_a_card_says_what_it_should(shell: Shell, epic: Epic, store: Store, tmp_path: Path) -> None:
+    with open_store(shell.target):
+        issues, agents = list(Issue.select()), list(Agent.select())
+    found = written(shell, tmp_path)
+    assert {short(issue.id) for issue in issues} <= set(found.texts["code"])
+    assert sorted(text for text in found.texts["p"] if text.startswith("coder ")) == sorted(
+        f"coder {short(agent.id)}" for agent in agents if agent.id in {issue.assigned_agent_id for issue in issues}
+    )
+    told = Counter(found.texts["span"])
+    assert (told["critical"], told["low"], told["medium"], told["high"]) == (1, 1, 0, 0)
+    assert told["feature"] + told["docs"] + told["bug"] == len(issues)
+
+
+@pytest.mark.parametrize("options", [(), ("--limit", "1")])
+def test_an_epic_on_the_page_has_all_its_stages(
+    options: tuple[str, ...], shell: Shell, epic: Epic, tmp_path: Path
+) -> None:
+    """Also those of which no issue is shown, in their order."""
+    found = written(shell, tmp_path, *options)
+    assert [
+        text.strip() for text in found.texts["li"] if text.strip() in ("Design & <b>more</b>", "Build", "Ship")
+    ] == [
+        "Design & <b>more</b>",
+        "Build",
+        "Ship",
+    ]
+
+
+def test_columns_scroll_under_their_heads(shell: Shell, tmp_path: Path) -> None:
+    """As far as a style sheet can be read: the board has a height of its own, and a head that sticks to its top."""
+    style = "".join(written(shell, tmp_path).texts["style"])
+    assert re.search(r"\.board \{[^}]*overflow: auto[^}]*max-height", style)
+    assert re.search(r"\.column h2 \{[^}]*position: sticky[^}]*top: 0", style)
 
 
 def test_every_link_leads_to_a_place_on_the_page(shell: Shell, epic: Epic, tmp_path: Path) -> None:
@@ -296,14 +520,14 @@ def test_who_is_waited_for_stands_on_the_page(
 def test_a_long_list_on_the_page_is_cut(store: Store, epic: Epic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "NEEDS", 1)
     World(store).issues("blocked")
-    found = Page(page(board_of(store.now(), None, 1), store.needs_human()))
+    found = Page(page(board_of(store.now(), None, 1), store.needs_human(), "dispatch.db"))
     assert "and 1 more" in found.texts["p"]
     assert "and 2 more" in found.texts["p"]
 
 
 def test_an_empty_page(store: Store) -> None:
     empty = Board(store.now(), [Column(status, 0, []) for status in IssueStatus], {}, {}, {})
-    found = Page(page(empty, []))
+    found = Page(page(empty, [], "dispatch.db"))
     assert found.texts["p"].count("none") == len(IssueStatus)
     assert "Epics" not in found.texts["h2"]
 

@@ -494,11 +494,29 @@ def test_what_is_visible_stays() -> None:
         ("日本語", 5, "日本…"),
         ("日本語", 4, "日…"),
         ("e\u0301e", 2, "e\u0301e"),
+        ("ที่นี่มีน้ำ", 6, "ที่นี่มีน้ำ"),
+        ("ที่นี่มีน้ำ", 4, "ที่นี่มี…"),
+        ("हिन्दी", 4, "हिन्…"),
+        ("👩\u200d💻 ok", 5, "👩\u200d💻 ok"),
+        ("👩\u200d💻 okay", 5, "👩\u200d💻 o…"),
+        ("क\u200dष", 2, "क\u200dष"),
+        ("a" + "\u0301" * 100 + "bc", 2, "a" + "\u0301" * 15 + "…"),
     ],
 )
 def test_wide_characters_are_counted(text: str, width: int, cut: str) -> None:
     assert clipped(text, width) == cut
     assert cells(cut) <= width
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("ที่", 1), ("हिन्दी", 5),
+        ("👩\u200d💻", 2), ("👨\u200d👩\u200d👧", 2), ("a\u20dd", 1), ("\u2764\ufe0f", 1), ("日", 2),
+    ],
+)  # fmt: skip
+def test_what_joins_another_character_takes_no_place(text: str, places: int) -> None:
+    assert cells(text) == places
 
 
 @reads

@@ -6,8 +6,10 @@ million issues is as small as one of a hundred.
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -32,6 +34,8 @@ STYLES = {
     IssueStatus.CANCELLED: "dim",
 }
 """The colour of a column's head."""
+NARROWEST = 20
+"""Places that a title has beside an agent; where there are fewer, the agent gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The columns, and by their ids the agents, epics and stages that the shown issues name."""
+    """The columns, and by their ids the agents and epics that the shown issues name, with all stages of those."""
 
     at: datetime
     columns: list[Column]
     agents: dict[UUID, Agent]
     epics: dict[UUID, Epic]
     stages: dict[UUID, Stage]
+
+    def cut(self, limit: int) -> Board:
+        """The same with fewer issues in a column, and fewer still in one that is final."""
+        few = math.ceil(limit / 3)
+        columns = [replace(c, issues=c.issues[: few if c.status.final else limit]) for c in self.columns]
+        return replace(self, columns=columns)
 
     def agent(self, issue: Issue) -> str:
         """Its assigned agent in two words, or nothing."""
@@ -92,19 +102,16 @@ def _read(at: datetime, epic: Epic | None, limit: int) -> Board:
             query = query.order_by(Issue.updated_at.desc(), Issue.id)
         columns.append(Column(status, counts.get(status, 0), list(query.limit(limit))))
     issues = [issue for column in columns for issue in column.issues]
-    return Board(
-        at,
-        columns,
-        _named(Agent, (issue.assigned_agent_id for issue in issues)),
-        _named(Epic, (issue.epic_id for issue in issues)),
-        _named(Stage, (issue.stage_id for issue in issues)),
-    )
+    epics = _named(Epic, Epic.id, (issue.epic_id for issue in issues))
+    agents = _named(Agent, Agent.id, (issue.assigned_agent_id for issue in issues))
+    return Board(at, columns, agents, epics, _named(Stage, Stage.epic, epics))
 
 
-def _named(model: type[Row], keys: Iterable[UUID | None]) -> dict[UUID, Any]:
-    wanted = sorted({key for key in keys if key is not None})
+def _named(model: type[Row], key: Any, named: Iterable[UUID | None]) -> dict[UUID, Any]:
+    """The rows whose key is one of these, by their ids."""
+    wanted = sorted({value for value in named if value is not None})
     id_: Any = model._meta.primary_key
-    return {row._pk: row for row in model.select().where(id_.in_(wanted)).order_by(id_)} if wanted else {}
+    return {row._pk: row for row in model.select().where(key.in_(wanted)).order_by(id_)} if wanted else {}
 
 
 # ---- as JSON and as text -----------------------------------------------------------------------------
@@ -121,30 +128,33 @@ def _column_data(column: Column) -> dict[str, Any]:
     return {"status": column.status, "count": column.count, "issues": issues}
 
 
-def say_board(out: Terminal, board: Board) -> None:
-    """Write the columns one below the other, an issue to a line."""
-    for column in board.columns:
-        if not column.count:
-            continue
-        out.line(("bold", f"{column.status}"), ("dim", f"  {column.count:,}"))
-        for issue in column.issues:
-            _say_issue(out, board, issue)
-        if column.more:
-            out.line(("dim", f"  and {column.more:,} more"))
-        out.line()
-    say_empty(out, board)
+def plain_board(out: Terminal, board: Board) -> str:
+    """The columns one below the other, an issue to a line."""
+    told = "".join(_plain_column(out, board, column) for column in board.columns if column.count)
+    return told + empty_columns(out, board)
 
 
-def _say_issue(out: Terminal, board: Board, issue: Issue) -> None:
+def _plain_column(out: Terminal, board: Board, column: Column) -> str:
+    lines = [out.joined(("bold", f"{column.status}"), ("dim", f"  {column.count:,}"))]
+    lines += [_issue(out, board, issue) for issue in column.issues]
+    if column.more:
+        lines.append(out.styled(("dim", f"  and {column.more:,} more")))
+    return "\n".join(lines) + "\n\n"
+
+
+def _issue(out: Terminal, board: Board, issue: Issue) -> str:
     agent = board.agent(issue)
     head = f"  {short(issue.id)}  {issue.priority:<8}  {issue.issue_type:<8}  "
-    room = max(out.width - len(head) - (len(agent) + 2 if agent else 0), 20)
+    if out.width < len(head) + NARROWEST + 2 + len(agent):
+        agent = ""
+    room = max(out.width - len(head) - (len(agent) + 2 if agent else 0), 1)
     title = clipped(visible(issue.title), room)
     gap = " " * (room - cells(title) + 2) if agent else ""
-    out.line(("dim", head), title, gap, ("dim", agent))
+    return out.joined(("dim", head), title, gap, ("dim", agent))
 
 
-def say_empty(out: Terminal, board: Board) -> None:
-    """Write which statuses hold no issue."""
-    if empty := [str(column.status) for column in board.columns if not column.count]:
-        out.line(("dim", f"nothing in: {', '.join(empty)}"))
+def empty_columns(out: Terminal, board: Board) -> str:
+    """Which statuses hold no issue."""
+    empty = [str(column.status) for column in board.columns if not column.count]
+    told = textwrap.wrap(f"nothing in: {', '.join(empty)}", out.width, subsequent_indent="  ") if empty else []
+    return "".join(out.styled(("dim", line)) + "\n" for line in told)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.errors import SchemaTooOld, StoreNotFound
-from dispatch_state.targets import resolve
 
 
 def init(call: Call) -> Exit:
@@ -37,11 +36,10 @@ def migrate(call: Call) -> Exit:
 
 
 def _tell(call: Call, done: str, changed: bool, otherwise: str) -> None:
-    name = str(resolve(call.chosen.database))
     if call.out.as_json:
-        call.out.json({"store": name, done: changed})
+        call.out.json({"store": call.name, done: changed})
     else:
-        call.out.line(f"{done} {name}" if changed else f"{name} {otherwise}")
+        call.out.line(f"{done} {call.name}" if changed else f"{call.name} {otherwise}")
 
 
 def verify(call: Call) -> Exit:

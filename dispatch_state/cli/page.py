@@ -22,20 +22,27 @@ NEEDS = 100
 """How many waits a page lists."""
 
 
-def page(board: Board, needs: list[NeedsHuman]) -> str:
-    """A whole HTML document: the columns, who is waited for, and the epics that the issues link to."""
-    at = _moment(board.at)
+def page(board: Board, needs: list[NeedsHuman], name: str) -> str:
+    """A whole HTML document: the columns, who is waited for, and the epics that the issues link to.
+
+    Args:
+        board: what stands on it.
+        needs: who is waited for.
+        name: what the store is called; no password is in it.
+    """
+    at, told = _moment(board.at), _text(name)
+    columns = "".join(_column(board, column) for column in board.columns)
     total = sum(column.count for column in board.columns)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>Board, {at}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><h1>Board</h1><p>{total:,} issues · "
+        f"<title>Board of {told}, {at}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<header><h1>Board</h1><p>{told} · {total:,} issues · "
         f'<time datetime="{board.at.isoformat()}">{at}</time></p></header>\n'
         f"{_needs(board, needs)}"
-        f'<main class="board">\n{"".join(_column(board, column) for column in board.columns)}</main>\n'
+        f'<main class="board"><div class="columns">\n{columns}</div></main>\n'
         f"{_epics(board)}</body>\n</html>\n"
     )
 

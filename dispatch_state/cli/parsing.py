@@ -15,6 +15,7 @@ from dispatch_state._version import __version__
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.errors import InvalidValue
 from dispatch_state.store import Store, open_store
+from dispatch_state.targets import resolve
 
 PROGRAM = "dispatch-state"
 ABOUT = "Look after the state of an agent runner."
@@ -56,6 +57,11 @@ class Call:
     def open(self, *, create: bool = False, migrate: bool = False) -> Store:
         """Open the store that was chosen; errors as `open_store`."""
         return self._opened.enter_context(open_store(self.chosen.database, create=create, migrate=migrate))
+
+    @property
+    def name(self) -> str:
+        """What the store that was chosen is called; no password is in it."""
+        return str(resolve(self.chosen.database))
 
     def close(self) -> None:
         """Close the store, if it was opened."""

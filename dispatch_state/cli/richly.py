@@ -6,23 +6,25 @@ import io
 import math
 from typing import Any
 
-from dispatch_state.cli.kanban import STYLES, Board, Column, say_empty
-from dispatch_state.cli.terminal import Terminal, clipped, visible
+from dispatch_state.cli.kanban import STYLES, Board, Column, empty_columns
+from dispatch_state.cli.terminal import Terminal, visible
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.vocabulary import Priority
 
 NARROWEST = 24
 """Characters that a column takes at least."""
+TITLE = 2
+"""Lines that a title takes at most."""
 
 
-def say_board_richly(out: Terminal, board: Board) -> bool:
-    """Write the columns beside each other, as many as fit; whether rich is there to do it."""
+def rich_board(out: Terminal, board: Board) -> str | None:
+    """The columns beside each other, as many as fit; None where rich is not there to draw them."""
     try:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        return False
+        return None
     filled = [column for column in board.columns if column.count]
     beside = _beside(len(filled), out.width)
     console = Console(
@@ -36,13 +38,11 @@ def say_board_richly(out: Terminal, board: Board) -> bool:
         grid = Table.grid(expand=True)
         for _ in range(beside):
             grid.add_column(ratio=1)
-        panels = [_panel(board, column, out.width // beside - 4) for column in filled[first : first + beside]]
-        grid.add_row(*panels)
+        inner = max(out.width // beside - 4, 1)
+        grid.add_row(*(_panel(console, board, column, inner) for column in filled[first : first + beside]))
         console.print(grid)
     assert isinstance(console.file, io.StringIO)
-    out.write(console.file.getvalue())
-    say_empty(out, board)
-    return True
+    return console.file.getvalue() + empty_columns(out, board)
 
 
 def _beside(columns: int, width: int) -> int:
@@ -51,24 +51,37 @@ def _beside(columns: int, width: int) -> int:
     return max(math.ceil(columns / math.ceil(columns / most)), 1) if columns else 1
 
 
-def _panel(board: Board, column: Column, width: int) -> Any:
+def _panel(console: Any, board: Board, column: Column, width: int) -> Any:
     from rich.panel import Panel
     from rich.text import Text
 
     style = STYLES.get(column.status, "bold")
-    cards = [_card(board, issue, width) for issue in column.issues]
+    cards = [_card(console, board, issue, width) for issue in column.issues]
     if column.more:
         cards.append(Text(f"and {column.more:,} more", style="dim"))
     title = Text(f"{column.status} {column.count:,}", style=style)
     return Panel(Text("\n\n").join(cards), title=title, title_align="left", border_style="dim", padding=(0, 1))
 
 
-def _card(board: Board, issue: Issue, width: int) -> Any:
-    from rich.text import Text
+def _card(console: Any, board: Board, issue: Issue, width: int) -> Any:
 
     urgent = "" if issue.priority == Priority.MEDIUM else f" {issue.priority}"
     agent = board.agent(issue)
-    card = Text(clipped(visible(issue.title), 2 * width))
+    card = _title(console, visible(issue.title), width)
     card.append(f"\n{short(issue.id)} {issue.issue_type}", style="dim")
     card.append(urgent, style="red" if issue.priority == Priority.CRITICAL else "yellow")
     return card.append(f"\n{agent}", style="dim") if agent else card
+
+
+def _title(console: Any, title: str, width: int) -> Any:
+    """A title on so many lines at most, also one without spaces; the last says when it goes on."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    lines = [line.plain.rstrip() for line in Text(title).wrap(console, width, overflow="fold")]
+    if len(lines) > TITLE:
+        last = lines[TITLE - 1]
+        while cell_len(last) >= width:
+            last = last[:-1]
+        lines[TITLE - 1] = f"{last}…"
+    return Text("\n".join(lines[:TITLE]))

@@ -26,31 +26,35 @@ code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
 .needs ul { margin: 0; padding: 0; list-style: none; columns: 22rem; column-gap: 2rem; }
 .needs li { break-inside: avoid; padding: .1rem 0; }
 .why { font-size: .85rem; font-weight: 400; }
-.board { display: flex; gap: .75rem; overflow-x: auto; padding-bottom: .75rem; align-items: flex-start; }
-.column { flex: 1 0 14rem; }
-.column.empty { flex: 0 0 8rem; opacity: .65; }
-.column { min-width: 0; }
-.column h2 { margin: 0 0 .5rem; padding: .1rem 0 .35rem; border-bottom: 3px solid var(--line); }
-.count { color: var(--faint); font-weight: 400; margin-left: .25rem; }
+.board { overflow: auto; max-height: calc(100vh - 10rem); min-height: 20rem; }
+.columns { display: flex; gap: .5rem; }
+.column { flex: 1 0 8.75rem; min-width: 0; }
+.column.empty { flex: 0 0 6rem; opacity: .65; }
+.column h2 { position: sticky; top: 0; z-index: 1; margin: 0 0 .5rem; padding: .1rem 0 .35rem;
+  background: var(--ground); border-bottom: 3px solid var(--line); font-size: .8rem; }
+.count { color: var(--faint); font-weight: 400; }
 .column.unassigned h2 { border-color: var(--unassigned); } .column.queued h2 { border-color: var(--queued); }
 .column.assigned h2 { border-color: var(--assigned); } .column.in_progress h2 { border-color: var(--in_progress); }
 .column.awaiting_review h2, .column.in_review h2 { border-color: var(--in_review); }
 .column.done h2 { border-color: var(--done); } .column.blocked h2 { border-color: var(--blocked); }
 .column.cancelled h2 { border-color: var(--cancelled); }
 .card { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--medium);
-  border-radius: .5rem; padding: .55rem .7rem; margin-bottom: .5rem; }
-.card p { margin: .3rem 0 0; font-size: .82rem; }
+  border-radius: .5rem; padding: .45rem .55rem; margin-bottom: .5rem; scroll-margin-top: 3rem; }
+.card h3 { font-size: .88rem; line-height: 1.3; } .card p { margin: .25rem 0 0; font-size: .8rem; line-height: 1.35; }
 .card.critical { border-left-color: var(--critical); } .card.high { border-left-color: var(--high); }
 .card.low { border-left-color: var(--low); }
 .critical .priority { color: var(--critical); font-weight: 600; } .high .priority { color: var(--high); }
-.meta { display: flex; align-items: baseline; flex-wrap: wrap; gap: .15rem .6rem; }
+.meta { display: flex; align-items: baseline; flex-wrap: wrap; gap: .15rem .45rem; }
+.card .belongs { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
 .label, .badge { border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; font-size: .78rem; }
 .badge { color: var(--faint); font-weight: 400; }
 .agent::before { content: "● "; color: var(--in_progress); }
 .epics { margin-top: 1.25rem; } .epic { margin-bottom: .75rem; } .epic p { margin: .3rem 0; color: var(--faint); }
 .epic ol { margin: .3rem 0 0; padding-left: 1.3rem; }
 :target { background: var(--target); }
-@media (max-width: 40rem) { .board { flex-direction: column; align-items: stretch; }
-  .column.empty { display: none; } }
-@media print { body { background: none; } .board { flex-wrap: wrap; overflow: visible; } }
+@media (max-width: 40rem) { .board { overflow: visible; max-height: none; }
+  .columns { flex-direction: column; }
+  .column { flex: none; } .column.empty { display: none; } }
+@media print { body { background: none; } .board { overflow: visible; max-height: none; }
+  .columns { flex-wrap: wrap; } }
 """

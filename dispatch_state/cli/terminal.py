@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, BinaryIO, TextIO
-from unicodedata import combining, east_asian_width
+from unicodedata import category, east_asian_width
 from uuid import UUID
 
 from dispatch_state.values import stamp
@@ -27,8 +28,14 @@ Part = str | tuple[str, str]
 """A piece of a line: its text, or the name of a style and its text."""
 PATIENCE = 1.0
 """Seconds of silence after which a long piece of work says that it goes on."""
-KEPT = "\u00a0\u200d\t\n"
+JOINER = "\u200d"
+"""Between two emoji that are drawn as one."""
+KEPT = f"\u00a0{JOINER}\t\n"
 """Characters that Python does not call printable and that do no harm: in emoji and, in blocks, between lines."""
+UNSEEN = ("Mn", "Me", "Cf")
+"""Categories of characters that take no place of their own: accents, vowels above and below, joiners."""
+TALLEST = 8
+"""Characters that share one place, at most."""
 SECRET = re.compile(r"(:/+[^:]*:).*(?=@)|(password=)[^\s&]+", re.DOTALL)
 """What stands before a password in a URL, and the password; it may hold an @ or a space that nobody escaped."""
 
@@ -75,20 +82,27 @@ def drop(stream: TextIO | None) -> None:
 
 
 def cells(text: str) -> int:
-    """How many places a text takes on a terminal: two for a wide character, none for one that combines."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+    """How many places a text takes on a terminal: two for a wide character, none for one that joins another."""
+    return len(text) if text.isascii() else sum(_places(text))
+
+
+def _places(text: str) -> Iterator[int]:
+    before = ""
+    for sign in text:
+        kind = category(sign)
+        if kind in UNSEEN or (before == JOINER and kind == "So"):
+            yield 0
+        else:
+            yield 2 if east_asian_width(sign) in "WF" else 1
+        before = sign
 
 
 def clipped(text: str, width: int) -> str:
     """The text, cut to so many places with a sign that it goes on."""
     if cells(text) <= width:
         return text
-    cut = text[:width]
-    while cells(cut) >= width:
-        cut = cut[:-1]
-    return cut + "…"
+    fit = sum(taken < width for taken in accumulate(_places(text[: width * TALLEST])))
+    return text[:fit] + "…"
 
 
 def plain_json(value: Any) -> Any:
@@ -114,17 +128,27 @@ class Terminal:
         self._stream: TextIO | None = sys.stdout
         self._errors: TextIO | None = sys.stderr
         self.coloured = not as_json and _is_terminal(self._stream) and _wants_colour()
+        self._alone = False
 
     @property
     def width(self) -> int:
         """How many characters a line has; 80 where nobody says."""
         return shutil.get_terminal_size().columns
 
+    @property
+    def height(self) -> int | None:
+        """How many lines can be seen at once within `screen`; None where that is not asked."""
+        return max(shutil.get_terminal_size().lines - 1, 1) if self._alone else None
+
     # ---- for people ------------------------------------------------------------------------------
 
     def line(self, *parts: Part) -> None:
         """Write one line; its parts are escaped, and styled where there are colours."""
-        self.write("".join(map(self.styled, parts)) + "\n")
+        self.write(self.joined(*parts) + "\n")
+
+    def joined(self, *parts: Part) -> str:
+        """The parts of a line, each as `styled` makes it."""
+        return "".join(map(self.styled, parts))
 
     def block(self, text: str, indent: str = "") -> None:
         """Write text of several lines, each with an indent."""
@@ -137,10 +161,26 @@ class Terminal:
         shown = visible(text)
         return f"\x1b[{STYLES[style]}m{shown}\x1b[0m" if self.coloured and style and shown else shown
 
-    def clear(self) -> None:
-        """Empty the screen where there is one."""
-        if _is_terminal(self._stream) and not self.as_json:
-            self.write("\x1b[H\x1b[2J")
+    @contextmanager
+    def screen(self) -> Iterator[None]:
+        """A block that draws over what it drew before; on a terminal, what stood there comes back behind it."""
+        if not _is_terminal(self._stream) or self.as_json or _is_dumb():
+            yield
+            return
+        self.write("\x1b[?1049h\x1b[?25l")
+        self._alone = True
+        try:
+            yield
+        finally:
+            self._alone = False
+            self.write("\x1b[?25h\x1b[?1049l")
+            self.flush()
+
+    def draw(self, text: str) -> None:
+        """Write text that is ready, within `screen` in place of what stands there, as much of it as can be seen."""
+        if (height := self.height) is not None:
+            text = "\x1b[H\x1b[J" + "".join(text.splitlines(keepends=True)[:height])
+        self.write(text)
 
     def note(self, text: str) -> None:
         """Tell something beside the output, on standard error."""
@@ -220,4 +260,8 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _wants_colour() -> bool:
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return not os.environ.get("NO_COLOR") and not _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
