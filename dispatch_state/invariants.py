@@ -1,7 +1,7 @@
 """The invariants of the lifecycles, each as a query for the rows that break it.
 
 A query selects the id of each such row, and perhaps what to say beside; it reads the same on both
-databases. What it asks is the contract's, not the code's: nothing here is derived from the guards.
+databases. What it asks was written by hand: nothing here is derived from the guards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bad input, one bad thing at a time, and the error each is; read from LIFECYCLES.md and DESIGN.md, not from the code.
+"""Bad input, one bad thing at a time, and the error each is; written by hand, and not from the code.
 
 `CASES` lists `(name, do, error)`: `do(s)` is called with the rows that `ready_rows()` makes in an open, empty store,
 and must raise the error of that name in `dispatch_state`, or a subclass of it, and write nothing. `VOTE_CASES` are the

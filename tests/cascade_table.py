@@ -1,7 +1,7 @@
-"""What may follow from what, directly, written by hand from LIFECYCLES.md.
+"""What may follow from what, directly, written by hand and never from the code it judges.
 
-`FOLLOWS[table, trigger]` lists every `(table, trigger)` that the page names in the "follows" of a move, in
-the order of the page, whatever its "if". `create` is a birth. What follows from a follower stands in the
+`FOLLOWS[table, trigger]` lists every `(table, trigger)` that may follow directly from a move, in the order in
+which they settle, whatever must be true for it. `create` is a birth. What follows from a follower stands in the
 follower's own entry. A move that is missing here is followed by nothing: every move has an entry.
 """
 

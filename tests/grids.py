@@ -1,4 +1,4 @@
-"""The lifecycles as grids, written by hand from LIFECYCLES.md, and never from the code they judge.
+"""The lifecycles as grids, written by hand, and never from the code they judge.
 
 A row is a trigger, a column the status it is fired from, a cell where that leads; `.` means that there is
 no such move. Conveniences that are no transitions (reassign, place, remove, vote, heartbeat, log, comment,
@@ -214,7 +214,7 @@ OWNED: dict[str, set[str]] = {
         "veto_reason",
     },
 }
-"""Columns that `save` never changes, because a transition sets them (the "sets" columns of the page).
+"""Columns that `save` never changes, because a transition sets them by the contract.
 
 `last_heartbeat` and `metrics` also move by `heartbeat`, `use_tokens` and a neighbour's move. A proposal's
 `voting_deadline` is not among them: it may be preset, and changed by `save` while the proposal is open.

@@ -1,4 +1,4 @@
-"""The invariants of the contract's section 10, asked of a small store by reading all of it."""
+"""The invariants of the contract, asked of a small store by reading all of it."""
 
 from __future__ import annotations
 

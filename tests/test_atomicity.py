@@ -232,7 +232,7 @@ def test_peewees_own_block_works_too(store: Store) -> None:
 
 
 def test_a_guard_that_refuses_a_follower_rolls_everything_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect of the page: rows that no legal move could have made. The error names the step."""
+    """A defect of the contract: rows that no legal move could have made. The error names the step."""
     world = World(store)
     issue = world.issues("in_progress")
     agent = issue.assigned_agent

@@ -43,7 +43,7 @@ def world(store: Store) -> World:
 
 
 def test_a_rule_for_each_move_that_has_followers() -> None:
-    """Every move the page gives followers has a rule, and no other."""
+    """Every move the contract gives followers has a rule, and no other."""
     ruled = {(model._meta.table_name, trigger) for model, trigger in RULES}
     assert ruled == {key for key, followers in FOLLOWS.items() if followers}
 

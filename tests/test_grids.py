@@ -17,7 +17,7 @@ STATUSES = list(dict.fromkeys((table, status) for table, grid in grids.GRIDS.ite
 
 @pytest.mark.parametrize("table", grids.GRIDS)
 def test_the_machine_is_the_grid(table: str) -> None:
-    """Statuses, triggers, edges, births, ends, owned columns and required reasons, as the page has them."""
+    """Statuses, triggers, edges, births, ends, owned columns and required reasons, as the contract has them."""
     machine = MODELS[table].machine
     edges = {(t.source, t.trigger): t.dest for t in machine.transitions}
     assert edges == {pair: dest for pair, dest in grids.GRIDS[table].items() if dest is not None}

@@ -1,8 +1,8 @@
-"""The tally against an oracle written from the text of the contract, in another style.
+"""The tally against an oracle written by hand, in another style.
 
-The code computes an outcome; the oracle strikes out. It writes down every outcome there could be, reads the page
-sentence by sentence, each striking out what it forbids, and demands that exactly one is left. Weights are integers,
-in halves.
+The code computes an outcome; the oracle strikes out. It writes down every outcome there could be, goes through the
+contract sentence by sentence, each striking out what it forbids, and demands that exactly one is left. Weights are
+integers, in halves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dispatch_state.voting import DEFAULTS, WEIGHTS, Ballot, Cause, Rules, Stand
 
 LONG = bool(os.environ.get("DISPATCH_LONG"))
 HALVES = {"coder": 2, "reviewer": 3, "pm": 2, "security": 4, "docs": 1, "test": 2, "architect": 3}
-"""The weights of the page, in halves, in the order of the agents' types."""
+"""The weights of the contract, in halves, in the order of the agents' types."""
 SAYS = ("approve", "reject", "abstain", "need_more_info")
 THRESHOLDS = ("unanimous", "super_majority", "simple_majority", "single_approval")
 PAGE = """
@@ -47,7 +47,7 @@ Panel = tuple[tuple[str, str], ...]
 
 
 class Outcome(NamedTuple):
-    """What the tally may say, in the words of the page."""
+    """What the tally may say, in the words of the contract."""
 
     standing: str
     cause: str | None
@@ -62,7 +62,7 @@ POSSIBLE = [
 
 @cache
 def oracle(threshold: str, a: int, r: int, silent: bool, asked: bool, absent: bool, expired: bool) -> Outcome:
-    """The one outcome that no sentence of the page forbids.
+    """The one outcome that no sentence of the contract forbids.
 
     silent: a required type has cast no vote other than need_more_info; asked: a vote is need_more_info;
     absent: a required type is without a vote of any kind; a, r: the weights for and against.
@@ -132,7 +132,7 @@ def one_of_its_kind(panel: Panel) -> bool:
 
 
 def agrees(panel: Panel, family: set[frozenset[str]]) -> None:
-    """All that a tally says of a panel is what the page says, whoever is required, before and after the deadline."""
+    """All that a tally says of a panel is what the contract says, before the deadline and after."""
     ballots = [BALLOTS[seat][which] for seat, which in enumerate(panel)]
     a, r = (sum(HALVES[kind] for kind, said in panel if said == says) for says in ("approve", "reject"))
     present = {kind for kind, _ in panel}

@@ -4,7 +4,7 @@
     rows(model, status)   new rows in a status, each with a history
     present_rows(model)   rows that are in the store already
     triggers(row)         ways to move a row, legal and illegal
-    attempt(row, …)       a trigger is fired, and what comes of it held against the contract
+    attempt(row, …)       a trigger is fired, and what comes of it is what was promised
     scratch_store()       a store for one test, on either database
     assert_sound(store)   no invariant of the lifecycles is broken
     Walk                  a state machine over all of it, ready to subclass

@@ -1,4 +1,4 @@
-"""Doing something to a row, and holding what comes of it against the contract."""
+"""Doing something to a row, and holding what comes of it against what the lifecycles promise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outcome = list[Move] | Refusal
 
 
 def attempt(row: Stateful, trigger: str, arguments: dict[str, Any]) -> Outcome:
-    """Fire a trigger, and see that what comes of it is what the contract says.
+    """Fire a trigger, and see that what comes of it is what the lifecycles promise.
 
     A move is logged and in memory as it is in the store; a refusal is the right one, is what `why_not` foretold, and
     left the row object as it was.
@@ -30,7 +30,7 @@ def attempt(row: Stateful, trigger: str, arguments: dict[str, Any]) -> Outcome:
         The moves, or the refusal.
 
     Raises:
-        AssertionError: the contract does not hold.
+        AssertionError: the promise does not hold.
     """
     stands = find(type(row), row.id)
     stale = stands is None or (row.version, row.status) != (stands.version, stands.status)

@@ -1,4 +1,4 @@
-"""Walks: drawn sequences of firings, and of all else that happens to a store, each step held against the contract."""
+"""Walks: drawn sequences of firings, and of all else that happens to a store, each step held against the lifecycles."""
 
 from __future__ import annotations
 
