@@ -935,6 +935,52 @@ def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
         assert command.wait() == 130
 
 
+# ---- what programs read --------------------------------------------------------------------------------
+
+CALLS = {
+    "board --html FILE": "board --html board.html",
+    "diagram": "diagram issues",
+    "diagram --output FILE": "diagram issues --output issues.mmd",
+    "show": "show {issue}",
+    "explain": "explain {issue}",
+    "log": "log --last 1",
+    "decisions": "decisions --last 1",
+    "backup": "backup backup.db",
+    "export": "export all.jsonl",
+    "import": "--database new.db import all.jsonl",
+    "copy": "copy full.db copied.db",
+    "fire, rescue, tick": "fire {issue} dequeue --as maintainer",
+    "any that fails": "show nonsense",
+}
+"""How the keys of the page are asked for, where it takes more than their name."""
+
+
+def test_documents_have_the_keys_that_the_page_gives_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
+    ids = fill("full.db")
+    open_store("new.db").close()
+    items: dict[str, Any] = {}
+    capfd.readouterr()
+    for name, keys in command_line.SHAPES.items():
+        words = CALLS.get(name, name).format(**ids).split()
+        main([*(["--database", "full.db"] if words[0] not in ("copy", "--database") else []), *words, "--json"])
+        told = json.loads("".join(capfd.readouterr()))
+        found, named = list(told), [key for key in keys if key != "…"]
+        assert named == (found if "…" not in keys else [key for key in found if key in named]), name
+        items |= {key: told[key][0] for key in command_line.PARTS if told.get(key)}
+    with closing(sqlite3.connect("new.db")) as raw:
+        raw.execute("DROP TRIGGER dispatch_epics_insert")
+    main(["--database", "new.db", "verify", "--json"])
+    items["violations"] = json.loads(capfd.readouterr().out)["violations"][0]
+    assert {name: tuple(item) for name, item in items.items()} == command_line.PARTS
+    assert {word for name in command_line.SHAPES for word in name.replace(",", "").split()} >= {
+        command.name for command in COMMANDS
+    }
+
+
 # ---- the page that tells of it -------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from dispatch_state import Store
 from dispatch_state.cli.commands import COMMANDS
+from dispatch_state.cli.parsing import parsed
+from dispatch_state.targets import resolve
 from tests.pages import PAGES, ROOT
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
@@ -19,7 +21,19 @@ BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:console|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 ELSEWHERE = "postgresql://user@host/name"
 """Stands on the pages for a PostgreSQL database."""
-PROGRAMS = {"pip", "python", "sqlite3", "sqlite_web", "datasette", "psql", "createdb", "pg_dump"}
+PROGRAMS = {
+    "pip",
+    "python",
+    "sqlite3",
+    "sqlite_web",
+    "datasette",
+    "psql",
+    "createdb",
+    "pg_dump",
+    "gzip",
+    "gunzip",
+    "jq",
+}
 """What the pages call besides our own command."""
 
 
@@ -66,14 +80,30 @@ def test_the_queries_of_the_guides_are_understood(store: Store) -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDES], ids=lambda page: page.name)
 def test_every_command_of_a_page_is_one(page: Path) -> None:
-    """Ours are commands of the parser; others are those that we know and have tried."""
+    """Ours are what the parser takes, with their options; others are those that we know and have tried."""
     lines = [line for block in SHELL.findall(page.read_text()) for line in block.splitlines() if line]
-    for words in (shlex.split(part, comments=True) for line in lines for part in line.split(" && ")):
+    for part in (part for line in lines for part in re.split(r" && | \| ", line)):
+        words = shlex.split(part.split(" > ")[0], comments=True)
         program = Path(words[0]).name
         if program == "dispatch-state":
-            assert words[1] in {command.name for command in COMMANDS}, words
+            assert parsed(COMMANDS, words[1:]).command in {command.name for command in COMMANDS}
         else:
             assert program in PROGRAMS | {"python3"}, words
+
+
+def test_the_configuration_file_of_the_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a relative path in one begins where the command is run."""
+    page = (ROOT / "docs" / "command_line.md").read_text()
+    (told,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    file = tmp_path / "config.toml"
+    monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
+    monkeypatch.setenv("DISPATCH_CONFIG", str(file))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path.parent)
+    file.write_text(told)
+    assert str(resolve(None)) == str(tmp_path / "work" / "dispatch.db")
+    file.write_text(told.replace("~/work/", ""))
+    assert str(resolve(None)) == str(tmp_path.parent / "dispatch.db")
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDES], ids=lambda page: page.name)

@@ -70,7 +70,9 @@ def _tell(out: Terminal, moves: list[Move]) -> None:
 def _fire_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="an id, or as much of its end as no other id has")
     parser.add_argument("trigger", metavar="TRIGGER", help="one of those that `show ID` lists")
-    parser.add_argument("argument", metavar="NAME=VALUE", nargs="*", help="the trigger's arguments; a row by its id")
+    parser.add_argument(
+        "argument", metavar="NAME=VALUE", nargs="*", default=[], help="the trigger's arguments; a row by its id"
+    )
     parser.add_argument("--as", dest="login", metavar="LOGIN", required=True, help="who acts: a person's login")
     parser.add_argument("--reason", metavar="TEXT", default="", help="why; some triggers demand it")
     parser.add_argument("--yes", action="store_true", help="do not ask before an override")

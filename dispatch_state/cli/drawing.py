@@ -63,7 +63,12 @@ def _lifecycle(call: Call, what: str) -> dict[str, Callable[[], str]]:
 def _diagram_options(parser: argparse.ArgumentParser) -> None:
     tables = ", ".join(MACHINES)
     parser.add_argument("what", metavar="WHAT", help=f"cascades, the id of a row, or a table: {tables}")
-    parser.add_argument("--format", choices=FORMS, default="mermaid", help="svg and png take Graphviz (mermaid)")
+    parser.add_argument(
+        "--format",
+        choices=FORMS,
+        default="mermaid",
+        help="svg and png take Graphviz; markdown highlights no status (mermaid)",
+    )
     parser.add_argument("--output", metavar="FILE", help="write it there")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from types import ModuleType
 
+from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import ABOUT, EXITS, PROGRAM, parser
 
@@ -14,13 +16,109 @@ HEAD = f"""# The command line
 {ABOUT} `{PROGRAM} COMMAND …`, or `python -m dispatch_state COMMAND …`.
 
 - What people read goes to standard output, what is said beside it to standard error. Control characters in what comes
-  from rows are written out, so that no title can play tricks on a terminal.
-- `--json` writes one JSON document on a line; `log` and `decisions` write one for each row (JSON Lines).
+  from rows are written out, so that no title can play tricks on a terminal; passwords in URLs are never shown.
 - Colours stay away from pipes and files, and where `NO_COLOR` is set. `board` stands side by side where
   [rich](https://rich.readthedocs.io/) is installed (`pip install "dispatch-state[cli]"`).
 - A row is named by its id, or by as much of its end as no other id has: what other commands show does.
 - `fire` is a person's act; nothing here acts as an agent. Who may run it is for the system's own accounts to say: the
   store does not authenticate people.
+"""
+STORE = """## Which store
+
+`--database` names it: a path, or a URL (`sqlite:///…`, `postgresql://…`). Without it, `DISPATCH_DATABASE` does; without
+that, the configuration file; and where there is none, it is `dispatch.db` in your data folder, on Linux
+`~/.local/share/dispatch/`. The configuration file is the one that `DISPATCH_CONFIG` names, else `config.toml` in your
+configuration folder, on Linux `~/.config/dispatch/`; on macOS both folders are
+`~/Library/Application Support/dispatch/`.
+
+```toml
+[database]
+path = "~/work/dispatch.db"  # or: url = "postgresql://user@host/name"
+```
+
+A relative path, wherever it stands, also in the configuration file, begins at the folder in which the command is run.
+"""
+EXAMPLES: dict[str, tuple[ModuleType, str]] = {
+    "Making and keeping a store": (
+        keeping,
+        f"""{PROGRAM} --database dispatch.db init
+{PROGRAM} --database dispatch.db verify && {PROGRAM} --database dispatch.db backup monday.db
+""",
+    ),
+    "Moving a store": (
+        moving,
+        f"""{PROGRAM} copy dispatch.db postgresql://user@host/name
+{PROGRAM} export - | gzip > monday.jsonl.gz
+{PROGRAM} --database new.db init && gunzip -c monday.jsonl.gz | {PROGRAM} --database new.db import -
+""",
+    ),
+    "Looking": (
+        reading,
+        f"""{PROGRAM} status
+{PROGRAM} show 9f3a1c52 --prompt
+{PROGRAM} log --last 20 --follow
+{PROGRAM} decisions --json | jq -r '.decided_by'
+""",
+    ),
+    "The board": (
+        board,
+        f"""{PROGRAM} board --watch
+{PROGRAM} board --epic 9f3a1c52 --html board.html
+""",
+    ),
+    "Diagrams": (
+        drawing,
+        f"""{PROGRAM} diagram issues --format svg --output issues.svg
+{PROGRAM} diagram 9f3a1c52
+""",
+    ),
+    "Acting": (
+        acting,
+        f"""{PROGRAM} fire 9f3a1c52 approve --as maintainer choice=stripe comment="Cheaper for us"
+{PROGRAM} fire 9f3a1c52 cancel --as maintainer --reason "Nobody needs it" --yes
+{PROGRAM} rescue --timeout 300 && {PROGRAM} tick
+""",
+    ),
+}
+"""The groups of commands, each with what one writes."""
+
+SHAPES: dict[str, tuple[str, ...]] = {
+    "init": ("store", "made"),
+    "migrate": ("store", "migrated"),
+    "verify": ("sound", "violations"),
+    "backup": ("backup",),
+    "export": ("exported",),
+    "import": ("imported",),
+    "copy": ("copied",),
+    "status": ("counts", "needs_human"),
+    "show": ("table", "…", "legal_triggers", "history"),
+    "explain": ("table", "…", "because"),
+    "log": ("seq", "…"),
+    "decisions": ("table", "…"),
+    "board": ("at", "columns"),
+    "board --html FILE": ("file",),
+    "diagram": ("what", "format", "text"),
+    "diagram --output FILE": ("what", "format", "file"),
+    "fire, rescue, tick": ("moves",),
+    "any that fails": ("error", "message", "reasons"),
+}
+"""The keys of the JSON that a command writes; `…` are the columns of the row."""
+PARTS: dict[str, tuple[str, ...]] = {
+    "violations": ("invariant", "entity", "id", "message"),
+    "needs_human": ("kind", "table", "id", "status", "label", "since", "why"),
+    "columns": ("status", "count", "issues"),
+    "moves": ("entity", "id", "trigger", "source", "dest", "seq"),
+}
+"""The keys of an item of the lists in it."""
+JSON = """## JSON
+
+`--json` writes one document on a line; `log` and `decisions` write one for each row (JSON Lines). A `…` that stands
+alone is the columns of the row by their names in the database, a prompt left out unless it is asked for. Ids and
+moments are text, in the form in which they are stored. `exported`, `imported` and `copied` count rows by table,
+`counts` by table and status; `history` and `because` are lists of rows of `transition_log`, and `error` is the name
+of the error in Python.
+
+A command that fails writes its document on standard error, in place of the line for people.
 """
 
 
@@ -30,19 +128,45 @@ def page() -> str:
     exits = "".join(f"| {int(code)} | {meaning} |\n" for code, meaning in EXITS.items())
     common = "".join(_options(whole, EVERYWHERE))
     words = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction)).choices
-    commands = "\n".join(_command(name, word) for name, word in words.items())
+    groups = "\n".join(_group(title, module, example, words) for title, (module, example) in EXAMPLES.items())
     return (
         f"{HEAD}\n## Exit codes\n\n| code | meaning |\n|---|---|\n{exits}\n"
-        f"## Before any command, or behind it\n\n| option | meaning |\n|---|---|\n{common}\n## Commands\n\n{commands}"
+        f"## Before any command, or behind it\n\n| option | meaning |\n|---|---|\n{common}\n"
+        f"{STORE}\n{groups}\n{JSON}\n{_shapes('command', SHAPES)}\n{_shapes('an item of', PARTS)}"
     )
+
+
+def _group(title: str, module: ModuleType, example: str, words: dict[str, argparse.ArgumentParser]) -> str:
+    commands = "\n".join(_command(command.name, words[command.name]) for command in module.COMMANDS)
+    return f"## {title}\n\n{module.__doc__}\n\n```console\n{example}```\n\n{commands}"
+
+
+def _shapes(head: str, shapes: dict[str, tuple[str, ...]]) -> str:
+    lines = (f"| `{name}` | `{{{', '.join(_key(key) for key in keys)}}}` |\n" for name, keys in shapes.items())
+    return f"| {head} | is |\n|---|---|\n{''.join(lines)}"
+
+
+def _key(key: str) -> str:
+    return key if key == "…" else f'"{key}": …'
 
 
 def _command(name: str, word: argparse.ArgumentParser) -> str:
     actions = [action for action in word._actions if not _hidden(action)]
-    usage = " ".join([f"{PROGRAM} {name}", *map(_used, actions)])
+    usage = " ".join([f"{PROGRAM} {name}", *_together(word, actions)])
     lines = list(_options(word, tuple(_name(action) for action in actions)))
     table = f"\n| argument | meaning |\n|---|---|\n{''.join(lines)}" if lines else ""
     return f"### {name}\n\n{word.description}\n\n```\n{usage}\n```\n{table}"
+
+
+def _together(word: argparse.ArgumentParser, actions: list[argparse.Action]) -> Iterator[str]:
+    """Each argument as it is used; those that exclude each other in one bracket."""
+    excluding = {id(action): group for group in word._mutually_exclusive_groups for action in group._group_actions}
+    for action in actions:
+        group = excluding.get(id(action))
+        if group is None:
+            yield _used(action)
+        elif action is group._group_actions[0]:
+            yield f"[{' | '.join(_used(other).strip('[]') for other in group._group_actions)}]"
 
 
 def _options(word: argparse.ArgumentParser, wanted: tuple[str, ...]) -> Iterator[str]:
