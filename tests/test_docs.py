@@ -14,9 +14,17 @@ from dispatch_state import Store
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import parsed
 from dispatch_state.targets import resolve
+from tests import grids
 from tests.pages import PAGES, ROOT
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
+TAKES = {
+    "`approve(comment=None, choice=None)`", "`assign(agent, *, worktree_path=None, branch_name=None)`",
+    "`dispatch(issue)`", "`fail(error, *, max_attempts=3)`", "`fail_execution(error)`", "`finish_execution(result)`",
+    "`force_approve(choice=None)`", "`review(reviewer=None)`", "`run(process_id=None, session_id=None)`",
+    "`skip(*, cancel_issues=False)`",
+}  # fmt: skip
+"""The triggers with arguments of their own, by hand."""
 BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:console|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 ELSEWHERE = "postgresql://user@host/name"
@@ -43,6 +51,13 @@ def test_what_is_generated_is_current(path: str) -> None:
 
 
 WITH_CODE = [page for page in GUIDES if BLOCKS.search(page.read_text()) and ELSEWHERE not in page.read_text()]
+
+
+def test_the_page_of_lifecycles_says_what_a_caller_passes() -> None:
+    lines = [line.split(" | ") for line in PAGES["docs/lifecycles.md"]().splitlines() if re.match(r"\| `\w+\(", line)]
+    assert {line[0].strip("| ") for line in lines if "()" not in line[0]} == TAKES
+    demanding = {(line[0].split("(")[0].strip("| `")) for line in lines if "reason required" in line[5]}
+    assert demanding == set().union(*grids.REASON_REQUIRED.values())
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)

@@ -18,6 +18,7 @@ triggers in the database and the grids in the tests are made of that.
 
 - **Whose word** a trigger takes is asked of whoever calls it. Moves that follow from a legal act need nobody's leave.
 - **What must be true** is asked of the act and of what follows alike. A refusal names every claim that is not.
+- A trigger takes the arguments in its brackets, and `by=` and `reason=`: who acts, and why.
 - **Decision**: what the act leaves in `decisions`. A human override is written only when a person acts.
 - The columns in brackets are set by the trigger alone; no `save()` changes them.
 - An agent that acts is read afresh: one that is errored or completed may do nothing, but where this page says so.
@@ -65,6 +66,12 @@ def _entity(model: Any) -> str:
     )
 
 
+def called(trigger: Trigger) -> str:
+    """A trigger with its own arguments."""
+    own = [parameter.replace(annotation=parameter.empty) for parameter in trigger.parameters.values()]
+    return f"{trigger.name}{inspect.Signature(own)}"
+
+
 def _lines(trigger: Trigger) -> list[str]:
     """A line for each way in which edges of one trigger differ."""
     alike: dict[tuple[Any, ...], list[str]] = {}
@@ -74,8 +81,8 @@ def _lines(trigger: Trigger) -> list[str]:
     owned = f" [{listed(sorted(trigger.owned))}]" if trigger.owned else ""
     dead = " An errored or completed agent may, for itself." if trigger.dead_may else ""
     return [
-        f"| `{trigger.name}` | {listed(sources)} | {dest} | {meaning}{owned}{dead} | {_word(word)} | "
-        f"{_guards(guards)} | {decision.replace('_', ' ') if decision else ''} |\n"
+        f"| `{called(trigger)}` | {listed(sources)} | {dest} | {meaning}{owned}{dead} | {_word(word)} | "
+        f"{_guards(trigger, guards)} | {decision.replace('_', ' ') if decision else ''} |\n"
         for (dest, word, guards, decision), sources in alike.items()
     ]
 
@@ -84,8 +91,9 @@ def _word(word: Any) -> str:
     return "anybody" if word is None else (inspect.getdoc(word) or "").rstrip(".").replace("\n", " ")
 
 
-def _guards(guards: Any) -> str:
-    return "; ".join(guard.__name__.replace("_", " ") for guard in guards)
+def _guards(trigger: Trigger, guards: Any) -> str:
+    reason = ["reason required"] if trigger.needs_reason else []
+    return "; ".join(reason + [guard.__name__.replace("_", " ") for guard in guards])
 
 
 def _cascades() -> str:
