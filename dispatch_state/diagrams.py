@@ -29,8 +29,7 @@ PICTURES = ("svg", "png")
 class Cascades:
     """What may follow directly from each move, in order; whether it does depends on what the rows hold.
 
-    Args:
-        follows: by table and trigger, the followers.
+    follows: by table and trigger, the followers.
     """
 
     def __init__(self, follows: Mapping[Named, tuple[Named, ...]]) -> None:

@@ -16,7 +16,9 @@ from dispatch_state.vocabulary import Status
 class Move(NamedTuple):
     """What one firing did.
 
-    entity: the table's name; seq: its row in `transition_log`.
+    entity: the table's name; id: the row's; trigger: what was fired, or create, adopt, remove.
+    source: the status before, None at a birth; dest: the status after, None at a removal.
+    seq: its row in `transition_log`.
     """
 
     entity: str

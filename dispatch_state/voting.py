@@ -93,7 +93,9 @@ class Rules:
 class Tally:
     """What the votes say.
 
-    standing: pending, approved or rejected; cause, quorum: None while it is pending.
+    standing: pending, approved or rejected.
+    cause: what ended the vote, tally or deadline, and None while it is pending.
+    quorum: whether enough was said, and None while it is pending.
     approve_weight, reject_weight: of the votes for and against, exactly.
     missing: the required types that have said nothing yet but that they need more info.
     requesters: the voters that need more info.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import subprocess
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatch_state import Store
+import dispatch_state
+from dispatch_state import Issue, Store
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import parsed
+from dispatch_state.github import Applied
 from dispatch_state.targets import resolve
+from dispatch_state.voting import Tally
 from tests import grids
 from tests.pages import PAGES, ROOT
 
@@ -51,6 +55,69 @@ def test_what_is_generated_is_current(path: str) -> None:
 
 
 WITH_CODE = [page for page in GUIDES if BLOCKS.search(page.read_text()) and ELSEWHERE not in page.read_text()]
+
+
+REFERENCE = PAGES["docs/reference.md"]()
+HEADINGS = re.findall(r"^##+ (\S+)$", REFERENCE, re.MULTILINE)
+BACK = {
+    "agent": {"issues", "logs", "proposals", "votes"}, "epic": {"decisions", "issues", "stages"},
+    "gate": {"comments"}, "issue": {"decisions", "logs", "proposals", "pull_requests"},
+    "proposal": {"decisions", "votes"}, "stage": {"gates", "issues"},
+}  # fmt: skip
+"""The rows that name a row, by hand."""
+KNOWN = {
+    "Any", "bool", "bytes", "bytearray", "dict", "float", "int", "list", "object", "str", "tuple", "type", "None",
+    "datetime", "os.PathLike", "PathLike", "Path", "UUID", "IO", "Callable", "Iterator", "Mapping", "Sequence",
+    "AbstractContextManager", "SearchStrategy", "RuleBasedStateMachine", "Fraction", "ModelSelect",
+    "Model", "Stateful", "Row", "Status", "S", "P", "P.args", "P.kwargs", "T",
+}  # fmt: skip
+"""Types of Python, Peewee and Hypothesis, and what stands for a model, its words, or whatever a caller has."""
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    assert set(dispatch_state.__all__) - {"__version__"} - set(HEADINGS) == set()
+    assert {"Tally", "Lifecycle", "Transition", "CASCADES", "Issue.place", "Model.create", "Store.claim"} <= set(
+        HEADINGS
+    )
+    assert max(map(len, HEADINGS)) <= 40
+
+
+def test_what_comes_back_is_told_field_by_field() -> None:
+    for kind in (dispatch_state.Move, dispatch_state.NeedsHuman, dispatch_state.Violation, Tally, Applied):
+        (told,) = re.findall(rf"^### {kind.__name__}\n(.*?)^###", REFERENCE, re.DOTALL | re.MULTILINE)
+        assert re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE) == list(inspect.get_annotations(kind)), kind
+    (machine,) = re.findall(r"^### Lifecycle\n(.*?)^####", REFERENCE, re.DOTALL | re.MULTILINE)
+    named = re.findall(r"^\| `(\w+)` \|", machine, re.MULTILINE)
+    assert named
+    assert all(hasattr(Issue.machine, name) for name in named)
+
+
+def test_the_reference_tells_of_columns_and_of_rows_that_name_them() -> None:
+    for line in (
+        "| `priority` | Priority | `medium` |  | creation, save() |",
+        "| `labels` | a list of texts |  | yes | creation, save() |",
+        "| `stage_order` | int | the next |  | creation, save() for a time |",
+        "| `metrics` | a JSON object |  | yes | triggers and methods |",
+        "| `value` | any JSON |  |  |",
+    ):
+        assert line in REFERENCE, line
+    found: dict[str, set[str]] = {}
+    for row, back in re.findall(r"^\| `(\w+)\.(\w+)` \| \w+ \| `\w+` \|$", REFERENCE, re.MULTILINE):
+        found.setdefault(row, set()).add(back)
+    assert found == BACK
+
+
+def test_signatures_are_called_as_they_are_written() -> None:
+    """On the class or on an object of it; and no type in them is left unexplained."""
+    calls = re.findall(r"^```py\n(.*?)```$", REFERENCE, re.DOTALL | re.MULTILINE)
+    called = {call.partition("(")[0].strip() for call in calls}
+    assert {"Issue.by_status", "issue.place", "Model.create", "row.save", "ConfigEntry.read", "store.claim"} <= called
+    assert {"agent.heartbeat", "pull_request.merge", "Human", "Model.machine.to_dot", "await run"} <= called
+    assert "clock: Callable[[], datetime] | None = None" in REFERENCE
+    types = [part for call in calls for part in re.findall(r"(?:: |-> )(.*?)(?= = |, \**\w+: |,\n|\)|\n|$)", call)]
+    named = {name for part in types for name in re.findall(r"[A-Za-z_][\w.]*", part)}
+    assert {"Store", "Move", "Tally"} <= named
+    assert named - set(HEADINGS) - KNOWN == set()
 
 
 def test_the_page_of_lifecycles_says_what_a_caller_passes() -> None:

@@ -7,12 +7,17 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import dispatch_state
-from dispatch_state.fields import WordField
+from dispatch_state.fields import JsonField, WordField
+from dispatch_state.machine import Lifecycle
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField
+from dispatch_state.moves import Transition
+from dispatch_state.schemas import RowSchema
+from dispatch_state.voting import Tally
+from tests.pages.prose import annotation, block, facts, prose, signature
 
 HEAD = """# Reference
 
@@ -20,19 +25,62 @@ Every public name, made of the code's own signatures and docstrings. The trigger
 [lifecycles.md](lifecycles.md), the commands in [command_line.md](command_line.md).
 
 """
-MODULES = {
-    "testing": 'Testing kit: `pip install "dispatch-state[testing]"`',
-    "schemas": "marshmallow schemas",
-    "github": "GitHub's deliveries",
-    "aio": "asyncio",
-    "diagrams": "Diagrams",
+ROWS = """Rows are Peewee models, queried with everything Peewee has. Its ways to write past the log (`insert`,
+`delete`, `replace`, `bulk_create`, …) are refused with `InvalidValue`. Below, `Model` stands for one of the models, and
+`row` for a row of it; `Model.machine` is its [Lifecycle](#lifecycle).
+
+"""
+TRIGGER = """A trigger is a method of the row. It takes its own arguments, and two that all take: `by`, who acts, and
+`reason`, which some demand.
+
+```py
+row.trigger(…, *, by: Actor, reason: str = "") -> list[Move]
+```
+
+*Returns*
+
+The moves it made: its own first, then those that followed.
+
+*Raises*, and nothing has changed then; looked for in this order:
+
+- `StoreNotOpen`, `WrongProcess`: no store is open here.
+- `InvalidValue`: an argument is wrong whatever the rows hold, a reason is missing, or the row has unsaved changes.
+- `RowNotFound`: the row, or one that is handed over, is gone.
+- `StaleRow`: somebody moved the row since it was read.
+- `IllegalTransition`: the lifecycle has no such move from where the row is.
+- `GuardRefused`: a guard says no, or the actor may not; `reasons` has all of it.
+- `StoreError`: the store cannot be used; `StoreBusy` is worth another try.
+
+"""
+MACHINE = {
+    "states": "Every status, in order.",
+    "births": "Those that a row may be born in, the usual one first.",
+    "initial": "The usual one.",
+    "final": "Those that nothing leads out of.",
+    "transitions": "Every arrow, as a [Transition](#transition).",
 }
-SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$", re.MULTILINE)
+"""What `Model.machine` has beside the methods that draw it."""
+DRAWING = ("legal", "to_markdown", "to_mermaid", "to_dot")
+MODULES = ("testing", "schemas", "github", "aio", "diagrams")
 TYPES = {
     "IdField": "UUID", "StampField": "datetime, aware", "TextField": "str", "IntegerField": "int",
-    "FloatField": "float", "BooleanField": "bool", "JsonField": "JSON", "BigAutoField": "int",
-    "AutoField": "int",
+    "FloatField": "float", "BooleanField": "bool", "BigAutoField": "int", "AutoField": "int",
 }  # fmt: skip
+OPTIONS = "a list of options, each a text or an object with an `id`"
+FILLED = {
+    "stage_order": "the next",
+    "repo_path": "its epic's",
+    "threshold": "its type's",
+    "required_voters": "its type's",
+}
+"""What a column that is left open is filled with at birth."""
+ACTORS = ("Actor", "Human", "System", "SANGHA")
+INNER = {
+    "unsaved", "take", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
+    "moments", "born_with", "guarded", "settle_in", "option_names", "counted", "said", "ballot",
+    "meant", "handle_error", "get_attribute", "validate_model",
+}  # fmt: skip
+"""What classes say to the engine, or to marshmallow, and callers have no use for."""
 
 
 def page() -> str:
@@ -48,31 +96,49 @@ def _anchor(title: str) -> str:
 
 
 def _parts() -> Iterator[tuple[str, str]]:
-    named = {name: getattr(dispatch_state, name) for name in dispatch_state.__all__}
+    named = {name: getattr(dispatch_state, name) for name in dispatch_state.__all__ if name != "__version__"}
     kinds: dict[str, list[str]] = {}
     for name, value in named.items():
         kinds.setdefault(_kind(value), []).append(name)
     yield "Opening a store", _several({name: named[name] for name in ("open_store", "Store")})
     yield "Every row", _every_row()
+    yield "Every trigger", TRIGGER
     for model in kinds["row"]:
         yield model, _model(named[model])
-    yield "Who acts", _several({name: named[name] for name in ("Actor", "Human", "System", "SANGHA")})
-    known = {"open_store", "Store", "Actor", "Human", "System", "SANGHA", "__version__"}
-    yield "What comes back", _several({n: named[n] for n in kinds["other"] if n not in known})
+    yield "Who acts", _several({name: named[name] for name in ACTORS})
+    told = {name: named[name] for name in kinds["other"] if name not in ("open_store", "Store", *ACTORS)}
+    yield "What comes back", _several(told | {"Tally": Tally}) + _lifecycle()
     yield "Words", "".join(_words(named[name]) for name in kinds["word"])
-    yield "Errors", _errors([named[name] for name in kinds["error"]])
-    for name, title in MODULES.items():
+    yield "Errors", "".join(f"### {name}\n\n{_error(named[name])}" for name in kinds["error"])
+    for name in MODULES:
         module = importlib.import_module(f"dispatch_state.{name}")
-        yield f"dispatch_state.{name}", f"{title}.\n\n{_prose(module.__doc__)}\n" + _several(public(module))
+        yield f"dispatch_state.{name}", f"{prose(module.__doc__)}{_several(public(module))}{_schemas(module)}"
 
 
 def public(module: Any) -> dict[str, Any]:
     """The names of a module that are its own: those of `__all__`, or what it defines without an underscore."""
     if hasattr(module, "__all__"):
         return {name: getattr(module, name) for name in sorted(module.__all__)}
-    own = {n: v for n, v in vars(module).items() if n[0] != "_" and getattr(v, "__module__", None) == module.__name__}
-    functions = {n: v for n, v in own.items() if inspect.isfunction(v) and not hasattr(v, "__wrapped__")}
-    return {n: v for n, v in own.items() if n in functions or inspect.isclass(v)}  # kept statements are not called
+    named = {name: value for name, value in vars(module).items() if name[0] != "_"}
+    own = {name: value for name, value in named.items() if getattr(value, "__module__", None) == module.__name__}
+    only = {type(value) for name, value in own.items() if name.isupper()}
+    return {name: value for name, value in own.items() if not _untold(value) and value not in only}
+
+
+def _untold(value: Any) -> bool:
+    """Whether it is a kept statement, which is not called from outside, a schema like all the others, or no value."""
+    kept = hasattr(value, "__wrapped__") or isinstance(value, TypeVar | ParamSpec)
+    return kept or (inspect.isclass(value) and _made(value))
+
+
+def _made(value: type) -> bool:
+    """Whether it is one of the schemas that are made of the models, which are all alike."""
+    return issubclass(value, RowSchema) and value is not RowSchema
+
+
+def _schemas(module: Any) -> str:
+    names = [name for name, value in vars(module).items() if inspect.isclass(value) and _made(value)]
+    return f"### One for each table\n\n{', '.join(f'`{name}`' for name in sorted(names))}.\n" if names else ""
 
 
 def _kind(value: Any) -> str:
@@ -83,131 +149,120 @@ def _kind(value: Any) -> str:
     return "other"
 
 
+# ---- classes and functions -----------------------------------------------------------------------------
+
+
 def _several(values: dict[str, Any]) -> str:
     return "".join(_one(name, value) for name, value in values.items())
 
 
 def _one(name: str, value: Any) -> str:
     if inspect.isclass(value):
-        head = f"### {name}\n\n{_prose(inspect.getdoc(value))}"
-        return head + "".join(_callable(f"{name}.{n}", m, 4) for n, m in methods(value))
+        return f"### {name}\n\n{_class(name, value)}" + _methods(value, name)
     if callable(value):
-        return _callable(name, value, 3)
-    return f"### {name}\n\n{_prose(inspect.getdoc(type(value)))}"
+        waits = "await " if inspect.iscoroutinefunction(value) else ""
+        return f"### {name}\n\n{block(waits + signature(name, value))}{prose(inspect.getdoc(value))}"
+    return f"### {name}\n\n{prose(inspect.getdoc(type(value)))}" + _methods(type(value), name, name)
+
+
+def _methods(owner: type, title: str, called: str | None = None) -> str:
+    return "".join(_method(title, name, member, 4, called) for name, member in methods(owner))
+
+
+def _class(name: str, value: type) -> str:
+    text = inspect.getdoc(value) or ""
+    made = block(signature(name, value.__init__).removesuffix(" -> None")) if "\nArgs:" in text else ""
+    fields = "" if made else _fields(value)
+    return made + prose(text, told_elsewhere=bool(fields)) + fields
+
+
+def _fields(value: Any) -> str:
+    """The fields of a named tuple or a data class, as a table."""
+    names = getattr(value, "_fields", None) or [f.name for f in getattr(value, "__dataclass_fields__", {}).values()]
+    told, types = facts(inspect.getdoc(value) or ""), inspect.get_annotations(value)
+    lines = "".join(f"| `{n}` | {_cell(annotation(types[n]))} | {told.get(n, '')} |\n" for n in names)
+    return f"| field | type | meaning |\n|---|---|---|\n{lines}\n" if lines else ""
+
+
+def _cell(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
 
 
 def methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class itself defines, or inherits from a class that is not public."""
+    """The public methods and properties that a class itself defines, and says something of."""
     for name, member in vars(kind).items():
         function = getattr(member, "__func__", member)
-        if name[0] != "_" and (inspect.isfunction(function) or isinstance(member, property)):
+        told = name[0] != "_" and name not in INNER and inspect.getdoc(function)
+        if told and (isinstance(member, property) or (inspect.isfunction(function) and not _rule(function))):
             yield name, member
 
 
-def _callable(name: str, member: Any, level: int) -> str:
+def _rule(function: Any) -> bool:
+    """Whether Hypothesis calls it: a rule, or an invariant, of a state machine."""
+    return any(name.startswith("hypothesis_") for name in vars(function))
+
+
+def _method(owner: str, name: str, member: Any, level: int, called: str | None = None) -> str:
+    """One method, as it is called: on the class when it is the class's, else on an object of it.
+
+    Args:
+        owner: the name of the class.
+        name: the method's.
+        member: the method as the class holds it.
+        level: of its heading.
+        called: what it is called on, when that is something else.
+    """
+    before = called or (owner if isinstance(member, classmethod) else _object(owner))
+    head = f"{'#' * level} {owner}.{name}\n\n"
+    if isinstance(member, property):
+        gives = annotation(inspect.signature(member.fget).return_annotation)  # type: ignore[arg-type]
+        return f"{head}{block(f'{before}.{name}: {gives}')}{prose(inspect.getdoc(member))}"
     function = getattr(member, "__func__", member)
-    shown = name if isinstance(function, property) else f"{name}{signature(function)}"
-    return f"{'#' * level} `{shown}`\n\n{_prose(inspect.getdoc(function))}"
+    returns = "list[Move]" if hasattr(function, "trigger") else None
+    return head + block(signature(f"{before}.{name}", function, returns)) + prose(inspect.getdoc(function))
 
 
-def signature(function: Any) -> str:
-    """A signature as one would write it, without `self`."""
-    parts: list[str] = []
-    starred = False
-    for p in inspect.signature(function).parameters.values():
-        if p.name in ("self", "cls"):
-            continue
-        if p.kind is p.KEYWORD_ONLY and not starred:
-            starred = True
-            parts.append("*")
-        starred |= p.kind is p.VAR_POSITIONAL
-        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
-        note = "" if p.annotation is p.empty else f": {_annotation(p.annotation)}"
-        default = "" if p.default is p.empty else f" = {_default(p.default)}" if note else f"={_default(p.default)}"
-        parts.append(f"{star}{p.name}{note}{default}")
-    returns = "list[Move]" if hasattr(function, "trigger") else inspect.signature(function).return_annotation
-    gives = "" if returns is inspect.Signature.empty else f" -> {_annotation(returns)}"
-    return f"({', '.join(parts)}){gives}"
+def _object(owner: str) -> str:
+    """What one would call an object of a class: `pull_request`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", owner).lower()
 
 
-def _annotation(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-
-
-def _default(value: Any) -> str:
-    if inspect.isfunction(value) or inspect.isclass(value):
-        return value.__name__
-    return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def _prose(text: str | None) -> str:
-    """A docstring as Markdown: its sections become lists."""
-    assert text, "a public name without a docstring"
-    before, *sections = SECTION.split(inspect.cleandoc(text))
-    shown = before.strip() + "\n\n"
-    for name, body in zip(sections[::2], sections[1::2], strict=True):
-        inner, _, rest = _block(body)
-        shown += f"*{name}*\n\n{_items(inner) if name != 'Returns' else inspect.cleandoc(inner)}\n\n{rest}"
-    return shown
-
-
-def _block(body: str) -> tuple[str, str, str]:
-    """The indented lines of a section, and what stands behind them."""
-    lines = body.strip("\n").split("\n")
-    end = next((i for i, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
-    rest = "\n".join(lines[end:]).strip()
-    return "\n".join(lines[:end]), "", f"{rest}\n\n" if rest else ""
-
-
-def _items(block: str) -> str:
-    items: list[str] = []
-    for line in inspect.cleandoc(block).split("\n"):
-        name, colon, said = line.partition(":")
-        if line.startswith(" ") and items:
-            items[-1] += " " + line.strip()
-        elif colon:
-            names = ", ".join(f"`{part.strip()}`" for part in name.split(","))
-            items.append(f"- {names}:{said}")
-        elif line:
-            items.append(f"- {line}")
-    return "\n".join(items)
+def _lifecycle() -> str:
+    own = "".join(f"| `{name}` | {said} |\n" for name, said in MACHINE.items())
+    drawing = "".join(_method("Lifecycle", name, vars(Lifecycle)[name], 4, "Model.machine") for name in DRAWING)
+    about = (inspect.getdoc(Lifecycle) or "").partition("\n")[0]
+    head = f"### Lifecycle\n\n{about} It is `Model.machine`.\n\n| attribute | meaning |\n|---|---|\n{own}\n"
+    return f"{head}{drawing}{_one('Transition', Transition)}"
 
 
 # ---- rows ----------------------------------------------------------------------------------------------
 
 
 def _every_row() -> str:
-    spoken = [(n, m) for kind in (Row, Stateful) for n, m in methods(kind) if inspect.getdoc(m) and n not in _INNER]
-    told = {name: member for name, member in spoken if "Peewee calls" not in (inspect.getdoc(member) or "")}
-    head = (
-        "Rows are Peewee models, queried with everything Peewee has. Its ways to write past the log (`insert`, "
-        "`delete`, `replace`, `bulk_create`, …) are refused with `InvalidValue`.\n\n"
-    )
-    return head + "".join(_callable(f"row.{name}", member, 3) for name, member in told.items())
-
-
-_INNER = {
-    "unsaved", "take", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
-    "moments", "born_with", "guarded", "settle_in", "option_names", "counted", "said", "ballot",
-}  # fmt: skip
-"""What models say to the engine, and callers have no use for."""
+    told = dict(pair for kind in (Row, Stateful) for pair in methods(kind))
+    named = {name: ("Model" if isinstance(member, classmethod) else "row") for name, member in told.items()}
+    return ROWS + "".join(_method(named[name], name, member, 3, named[name]) for name, member in told.items())
 
 
 def _model(model: Any) -> str:
-    columns = "".join(_column(model, field) for field in model._meta.sorted_fields)
-    own = [(n, m) for n, m in methods(model) if n not in _INNER and not hasattr(m, "trigger") and inspect.getdoc(m)]
-    triggers = [(n, m) for n, m in methods(model) if hasattr(m, "trigger")]
+    own = [(name, member) for name, member in methods(model) if not hasattr(member, "trigger")]
+    triggers = [(name, member) for name, member in methods(model) if hasattr(member, "trigger")]
+    told = "".join(_method(model.__name__, name, member, 3) for name, member in own + triggers)
+    errors = "Its triggers return and raise what [every trigger](#every-trigger) does.\n\n" if triggers else ""
     return (
-        f"{_prose(inspect.getdoc(model))}Table `{model._meta.table_name}`, written by {model.written_by}.\n\n"
-        f"| column | holds | may be None | set by |\n|---|---|---|---|\n{columns}\n"
-        + "".join(_callable(f"{model.__name__}.{name}", member, 3) for name, member in own)
-        + "".join(_callable(f"{model.__name__}.{name}", member, 3) for name, member in triggers)
+        f"{prose(inspect.getdoc(model))}Table `{model._meta.table_name}`, written by {model.written_by}.\n\n"
+        f"{_columns(model)}{_back(model)}{errors}{told}"
     )
 
 
-def _column(model: Any, field: Any) -> str:
-    null = "yes" if field.null else ""
-    return f"| `{field.name}` | {_holds(field)} | {null} | {_set_by(model, field.name)} |\n"
+def _columns(model: Any) -> str:
+    stateful = issubclass(model, Stateful)
+    heads = ["column", "holds", "default", "may be None", *(["set by"] if stateful else [])]
+    lines = ""
+    for field in model._meta.sorted_fields:
+        cells = [f"`{field.name}`", _holds(field), _default(model, field), "yes" if field.null else ""]
+        lines += f"| {' | '.join(cells + ([_set_by(model, field.name)] if stateful else []))} |\n"
+    return f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|\n{lines}\n"
 
 
 def _holds(field: Any) -> str:
@@ -215,13 +270,22 @@ def _holds(field: Any) -> str:
         return f"key to {field.rel_model.__name__}; the key itself is `{field.object_id_name}`"
     if isinstance(field, WordField):
         return str(field.words.__name__)
+    if isinstance(field, JsonField):
+        shape = (field._shape.__doc__ or "").partition("\n")[0].rstrip(".")
+        return shape.removeprefix("A shape: ") if shape.startswith("A shape: ") else OPTIONS
     kind = next(name for kind in type(field).__mro__ if (name := kind.__name__) in TYPES)
     return TYPES[kind]
 
 
+def _default(model: Any, field: Any) -> str:
+    if field.name in getattr(model, "filled", ()):
+        return FILLED[field.name]
+    if callable(field.default):
+        return "a new one"
+    return "" if field.default is None else f"`{field.default}`"
+
+
 def _set_by(model: Any, name: str) -> str:
-    if not issubclass(model, Stateful):
-        return ""
     if name in ("id", "status", *model.parents):
         return "creation" + ("; triggers" if name == "status" else "")
     if name in model.machine.owned or name in model.kept:
@@ -231,20 +295,24 @@ def _set_by(model: Any, name: str) -> str:
     return "creation, save()" + (" for a time" if name in model.terms else "")
 
 
+def _back(model: Any) -> str:
+    """The rows that name a row of this model, as a query."""
+    before = _object(model.__name__)
+    keys = [(key.backref, key.name, rows.__name__) for key, rows in model._meta.backrefs.items() if key.backref != "+"]
+    told = "".join(f"| `{before}.{back}` | {rows} | `{name}` |\n" for back, name, rows in sorted(keys))
+    return f"| the other way round | rows of | that name it as |\n|---|---|---|\n{told}\n" if told else ""
+
+
 # ---- words and errors ----------------------------------------------------------------------------------
 
 
 def _words(words: Any) -> str:
     lines = "".join(f"| `{member}` | {member.meaning} |\n" for member in words)
-    return f"### {words.__name__}\n\n{_prose(inspect.getdoc(words))}| word | meaning |\n|---|---|\n{lines}\n"
-
-
-def _errors(errors: list[Any]) -> str:
-    return "".join(f"### {error.__name__}\n\n{_error(error)}" for error in errors)
+    return f"### {words.__name__}\n\n{prose(inspect.getdoc(words))}| word | meaning |\n|---|---|\n{lines}\n"
 
 
 def _error(error: Any) -> str:
     also = [base.__name__ for base in error.__mro__[1:] if base not in (object, BaseException, Exception)]
     kin = f"Also a {', '.join(also)}. " if also else ""
     again = "Worth another try. " if getattr(error, "retryable", False) is True else ""
-    return f"{_prose(inspect.getdoc(error))}{(kin + again).strip()}\n\n"
+    return f"{prose(inspect.getdoc(error))}{(kin + again).strip()}\n\n"
