@@ -175,6 +175,10 @@ class Guarded(peewee.Database):
     def savepoint(self) -> _Savepoint:
         return _Savepoint(self)
 
+    def block(self) -> _Transaction | _Savepoint:
+        """A block that commits as one: a transaction, or a savepoint in the one that is open."""
+        return _Savepoint(self) if self._state.transactions else self.whole
+
     def rollback(self) -> None:
         try:
             super().rollback()

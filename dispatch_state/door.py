@@ -64,7 +64,9 @@ class Door(Protocol):
         """The store's present moment."""
         ...
 
-    def fire(self, row: Any, trigger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
+    def fire(
+        self, row: Any, trigger: Any, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Move]:
         """Fire a trigger on a row object, fenced."""
         ...
 

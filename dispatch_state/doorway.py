@@ -119,7 +119,7 @@ class Doorway:
             block: begins and ends the transaction; an ordinary one when None.
         """
         self.check_usable()
-        block = block or self._block()
+        block = block or self._database.block()
         with self.border():
             block.__enter__()
         self._memory.blocks.append({})
@@ -138,11 +138,6 @@ class Doorway:
         finally:
             self._memory.forget_block(restore)
 
-    def _block(self) -> Any:
-        """A transaction, or a savepoint in the one that is open."""
-        database = self._database
-        return database.savepoint() if database.transaction_depth() else database.whole
-
     def _run(
         self,
         row: Row,
@@ -155,11 +150,11 @@ class Doorway:
     ) -> T:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         database = self._database
-        joined = database.transaction_depth() > 0
+        block = database.block()
         try:
             for attempt in range(1, TRIES + 1):
                 try:
-                    with database.savepoint() if joined else database.whole:
+                    with block:
                         if database.kind == POSTGRESQL:
                             self._lock(row, reach, touches, by)
                         turn = Turn(self.now())
@@ -167,7 +162,7 @@ class Doorway:
                     break
                 except (_FamilyGrew, peewee.PeeweeException) as error:
                     grew = isinstance(error, _FamilyGrew)
-                    if not grew and (joined or not database.should_retry(error)):
+                    if not grew and (block is not database.whole or not database.should_retry(error)):
                         raise
                     if attempt == TRIES:
                         raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
@@ -176,7 +171,9 @@ class Doorway:
             raise
         finally:
             database.release()
-        self._bring_up_to_date((*handed, by), turn)
+        self._bring_up_to_date(handed, turn)
+        if isinstance(by, Agent):
+            self._bring_up_to_date((by,), turn)
         return result
 
     def _lock(self, row: Row, reach: str, touches: tuple[Any, ...], by: Actor) -> None:
@@ -187,7 +184,8 @@ class Doorway:
 
     def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
         for row in handed:
-            if isinstance(row, Row) and (data := turn.touched.get((type(row), row._pk))) is not None:
+            data = turn.touched.get((type(row), row._pk))
+            if data is not None:
                 if self._memory.blocks:
                     self._memory.remember(row)
                 if unsaved := row.unsaved():
@@ -196,28 +194,34 @@ class Doorway:
 
     # ---- firing ----------------------------------------------------------------------------------
 
-    def fire(self, row: Stateful, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
+    def fire(
+        self, row: Stateful, trigger: Trigger, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Move]:
         """Fire a trigger on a row object, fenced; see `dispatch_state.door.Door`."""
-        if row.machine.triggers.get(trigger.name) is not trigger:
-            raise InvalidValue(f"{trigger.name}: is no trigger of {row}")
-        by, reason = signed(trigger, kwargs)
-        arguments = trigger.checked(args, kwargs) if trigger.parameters or args or kwargs else {}
+        name = trigger.name
+        if row.machine.triggers.get(name) is not trigger:
+            raise InvalidValue(f"{name}: is no trigger of {row}")
+        if by.__class__ is not Human:
+            actor(by, name)
+        if reason != "" or trigger.needs_reason:
+            reason = (values.words if trigger.needs_reason else values.text)(reason, f"{name}(reason)")
+        arguments = trigger.checked(args, kwargs)
         saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
             with self.border():
                 self._fenced(row, rows)
-            row.machine.require(row, trigger.name)
-        error = arguments.get("error", "")
-        why = error or reason if trigger.name == "fail" else reason or error
+            row.machine.require(row, name)
+        if "error" in arguments and (name == "fail" or not reason):
+            reason = arguments["error"]
 
         def work(turn: Turn) -> list[Move]:
             fresh, read = self._fenced(row, rows)
-            given = {name: read.get(id(value), value) for name, value in arguments.items()} if read else arguments
-            return turn.acts(trigger.name, [(fresh, trigger.name, given)], by, why)
+            given = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
+            return turn.act(fresh, name, by, reason, **given)
 
-        touches = (*rows, by) if trigger.name == "review" and isinstance(by, Agent) else rows
-        return self._run(row, work, by=by, reach=trigger.name, handed=(row, *rows), touches=touches)
+        touches = (*rows, by) if name == "review" and isinstance(by, Agent) else rows
+        return self._run(row, work, by=by, reach=name, handed=(row, *rows), touches=touches)
 
     def _fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
         """The row as it stands, and the other rows by the identity of the objects that name them.
@@ -242,7 +246,7 @@ class Doorway:
         found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
         if found is None:
             raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
-        actor(by)
+        actor(by, trigger)
         arguments.pop("reason", None)
         try:
             checked = found.checked((), arguments)
@@ -277,8 +281,7 @@ class Doorway:
         fenced: bool = False,
     ) -> T:
         """Do `work` in one write transaction; see `dispatch_state.door.Door`."""
-        actor(by)
-
+        actor(by, reach)
         if fenced:
             saved(row)
 
@@ -292,7 +295,7 @@ class Doorway:
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
         """Give birth to a row object."""
-        actor(by)
+        actor(by, "create")
         reason = values.text(reason, "reason")
         columns = newborn_columns(row)
         newborn = _holding(type(row), columns)
@@ -336,7 +339,7 @@ class Doorway:
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
-        actor(by)
+        actor(by, "remove")
         reason = values.words(reason, "reason")
         saved(row)
         self._run(row, lambda turn: turn.remove(self._fenced(row)[0], by, reason), by=by, reach="remove")
@@ -348,7 +351,7 @@ class Doorway:
 
     def write(self, work: Callable[[Turn], T]) -> T:
         """Do `work` in one write transaction that concerns no row with a lifecycle."""
-        with self.border(), self._block():
+        with self.border(), self._database.block():
             return work(Turn(self.now()))
 
     def reload(self, row: Row) -> None:
@@ -368,25 +371,16 @@ class _FamilyGrew(Exception):
 _ACTORS = Human, System, Agent
 
 
-def actor(by: object) -> None:
+def actor(by: object, what: str) -> None:
     """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
-    if not isinstance(by, _ACTORS) and by is not SANGHA:
-        raise InvalidValue(
-            f"by: takes a Human, a System, an Agent row or SANGHA, not a value of type {type(by).__name__}"
-        )
     if isinstance(by, Agent) and not isinstance(by.id, UUID):
         raise InvalidValue("by: the agent's id is not one; reload() the row")
-
-
-def signed(trigger: Trigger, kwargs: dict[str, Any]) -> tuple[Any, str]:
-    """Who fires a trigger and why, taken out of its arguments; raises `InvalidValue`."""
-    by = kwargs.pop("by", None)
-    actor(by)
-    reason = kwargs.pop("reason", "")
-    if reason == "" and not trigger.needs_reason:
-        return by, ""
-    check = values.words if trigger.needs_reason else values.text
-    return by, check(reason, f"{trigger.name}(reason)")
+    if isinstance(by, _ACTORS) or by is SANGHA:
+        return
+    given = "nobody was named" if by is None else f"a value of type {type(by).__name__} is no actor"
+    raise InvalidValue(
+        f'{what}(by): {given}; say who acts, by=Human("login"), System("component"), an Agent row or SANGHA'
+    )
 
 
 _FENCED = frozenset({"id", "version", "status"})

@@ -29,14 +29,18 @@ class Slot:
     """A place in a statement whose text is generated once.
 
     convert: makes the parameter that goes there; None for what goes there as it is.
+    part: the attribute of the value that is converted; the value itself when empty.
     holds_null: whether None is converted too.
     """
 
-    __slots__ = ("convert", "holds_null", "index")
+    __slots__ = ("convert", "holds_null", "index", "part")
 
-    def __init__(self, index: int, convert: Callable[[Any], Any] | None = None, holds_null: bool = False) -> None:
+    def __init__(
+        self, index: int, convert: Callable[[Any], Any] | None = None, *, part: str = "", holds_null: bool = False
+    ) -> None:
         self.index = index
         self.convert = convert
+        self.part = part
         self.holds_null = holds_null
 
 
@@ -137,7 +141,7 @@ class IdField(_Plain[V]):
         return values.uuid_text(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, values.uuid_text)
+        return Slot(index, values.number_text, part="int")
 
     def python_value(self, value: Any) -> Any:
         try:
@@ -325,7 +329,7 @@ class JsonField(_Json[Any]):
         return "null" if value is None and self._holds_null else super().bound(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, self.bound, self._holds_null)
+        return Slot(index, self.bound, holds_null=self._holds_null)
 
     def shaped(self, value: object) -> None:
         """Raise `InvalidValue` for JSON of another shape than this column's."""

@@ -110,7 +110,7 @@ def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]
         if item.convert is not None:
             names[f"convert{place}"] = item.convert
             unless = "" if item.holds_null else f"None if {part} is None else "
-            part = f"{unless}convert{place}({part})"
+            part = f"{unless}convert{place}({part}.{item.part})" if item.part else f"{unless}convert{place}({part})"
         parts.append(part)
     return _compiled("given", f"({''.join(f'{part}, ' for part in parts)})", names)  # type: ignore[no-any-return]
 
@@ -259,10 +259,19 @@ def _update(model: type[peewee.Model], columns: tuple[str, ...], fence: tuple[st
     return Statement(build, len(columns) + len(fence))
 
 
-def update(model: type[peewee.Model], columns: Mapping[str, Any], fence: Mapping[str, Any]) -> bool:
-    """Set columns where every column of the fence still holds what is believed; whether it did."""
-    statement = _update(model, tuple(columns), tuple(fence))
-    return bool(statement.run((*columns.values(), *fence.values()))[1].rowcount)
+def update(model: type[peewee.Model], columns: Mapping[str, Any], key: Any) -> None:
+    """Set columns of the row of that key."""
+    _update(model, tuple(columns), (model._meta.primary_key.name,)).run((*columns.values(), key))
+
+
+FENCE = ("id", "version", "status")
+"""The columns that must still hold what is believed, for a row to be moved."""
+
+
+def move(model: type[peewee.Model], columns: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+    """Set columns of a row that is still where it was; whether it is."""
+    statement = _update(model, tuple(columns), FENCE)
+    return bool(statement.run((*columns.values(), was["id"], was["version"], was["status"]))[1].rowcount)
 
 
 @cache

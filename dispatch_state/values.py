@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +31,7 @@ MAX_DEPTH = 32
 """Deepest nesting of lists and objects a JSON column takes."""
 INTEGER_RANGE = range(-(1 << 63), 1 << 63)
 REMEMBERED = 4096
-"""How many ids, and how many times, are remembered with the text they were read from."""
+"""How many ids are remembered with their texts."""
 
 Clock = Callable[[], datetime]
 
@@ -58,14 +57,33 @@ def new_id() -> UUID:
     return UUID(int=high << 64 | low)
 
 
-uuid_text: Callable[[UUID], str] = lru_cache(REMEMBERED)(str)
-"""The text of a UUID, dashed and in lower case; the ones written last are remembered."""
+class Remembered(dict[Any, Any]):
+    """What was converted lately, found without calling anything; what was not is converted, and remembered.
+
+    Args:
+        convert: makes the value of a key.
+    """
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, key: Any) -> Any:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        value = self[key] = self._convert(key)
+        return value
 
 
-@lru_cache(REMEMBERED)
-def parse_uuid(text: str) -> UUID:
-    """The UUID that a stored text means; the ones read last are remembered."""
-    return UUID(text)
+parse_uuid: Callable[[str], UUID] = Remembered(UUID).__getitem__
+"""The UUID that a stored text means."""
+number_text: Callable[[int], str] = Remembered(lambda number: str(UUID(int=number))).__getitem__
+"""The text of the UUID that has a number (its `int`), dashed and in lower case."""
+
+
+def uuid_text(key: UUID) -> str:
+    """The text of a UUID, dashed and in lower case."""
+    return number_text(key.int)
 
 
 def uuid(value: object, place: str) -> UUID:
@@ -104,13 +122,21 @@ def instant(value: object, place: str) -> datetime:
         raise InvalidValue(f"{place}: the datetime is out of range in UTC") from None
 
 
-@lru_cache(REMEMBERED)
+class _Last:
+    """The moment that was stamped last, which mostly is the next one too."""
+
+    stamp: tuple[datetime | None, str] = None, ""
+
+
 def stamp(value: datetime) -> str:
     """The stored text of an aware datetime: fixed width, UTC, so that text order is time order."""
-    return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(timespec="microseconds")
+    moment, text = _Last.stamp
+    if moment is not value:
+        text = (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat("T", "microseconds")
+        _Last.stamp = value, text
+    return text
 
 
-@lru_cache(REMEMBERED)
 def parse_instant(text: str) -> datetime:
     """The aware UTC datetime that an ISO 8601 text means; a text without offset is read as UTC."""
     value = datetime.fromisoformat(text)
@@ -381,6 +407,14 @@ def refuse_repeats(items: Iterable[str], place: str) -> None:
 def shown(word: object) -> str:
     """A short word in quotes, for a message; what is long or no text is only named."""
     return f'"{word}"' if isinstance(word, str) and len(word) <= 40 and word.isprintable() else _kind(word)
+
+
+def closest(word: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: which known one was probably meant, if any."""
+    import difflib  # only here, where something was misspelt
+
+    close = difflib.get_close_matches(str(word), [*known], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def listed(items: Iterable[object]) -> str:

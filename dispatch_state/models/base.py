@@ -16,7 +16,7 @@ from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.models.keys import present, short
 from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE
-from dispatch_state.values import listed, new_id, shown
+from dispatch_state.values import closest, listed, new_id, shown
 from dispatch_state.vocabulary import Status
 
 
@@ -45,7 +45,7 @@ class Row(peewee.Model):
         self.is_new = not stored
         for name, value in columns.items():
             if not stored and name not in self._meta.combined and name not in _ids(type(self)):
-                raise InvalidValue(f"{type(self).__name__} has no column {shown(name)}{_closest(type(self), name)}")
+                raise InvalidValue(f"{type(self).__name__} has no column {shown(name)}{closest(name, self._meta.combined)}")
             setattr(self, name, value)
 
     @classmethod
@@ -89,6 +89,11 @@ class Row(peewee.Model):
         if self._dirty:
             self._dirty.difference_update(data)
         self.is_new = False
+
+    def become(self, data: dict[str, Any]) -> None:
+        """Hold these columns too, what it held before being left as it is for whoever has that."""
+        self.__data__ = {**self.__data__, **data}
+        self.__rel__.clear()
 
     def reload(self) -> Self:
         """Read this row afresh, in place; unsaved changes are dropped. Returns the row.
@@ -184,13 +189,6 @@ def a_saved(value: object, place: str, *models: type[Row]) -> None:
 
 def _ids(model: type[Row]) -> set[str]:
     return {field.object_id_name for field in model._meta.refs}
-
-
-def _closest(model: type[Row], name: str) -> str:
-    import difflib  # only here, where something was misspelt
-
-    close = difflib.get_close_matches(str(name), [*model._meta.combined], n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 class Stateful(Row):

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import peewee
 
-from dispatch_state.fields import Checked
+from dispatch_state.fields import Checked, Slot
 from dispatch_state.statements import find
-from dispatch_state.values import integer, parse_uuid, shown, uuid, uuid_text
+from dispatch_state.values import integer, number_text, parse_uuid, shown, uuid, uuid_text
 
 V = TypeVar("V")
 M = TypeVar("M", bound=peewee.Model)
@@ -67,6 +67,9 @@ class ParentField(_Key[V]):
 
     def stored(self, value: Any) -> str:
         return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
+
+    def placed(self, index: int) -> Slot:
+        return Slot(index, number_text, part="int")
 
     def python_value(self, value: Any) -> Any:
         try:
