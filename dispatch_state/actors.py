@@ -7,7 +7,7 @@ person. This library does not authenticate people; whoever makes a `Human` has d
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from dispatch_state.errors import InvalidValue
@@ -55,14 +55,12 @@ class Human:
     """
 
     login: str
+    actor: str = field(init=False, repr=False, compare=False)
+    """`human:` and the login."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "login", login(self.login, "Human"))
-
-    @property
-    def actor(self) -> str:
-        """`human:` and the login."""
-        return f"human:{self.login}"
+        object.__setattr__(self, "actor", f"human:{self.login}")
 
     @property
     def signature(self) -> str:
@@ -82,14 +80,12 @@ class System:
     """
 
     component: str
+    actor: str = field(init=False, repr=False, compare=False)
+    """`system:` and the component."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "component", login(self.component, "System"))
-
-    @property
-    def actor(self) -> str:
-        """`system:` and the component."""
-        return f"system:{self.component}"
+        object.__setattr__(self, "actor", f"system:{self.component}")
 
     @property
     def signature(self) -> str:

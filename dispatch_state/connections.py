@@ -103,10 +103,6 @@ class Guarded(peewee.Database):
         cursor = self.execute_sql(sql, parameters)
         return (cursor.fetchall() if cursor.description else []), cursor
 
-    def _watched(self) -> bool:
-        """Whether somebody wants to see each statement, which Peewee shows them."""
-        return bool(self.query_hooks) or PEEWEE.isEnabledFor(logging.DEBUG)
-
     def transaction(self, *arguments: Any, **options: Any) -> _Transaction:
         """A transaction as Peewee has it; arguments say how it begins."""
         return _Transaction(self, *arguments, **options)

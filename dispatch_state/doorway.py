@@ -98,7 +98,6 @@ class Doorway:
         self._clock = clock
         self._memory = _Memory()
         self._border = Border(database)
-        self.check_usable = database.check_usable
 
     def now(self) -> datetime:
         """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
@@ -118,7 +117,7 @@ class Doorway:
         Args:
             block: begins and ends the transaction; an ordinary one when None.
         """
-        self.check_usable()
+        self._database.check_usable()
         block = block or self._database.block()
         with self.border():
             block.__enter__()
@@ -150,12 +149,13 @@ class Doorway:
     ) -> T:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         database = self._database
+        pooled = database.kind == POSTGRESQL
         block = database.block()
         try:
             for attempt in range(1, TRIES + 1):
                 try:
                     with block:
-                        if database.kind == POSTGRESQL:
+                        if pooled:
                             self._lock(row, reach, touches, by)
                         turn = Turn(self.now())
                         result = work(turn)
@@ -170,7 +170,8 @@ class Doorway:
             self._border.turn_back(error)
             raise
         finally:
-            database.release()
+            if pooled:
+                database.release()
         self._bring_up_to_date(handed, turn)
         if isinstance(by, Agent):
             self._bring_up_to_date((by,), turn)
@@ -184,11 +185,12 @@ class Doorway:
 
     def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
         for row in handed:
-            data = turn.touched.get((type(row), row._pk))
+            data = turn.touched.get((type(row), row.__data__.get("id")))
             if data is not None:
                 if self._memory.blocks:
                     self._memory.remember(row)
-                if unsaved := row.unsaved():
+                if row._dirty or "_handed" in row.__dict__:
+                    unsaved = row.unsaved()
                     data = {name: value for name, value in data.items() if name not in unsaved}
                 row.take(data)
 
@@ -205,8 +207,9 @@ class Doorway:
             actor(by, name)
         if reason != "" or trigger.needs_reason:
             reason = (values.words if trigger.needs_reason else values.text)(reason, f"{name}(reason)")
-        arguments = trigger.checked(args, kwargs)
-        saved(row)
+        arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.asks else trigger.defaults
+        if row.is_new or row._dirty or "_handed" in row.__dict__ or not row.__data__.keys() >= _FENCED:
+            saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
             with self.border():
@@ -218,7 +221,7 @@ class Doorway:
         def work(turn: Turn) -> list[Move]:
             fresh, read = self._fenced(row, rows)
             given = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
-            return turn.act(fresh, name, by, reason, **given)
+            return turn.acts(name, [(fresh, name, given)], by, reason)
 
         touches = (*rows, by) if name == "review" and isinstance(by, Agent) else rows
         return self._run(row, work, by=by, reach=name, handed=(row, *rows), touches=touches)

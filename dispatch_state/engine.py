@@ -25,11 +25,12 @@ from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Columns, Firing, Move
-from dispatch_state.statements import append, delete, find, insert, move, update
+from dispatch_state.statements import appending, delete, find, insert, move, update
 from dispatch_state.values import new_id, plain
 from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")
+_LOG = appending(TransitionLog)
 R = TypeVar("R", bound=Stateful)
 
 
@@ -121,35 +122,29 @@ class Turn:
 
     def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
         """Fire a trigger as an act on a row read under lock, and settle what follows; its own move first."""
-        first = len(self.moves)
-        verdict = self._act(row, trigger, arguments, by, reason)
-        if verdict is not None:
-            self._decide(verdict, trigger, by, reason, self.moves[first:])
-        return self.moves[first:]
+        return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
-        self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: list[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
+        verdict: _Verdict | None = None
         first = len(self.moves)
-        verdicts = [self._act(*act, by, reason) for act in acts]
-        verdict = next(filter(None, verdicts), None)
+        for row, name, arguments in acts:
+            trigger = row.machine.triggers[name]
+            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now)
+            if by.__class__ is not Human:
+                self._admit(firing)
+            edge = row.machine.decide(firing)
+            decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
+            self._move(firing, trigger, edge, decided and decided.id)
+            if self._pending:
+                self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
+            verdict = verdict or decided
         if verdict is not None:
             verdict.details.update(details)
             self._decide(verdict, action, by, reason, self.moves[first:])
         return self.moves[first:]
-
-    def _act(self, row: Any, name: str, arguments: dict[str, Any], by: Actor, reason: str) -> _Verdict | None:
-        trigger = row.machine.triggers[name]
-        firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now)
-        if by.__class__ is not Human:
-            self._admit(firing)
-        edge = row.machine.decide(firing)
-        verdict = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
-        self._move(firing, trigger, edge, verdict and verdict.id)
-        if self._pending:
-            self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
-        return verdict
 
     def _admit(self, firing: Firing) -> None:
         """Read the acting agent afresh and note why it, or the sangha, may not act here."""
@@ -197,8 +192,8 @@ class Turn:
         if not move(type(row), own, was):
             raise StaleRow(f"{row} was moved by somebody else while it was being moved")
         firing.before = was
-        row.become(own)
-        self.touched[type(row), was["id"]] = row.__data__
+        self.touched[type(row), was["id"]] = row.__data__ = {**was, **own}
+        row.__rel__.clear()
         if columns.more:
             self._write_beside(columns, beside)
         self._record_move(firing, edge.source, edge.dest, seq)
@@ -243,7 +238,7 @@ class Turn:
         decision: UUID | None,
     ) -> int:
         row = firing.row
-        logged = (
+        columns = (
             row._meta.table_name,
             row.__data__["id"],
             version,
@@ -257,7 +252,9 @@ class Turn:
             decision,
             self.now,
         )
-        return append(TransitionLog, logged)
+        returned, cursor = _LOG.run(columns)
+        seq: int = returned[0][0] if returned else cursor.lastrowid
+        return seq
 
     # ---- what follows --------------------------------------------------------------------------
 

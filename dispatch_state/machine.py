@@ -69,7 +69,7 @@ class Trigger:
         self.defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
         self._checks = {n: _check_for(str(p.annotation)) for n, p in self.parameters.items()}
         self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
-        self._asks = self.parameters.keys() - self.defaults.keys()
+        self.asks = self.parameters.keys() - self.defaults.keys()
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
         for source in sources:
@@ -77,17 +77,15 @@ class Trigger:
                 raise TypeError(f"{self.name}: two transitions from {source}")
             self.edges[source] = edge(source)
 
-    def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The trigger's own arguments by name, defaults filled in, each checked by its annotation.
 
         Raises:
             InvalidValue: an argument is wrong.
             TypeError: it is called with others than it takes.
         """
-        if not args and not kwargs and not self._asks:
-            return self.defaults
         given = {**dict(zip(self.positional, args, strict=False)), **kwargs}
-        if len(given) != len(args) + len(kwargs) or not self._asks <= given.keys() <= self.parameters.keys():
+        if len(given) != len(args) + len(kwargs) or not self.asks <= given.keys() <= self.parameters.keys():
             raise TypeError(self._misused(args, kwargs))
         bound = {**self.defaults, **given}
         return {name: self._checks[name](value, f"{self.name}({name})") for name, value in bound.items()}
@@ -101,7 +99,7 @@ class Trigger:
             ordered = f"all but {listed(self.positional)}" if self.positional else "each"
             return f"{takes}; {ordered} by name"
         given = {*self.positional[: len(args)], *kwargs}
-        if missing := [name for name in self.parameters if name in self._asks - given]:
+        if missing := [name for name in self.parameters if name in self.asks - given]:
             return f"{takes}; {listed(missing)} is missing"
         return f"{takes}; each once"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from typing import Any, Self
 import peewee
 
 from dispatch_state import values
-from dispatch_state.connections import INHERITED, Guarded, original
+from dispatch_state.connections import INHERITED, PEEWEE, Guarded, original
 from dispatch_state.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -30,6 +31,8 @@ from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+SAME_FILE = 0.01
+"""Seconds for which the file of the store's name is taken to be the one that was opened."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for commits of others; each reads one number that all processes share in memory."""
 
@@ -127,6 +130,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         )
         self._wait = timeout
         self._file: tuple[int, int] | None = None
+        self._looks_at = 0.0
         self._lock_file = None if memory else f"{location}-turn"
         self._begin_guard()
         self._anchor = self._connect() if memory else None
@@ -207,7 +211,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         It goes to the driver at once, unless somebody watches; in a transaction that is asked when it begins.
         """
         connection = self._state.conn or self.connection()
-        if not connection.unwatched and self._watched():
+        if not connection.unwatched and (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG)):
             return super().run(sql, parameters)
         try:
             with connection.busy:
@@ -222,9 +226,11 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
         patient = lock_type == "DEFERRED" or connection.turn.take()
-        connection.unwatched = not self._watched()
+        connection.unwatched = not (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG))
         try:
-            self._require_same_file()
+            if (now := time.monotonic()) >= self._looks_at:
+                self._require_same_file()
+                self._looks_at = now + SAME_FILE
             if patient:
                 self.run("BEGIN IMMEDIATE" if lock_type is None else f"BEGIN {lock_type}")
             else:
@@ -246,7 +252,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def commit(self) -> None:
         """Commit, and let others have their turn."""
         self.run("COMMIT")
-        self._state.conn.end()
+        connection = self._state.conn
+        connection.unwatched = False
+        connection.turn.give()
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""

@@ -31,6 +31,10 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=peewee.Model)
 
 
+STATEMENTS: list[Statement] = []
+"""Every statement there is."""
+
+
 class StoreProxy(peewee.DatabaseProxy):
     """Stands for the database of the open store; without one, every use is `StoreNotOpen`."""
 
@@ -41,25 +45,55 @@ class StoreProxy(peewee.DatabaseProxy):
             raise StoreNotOpen()
         return getattr(self.obj, attribute)
 
+    def initialize(self, obj: Any) -> None:
+        """Stand for another database, or for none; statements begin anew with it."""
+        super().initialize(obj)
+        for statement in STATEMENTS:
+            statement.forget()
+
 
 DATABASE = StoreProxy()
 """The database of the open store; every model is bound to it."""
+Found = tuple[list[tuple[Any, ...]], Any]
+"""Every row, and the cursor, of use until the next statement."""
 
 
 class Statement:
     """One query, its text kept per kind of database.
+
+    run: binds a tuple of arguments, executes, and returns every row, as the database hands it, and the cursor. Written
+        out for the open store's database when it is called first.
 
     Args:
         build: makes the query from its positional arguments; called with a `Slot` for each.
         size: how many arguments it takes.
     """
 
-    __slots__ = ("_build", "_size", "_texts")
+    __slots__ = ("_build", "_size", "_texts", "run")
+
+    run: Callable[[tuple[Any, ...]], Found]
 
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
         self._size = size
         self._texts: dict[str, _Text] = {}
+        self.forget()
+        STATEMENTS.append(self)
+
+    def forget(self) -> None:
+        """Begin anew with the database that is open when it is called next."""
+        self.run = self._first_run
+
+    def _first_run(self, arguments: tuple[Any, ...]) -> Found:
+        database = DATABASE.obj
+        if database is None:
+            raise StoreNotOpen()
+        text = self._text(database.kind)
+        names = {**text.names, "run": database.run, "sql": text.sql}
+        self.run = run = _compiled("given", f"run(sql, {text.parameters})", names)
+        if DATABASE.obj is not database:  # another thread has closed it, and perhaps opened another
+            self.forget()
+        return run(arguments)  # type: ignore[no-any-return]
 
     def rows(self, *arguments: Any) -> list[tuple[Any, ...]]:
         """Bind the arguments, execute, and return every row, as the database hands it."""
@@ -70,35 +104,35 @@ class Statement:
         found = self.run(arguments)[0]
         return found[0] if found else None
 
-    def run(self, arguments: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], Any]:
-        """Bind the arguments, execute, and return every row, and the cursor, of use until the next statement."""
-        database = DATABASE.obj
-        if database is None:
-            raise StoreNotOpen()
-        text = self._texts.get(database.kind) or self._generate(database.kind)
-        found: tuple[list[tuple[Any, ...]], Any] = database.run(text.sql, text.bound(arguments))
-        return found
-
     def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """The text for one kind of database, and its parameters."""
-        text = self._texts.get(kind) or self._generate(kind)
+        text = self._text(kind)
         return text.sql, text.bound(arguments)
 
-    def _generate(self, kind: str) -> _Text:
-        sql, template = self._build(*map(Slot, range(self._size))).sql()
-        self._texts[kind] = _Text(sql, _binder(template))
+    def _text(self, kind: str) -> _Text:
+        if kind not in self._texts:
+            sql, template = self._build(*map(Slot, range(self._size))).sql()
+            parameters, names = _parameters(template)
+            self._texts[kind] = _Text(sql, parameters, names, _compiled("given", parameters, dict(names)))
         return self._texts[kind]
 
 
 class _Text(NamedTuple):
-    """What Peewee made of a query, and the function that makes its parameters of a tuple of arguments."""
+    """What Peewee made of a query.
+
+    parameters: what becomes its parameters, as an expression of `given`, the tuple of arguments.
+    names: what the names in that mean.
+    bound: that expression as a function.
+    """
 
     sql: str
+    parameters: str
+    names: dict[str, Any]
     bound: Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
-def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Compile what makes the parameters: each slot's argument through its converter, the rest as it stands."""
+def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
+    """Each slot's argument through its converter, and the rest as it stands, written out as a tuple."""
     names: dict[str, Any] = {}
     parts = []
     for place, item in enumerate(template):
@@ -112,7 +146,7 @@ def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]
             unless = "" if item.holds_null else f"None if {part} is None else "
             part = f"{unless}convert{place}({part}.{item.part})" if item.part else f"{unless}convert{place}({part})"
         parts.append(part)
-    return _compiled("given", f"({''.join(f'{part}, ' for part in parts)})", names)  # type: ignore[no-any-return]
+    return f"({''.join(f'{part}, ' for part in parts)})", names
 
 
 def _compiled(argument: str, expression: str, names: dict[str, Any]) -> Any:
@@ -234,16 +268,12 @@ def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
     inserting(model, tuple(columns)).run(tuple(columns.values()))
 
 
-@cache
-def _append(model: type[peewee.Model]) -> Statement:
+def appending(model: type[peewee.Model]) -> Statement:
+    """The statement that inserts one row, its columns in order, into a table whose key the database counts up.
+
+    PostgreSQL returns that key; on SQLite it is the cursor's `lastrowid`.
+    """
     return inserting(model, tuple(f.name for f in model._meta.sorted_fields if not f.primary_key))
-
-
-def append(model: type[peewee.Model], columns: tuple[Any, ...]) -> int:
-    """Insert one row, its columns in order, into a table whose key the database counts up; returns that key."""
-    returned, cursor = _append(model).run(columns)
-    key: int = returned[0][0] if returned else cursor.lastrowid
-    return key
 
 
 @cache

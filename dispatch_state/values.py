@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -101,9 +102,8 @@ def uuid(value: object, place: str) -> UUID:
 # ---- time ---------------------------------------------------------------------------------------
 
 
-def utc_now() -> datetime:
-    """The present moment, aware, in UTC: the clock of a store that was given none."""
-    return datetime.now(UTC)
+utc_now: Clock = partial(datetime.now, UTC)
+"""The present moment, aware, in UTC: the clock of a store that was given none."""
 
 
 def instant(value: object, place: str) -> datetime:

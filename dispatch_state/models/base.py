@@ -90,11 +90,6 @@ class Row(peewee.Model):
             self._dirty.difference_update(data)
         self.is_new = False
 
-    def become(self, data: dict[str, Any]) -> None:
-        """Hold these columns too, what it held before being left as it is for whoever has that."""
-        self.__data__ = {**self.__data__, **data}
-        self.__rel__.clear()
-
     def reload(self) -> Self:
         """Read this row afresh, in place; unsaved changes are dropped. Returns the row.
 
