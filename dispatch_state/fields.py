@@ -7,7 +7,6 @@ Python's own: `uuid.UUID`, aware UTC `datetime`, members of an enumeration, list
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Callable
 from datetime import datetime
@@ -298,14 +297,11 @@ class JsonAccessor(peewee.FieldAccessor):
         return value
 
 
-_PRINTED = json.JSONEncoder(default=repr)
-
-
 def fingerprint(value: object) -> str:
-    """A text that changes when a list or dict does; what is no JSON yet counts as it prints."""
+    """A text that changes when a list or dict does."""
     try:
-        return _PRINTED.encode(value)
-    except (ValueError, RecursionError):
+        return repr(value)
+    except RecursionError:
         return repr(type(value))
 
 
@@ -329,7 +325,7 @@ class JsonField(_Json[Any]):
         return "null" if value is None and self._holds_null else super().bound(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, self.bound, holds_null=self._holds_null)
+        return Slot(index, values.stored_json, holds_null=self._holds_null)
 
     def shaped(self, value: object) -> None:
         """Raise `InvalidValue` for JSON of another shape than this column's."""

@@ -252,15 +252,20 @@ def boolean(value: object, place: str) -> bool:
 
 
 def json_text(value: object, place: str, *, longest: int | None = MAX_JSON) -> str:
-    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON, or is too long.
-
-    Keys keep their order and characters stay as they are, so that what is read back equals what was given.
-    """
+    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON, or is too long."""
     _check_json(value, place, MAX_DEPTH)
-    encoded = _STORING.encode(value)
+    encoded = stored_json(value)
     if longest is not None and len(encoded.encode()) > longest:
         raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
     return encoded
+
+
+def stored_json(value: object) -> str:
+    """The JSON text of what is known to be plain JSON.
+
+    Keys keep their order and characters stay as they are, so that what is read back equals what was given.
+    """
+    return _STORING.encode(value)
 
 
 def parse_json(encoded: str | bytes) -> Any:
@@ -269,7 +274,13 @@ def parse_json(encoded: str | bytes) -> Any:
     PostgreSQL writes a float such as 1e23 back as a whole number; integers beyond 64 bits are
     never stored, so one read back was a float.
     """
-    return _STORED.decode(encoded if isinstance(encoded, str) else encoded.decode())
+    if isinstance(encoded, bytes):
+        encoded = encoded.decode()
+    decoder = _WITH_LONG if _LONG.search(encoded) else _STORED
+    if encoded[:1].isspace():
+        return decoder.decode(encoded)
+    value, end = decoder.raw_decode(encoded)
+    return value if end == len(encoded) else decoder.decode(encoded)
 
 
 def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = MAX_DEPTH) -> Any:
@@ -328,7 +339,9 @@ def _integer_or_float(digits: str) -> int | float:
     return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
 
 
-_STORED = json.JSONDecoder(parse_int=_integer_or_float)
+_LONG = re.compile(r"\d{19}")
+_STORED = json.JSONDecoder()
+_WITH_LONG = json.JSONDecoder(parse_int=_integer_or_float)
 _STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -363,11 +363,13 @@ class Stateful(Row):
         return tuple(f.name for f in cls._meta.sorted_fields if isinstance(f, StampField) and f.name not in cls.terms)
 
     @classmethod
+    @cache
     def born_with(cls) -> frozenset[str]:
         """The columns that creation may set."""
         return frozenset(cls._meta.fields) - cls.guarded() | {"id", "status", *cls.parents}
 
     @classmethod
+    @cache
     def guarded(cls) -> frozenset[str]:
         """The columns that `save` and `update` may never change."""
         return cls.machine.owned | {"id", "updated_at", *cls.stamps, *cls.kept, *cls.parents}

@@ -21,7 +21,7 @@ from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
 from dispatch_state.moves import NOW, Columns, Firing, Move
-from dispatch_state.statements import find, one, rows
+from dispatch_state.statements import find, one, rows, tuples
 from dispatch_state.vocabulary import (
     AgentType,
     DecisionType,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from dispatch_state.models.ledger import Decision
 
 UNDECIDED = (ProposalStatus.OPEN, ProposalStatus.VOTING)
+_KINDS = {str(kind): kind for kind in AgentType}
+_SAYINGS = {str(decision): decision for decision in VoteDecision}
 VOTING_TIME = timedelta(hours=24)
 """How long a vote lasts, unless the proposal says otherwise."""
 
@@ -300,10 +302,10 @@ class Proposal(Stateful):
 
     def counted(self, now: Any) -> Tally:
         """What the votes say at a moment."""
-        required = tuple(AgentType(kind) for kind in self.required_voters or ())
+        required = tuple([_KINDS[kind] for kind in self.required_voters or ()])
         rules = Rules(Threshold(self.threshold), required, self.option_names())
         expired = self.voting_deadline is not None and now >= self.voting_deadline
-        return tally([vote.ballot() for vote in votes_on(self.id)], rules, expired=expired)
+        return tally(ballots_on(self.id), rules, expired=expired)
 
     def verdict_details(self, firing: Firing) -> dict[str, Any]:
         if firing.trigger not in ("approve", "reject"):
@@ -368,10 +370,6 @@ class Vote(Row):
             }
         )
 
-    def ballot(self) -> Ballot:
-        """The vote as the tally takes it."""
-        return Ballot(str(self.voter_id), self.voter_type, self.decision, self.preferred_option)
-
 
 def _share(value: object) -> float:
     share = values.number(value, "votes.confidence")
@@ -426,6 +424,17 @@ def _keep_vote(turn: Turn, proposal: Proposal, agent: Agent, columns: dict[str, 
 @one
 def vote_of(proposal: UUID, agent: UUID) -> ModelSelect[Vote]:
     return Vote.select().where(Vote.proposal == proposal, Vote.voter == agent)
+
+
+def ballots_on(proposal: UUID) -> list[Ballot]:
+    """The votes on a proposal as the tally takes them."""
+    return [Ballot(str(who), _KINDS[kind], _SAYINGS[says], option) for who, kind, says, option in _cast_on(proposal)]
+
+
+@tuples
+def _cast_on(proposal: UUID) -> ModelSelect[Vote]:
+    columns = Vote.voter, Vote.voter_type, Vote.decision, Vote.preferred_option
+    return Vote.select(*columns).where(Vote.proposal == proposal)
 
 
 @rows
