@@ -28,7 +28,7 @@ from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
-from dispatch_state.statements import find
+from dispatch_state.statements import find, made
 from dispatch_state.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
@@ -301,11 +301,11 @@ class Doorway:
         actor(by, "create")
         reason = values.text(reason, "reason")
         columns = newborn_columns(row)
-        newborn = _holding(type(row), columns)
+        newborn = made(type(row), columns)
         newborn.whole()
 
         def work(turn: Turn) -> dict[str, Any]:
-            fresh = _holding(type(row), columns)
+            fresh = made(type(row), dict(columns))
             refuse_orphans(fresh)
             turn.birth(fresh, by, reason)
             return turn.touched[type(row), fresh.id]
@@ -421,9 +421,3 @@ def refuse_orphans(row: Stateful, columns: tuple[str, ...] | None = None) -> Non
     for field in row._meta.refs:
         if isinstance(field, ParentField) and (columns is None or field.name in columns):
             getattr(row, field.name)
-
-
-def _holding(model: type[Stateful], columns: dict[str, Any]) -> Stateful:
-    row = model(__no_default__=True)
-    row.__data__ = dict(columns)
-    return row

@@ -25,8 +25,8 @@ from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Columns, Firing, Move
-from dispatch_state.statements import appending, delete, find, insert, move, update
-from dispatch_state.values import new_id, plain
+from dispatch_state.statements import appending, delete, find, insert, made, move, update
+from dispatch_state.values import new_id, plain, uuid_text
 from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")
@@ -150,11 +150,16 @@ class Turn:
         """Read the acting agent afresh and note why it, or the sangha, may not act here."""
         by = firing.by
         if isinstance(by, Agent):
-            firing.agent = find(Agent, by.id)
+            firing.agent = self._acting(by, firing.row)
         elif by is not SANGHA:
             return
         if refusal := self.standing(by, firing.agent, firing.row, firing.trigger):
             firing.refusals.append(refusal)
+
+    @staticmethod
+    def _acting(by: Agent, row: Any) -> Agent | None:
+        """The acting agent as it stands; it may be the row itself, which was just read."""
+        return row if isinstance(row, Agent) and row.id == by.id else find(Agent, by.id)
 
     @staticmethod
     def standing(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
@@ -279,7 +284,7 @@ class Turn:
         outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **verdict.details}
         if len(moves) > 1:
             outcome["moved"] = [
-                {"entity": m.entity, "id": str(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
+                {"entity": m.entity, "id": uuid_text(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
                 for m in moves
             ]
         keys = {name: verdict.context.get(name) for name in ("proposal", "issue", "epic")}
@@ -341,7 +346,7 @@ class Turn:
 
     def objections(self, by: Actor, row: Any) -> list[str]:
         """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
-        agent = find(Agent, by.id) if isinstance(by, Agent) else None
+        agent = self._acting(by, row) if isinstance(by, Agent) else None
         refusal = self.standing(by, agent, row, "")
         return [refusal] if refusal else []
 
@@ -362,8 +367,7 @@ class Turn:
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
-        row = model(__no_default__=True)
-        row.take({"id": new_id(), "created_at": self.now, **columns})
+        row = made(model, {"id": new_id(), "created_at": self.now, **columns})
         insert(model, row.__data__)
         return row
 
@@ -395,7 +399,7 @@ def _details(columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> dict
     details = plain(columns.details)
     if beside:
         details["neighbours"] = [
-            {"entity": n._meta.table_name, "id": str(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
+            {"entity": n._meta.table_name, "id": uuid_text(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
             for n, theirs in beside
         ]
     return details

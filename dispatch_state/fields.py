@@ -312,6 +312,7 @@ class JsonField(_Json[Any]):
     """
 
     accessor_class = JsonAccessor
+    swift = staticmethod(values.parse_json)
 
     def __init__(self, shape: Shape = values.any_json, *, holds_null: bool = False, **options: Any) -> None:
         super().__init__(**options)

@@ -165,7 +165,7 @@ def rows(build: Callable[P, ModelSelect[M]]) -> Callable[P, list[M]]:
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
         model = _model_of(build)
-        return [load(model, found) for found in statement.rows(*arguments)]
+        return [load(model, found) for found in statement.run(arguments)[0]]
 
     return read
 
@@ -176,8 +176,8 @@ def one(build: Callable[P, ModelSelect[M]]) -> Callable[P, M | None]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        found = statement.first(*arguments)
-        return None if found is None else load(_model_of(build), found)
+        found = statement.run(arguments)[0]
+        return load(_model_of(build), found[0]) if found else None
 
     return read
 
@@ -188,7 +188,7 @@ def tuples(build: Callable[P, ModelSelect[Any]]) -> Callable[P, list[tuple[Any, 
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        return statement.rows(*arguments)
+        return statement.run(arguments)[0]
 
     return read
 
@@ -199,7 +199,7 @@ def some(build: Callable[P, ModelSelect[Any]]) -> Callable[P, bool]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> bool:
-        return bool(statement.rows(*arguments))
+        return bool(statement.run(arguments)[0])
 
     return read
 
@@ -218,8 +218,7 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
     """Compile what makes a row's columns of what the database hands: what Python has alike stays as it is."""
     names: dict[str, Any] = {}
     parts = []
-    fields: Any = model._meta.sorted_fields
-    for place, field in enumerate(fields):
+    for place, field in enumerate(_fields(model)):
         names[f"read{place}"] = getattr(field, "swift", field.python_value)
         names[f"alike{place}"] = getattr(field, "alike", None)
         value = f"found[{place}]"
@@ -229,17 +228,26 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
 
 
 def load(model: type[M], found: tuple[Any, ...]) -> M:
-    """A row object from the columns that `model.select()` names, in its order; made as Peewee makes one it reads."""
-    row: Any = model.__new__(model)
+    """A row object from the columns that `model.select()` names, in its order."""
     try:
-        row.__data__ = _reader(model)(found)
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):  # what no swift reader understands
-        columns = zip(model._meta.sorted_fields, found, strict=True)
-        row.__data__ = {field.name: field.python_value(value) for field, value in columns}
+        return made(model, _reader(model)(found))
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):  # what no swift reader understands
+        columns = zip(_fields(model), found, strict=True)
+        return made(model, {field.name: field.python_value(value) for field, value in columns})
+
+
+def made(model: type[M], columns: dict[str, Any]) -> M:
+    """A row object that holds these columns, as Peewee makes one that it reads."""
+    row: Any = model.__new__(model)
+    row.__data__ = columns
     row._dirty = set()
     row.__rel__ = {}
     row.is_new = False
     return row  # type: ignore[no-any-return]
+
+
+def _fields(model: type[peewee.Model]) -> list[Any]:
+    return model._meta.sorted_fields
 
 
 @cache

@@ -339,7 +339,7 @@ def _integer_or_float(digits: str) -> int | float:
     return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
 
 
-_LONG = re.compile(r"\d{19}")
+_LONG = re.compile(r"(?<![\d.])\d{19}")
 _STORED = json.JSONDecoder()
 _WITH_LONG = json.JSONDecoder(parse_int=_integer_or_float)
 _STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -401,11 +401,16 @@ def names(value: object, place: str) -> tuple[str, ...]:
     """
     list_of_objects(value, place)
     assert isinstance(value, list)
-    found = tuple(words(item if isinstance(item, str) else item.get("id"), place) for item in value)
+    found = tuple(words(name, place) for name in named(value))
     refuse_repeats(found, place)
     if not found:
         raise InvalidValue(f"{place}: takes at least one")
     return found
+
+
+def named(options: Iterable[Any]) -> list[Any]:
+    """The names in a list of options that was checked before."""
+    return [option if isinstance(option, str) else option.get("id") for option in options]
 
 
 def refuse_repeats(items: Iterable[str], place: str) -> None:
@@ -442,10 +447,8 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return stamp(value)
-    return value
+        return uuid_text(value)
+    return stamp(value) if isinstance(value, datetime) else value
 
 
 def _kind(value: object) -> str:

@@ -87,7 +87,7 @@ class Agent(Stateful):
     @property
     def actor(self) -> str:
         """As stored in the log: `agent:<uuid>`."""
-        return f"agent:{self.id}"
+        return f"agent:{values.uuid_text(self.id)}"
 
     @property
     def signature(self) -> str:

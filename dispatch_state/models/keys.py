@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 from uuid import UUID
 
@@ -88,9 +87,16 @@ class PointerField(peewee.DeferredForeignKey):
 
 def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
+    if key.__class__ is not UUID:
+        key = _checked(model, key)
+    return find(model, key) or absent(model, key)
+
+
+def _checked(model: Any, key: Any) -> Any:
     column = model._meta.primary_key
-    check = column.check if isinstance(column, Checked) else partial(integer, place=f"{model.__name__}.{column.name}")
-    return (None if key is None else find(model, check(key))) or absent(model, key)
+    if key is None:
+        absent(model, key)
+    return column.check(key) if isinstance(column, Checked) else integer(key, f"{model.__name__}.{column.name}")
 
 
 def absent(model: Any, key: object) -> NoReturn:
