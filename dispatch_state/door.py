@@ -7,7 +7,7 @@ models know what they ask for, and nothing of how it is done.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -28,7 +28,7 @@ class Turn(Protocol):
         ...
 
     def acts(
-        self, action: str, acts: list[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all.
 

@@ -374,7 +374,7 @@ class _FamilyGrew(Exception):
 _ACTORS = Human, System, Agent
 
 
-def actor(by: object, what: str) -> None:
+def actor(by: object, what: str, argument: str = "by") -> None:
     """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
     if isinstance(by, Agent) and not isinstance(by.id, UUID):
         raise InvalidValue("by: the agent's id is not one; reload() the row")
@@ -382,7 +382,7 @@ def actor(by: object, what: str) -> None:
         return
     given = "nobody was named" if by is None else f"a value of type {type(by).__name__} is no actor"
     raise InvalidValue(
-        f'{what}(by): {given}; say who acts, by=Human("login"), System("component"), an Agent row or SANGHA'
+        f'{what}({argument}): {given}; say who acts: Human("login"), System("component"), an Agent row or SANGHA'
     )
 
 

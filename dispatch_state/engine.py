@@ -10,7 +10,7 @@ the database is asked then.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -125,7 +125,7 @@ class Turn:
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
-        self, action: str, acts: list[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
         verdict: _Verdict | None = None
@@ -137,7 +137,7 @@ class Turn:
                 self._admit(firing)
             edge = row.machine.decide(firing)
             decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
-            self._move(firing, trigger, edge, decided and decided.id)
+            self._move(firing, trigger, edge, decided.id if decided else None)
             if self._pending:
                 self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
             verdict = verdict or decided

@@ -227,11 +227,15 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
     return _compiled("found", f"{{{', '.join(parts)}}}", names)  # type: ignore[no-any-return]
 
 
+_UNREAD = ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError
+"""What a swift reader raises for what it does not understand."""
+
+
 def load(model: type[M], found: tuple[Any, ...]) -> M:
     """A row object from the columns that `model.select()` names, in its order."""
     try:
         return made(model, _reader(model)(found))
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):  # what no swift reader understands
+    except _UNREAD:
         columns = zip(_fields(model), found, strict=True)
         return made(model, {field.name: field.python_value(value) for field, value in columns})
 
@@ -247,7 +251,7 @@ def made(model: type[M], columns: dict[str, Any]) -> M:
 
 
 def _fields(model: type[peewee.Model]) -> list[Any]:
-    return model._meta.sorted_fields
+    return model._meta.sorted_fields  # type: ignore[no-any-return]
 
 
 @cache
@@ -299,7 +303,8 @@ def _update(model: type[peewee.Model], columns: tuple[str, ...], fence: tuple[st
 
 def update(model: type[peewee.Model], columns: Mapping[str, Any], key: Any) -> None:
     """Set columns of the row of that key."""
-    _update(model, tuple(columns), (model._meta.primary_key.name,)).run((*columns.values(), key))
+    name: str = model._meta.primary_key.name  # type: ignore[union-attr]
+    _update(model, tuple(columns), (name,)).run((*columns.values(), key))
 
 
 FENCE = ("id", "version", "status")

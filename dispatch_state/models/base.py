@@ -45,7 +45,9 @@ class Row(peewee.Model):
         self.is_new = not stored
         for name, value in columns.items():
             if not stored and name not in self._meta.combined and name not in _ids(type(self)):
-                raise InvalidValue(f"{type(self).__name__} has no column {shown(name)}{closest(name, self._meta.combined)}")
+                raise InvalidValue(
+                    f"{type(self).__name__} has no column {shown(name)}{closest(name, self._meta.combined)}"
+                )
             setattr(self, name, value)
 
     @classmethod
