@@ -31,8 +31,6 @@ from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
-SAME_FILE = 0.01
-"""Seconds for which the file of the store's name is taken to be the one that was opened."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for commits of others; each reads one number that all processes share in memory."""
 
@@ -130,7 +128,6 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         )
         self._wait = timeout
         self._file: tuple[int, int] | None = None
-        self._looks_at = 0.0
         self._lock_file = None if memory else f"{location}-turn"
         self._begin_guard()
         self._anchor = self._connect() if memory else None
@@ -228,9 +225,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         patient = lock_type == "DEFERRED" or connection.turn.take()
         connection.unwatched = not (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG))
         try:
-            if (now := time.monotonic()) >= self._looks_at:
-                self._require_same_file()
-                self._looks_at = now + SAME_FILE
+            self._require_same_file()
             if patient:
                 self.run("BEGIN IMMEDIATE" if lock_type is None else f"BEGIN {lock_type}")
             else:
