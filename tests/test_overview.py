@@ -94,6 +94,15 @@ def test_explain_goes_up_to_who_acted(world: World, store: Store) -> None:
     assert told[-1].endswith("by human:maintainer: it is sound")
 
 
+def test_a_move_says_what_the_log_says_of_it(world: World, store: Store) -> None:
+    issue = world.new_issue()
+    (move,) = issue.queue(by=MAINTAINER)
+    assert move.say() == f"issues {str(issue.id)[-8:]}  queue (unassigned -> queued)"
+    logged = store.history(issue)[-1]
+    assert logged.say().endswith(f"  {move.say()} by human:maintainer")
+    assert move._replace(trigger="create", source=None).say().endswith("  create (queued)")
+
+
 def test_changes_come_in_pages(world: World, store: Store) -> None:
     world.issues("done")
     every = store.changes()

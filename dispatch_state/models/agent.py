@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -58,7 +59,7 @@ class Agent(Stateful):
 
     statuses = AgentStatus
     stamps = ("started_at", "last_heartbeat")
-    kept = ("metrics",)
+    kept = MappingProxyType({"metrics": "the moves that it counts and use_tokens()"})
     terms = ("agent_type",)
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
 
