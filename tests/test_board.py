@@ -286,11 +286,23 @@ def test_who_is_waited_for_stands_on_the_page(
 ) -> None:
     found = written(shell, tmp_path)
     assert found.texts["summary"] == ["1 for a person to decide"]
+    assert ("open", None) in found.attributes
     assert "blocked issue " in found.texts["h3"]
     blocked = next(link for link in found.links if link.startswith("#issue-"))
     assert blocked.removeprefix("#") in found.ids
     monkeypatch.setattr(Issue, "by_status", classmethod(lambda cls, status: cls.select().where(cls.id.is_null())))
     assert [link for link in written(shell, tmp_path).links if link.startswith("#issue-")] == []
+
+
+def test_a_waiting_gate_says_where_it_is_and_who_may_approve(store: Store) -> None:
+    gate = World(store).waiting_stage({"required_approvers": ["ada", "ben"], "description": EVIL}).gates.get()
+    gate.stage.epic.title = EVIL
+    gate.stage.epic.save()
+    found = Page(page(board_of(store.now(), None, 1), store.needs_human()))
+    facts = f"{visible(EVIL)} › first · ada or ben may approve · since 2026-01-31 09:30 UTC"
+    assert facts in found.texts["span"]
+    assert str(gate.id)[-8:] in found.texts["code"]
+    assert any(visible(EVIL) in text for text in found.texts["li"])
 
 
 def test_a_long_list_on_the_page_is_cut(store: Store, epic: Epic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from dispatch_state.cli.terminal import Terminal
 from dispatch_state.cli.triggers import arguments, overrides, trigger_of
 from dispatch_state.errors import GuardRefused, InvalidValue
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.keys import short
 from dispatch_state.moves import Move
 
 
@@ -62,7 +61,7 @@ def _tell(out: Terminal, moves: list[Move]) -> None:
         out.json({"moves": [move._asdict() for move in moves]})
         return
     for move in moves:
-        out.line(f"{move.entity} {short(move.id)}  {move.trigger} ({move.source} -> {move.dest})")
+        out.line(move.say())
     if not moves:
         out.note("nothing was due")
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
+from dispatch_state.cli import acting, board, drawing, keeping, looking, moving, reading, standing
 from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
 from dispatch_state.cli.terminal import visible
 from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
@@ -18,6 +18,8 @@ from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, Sto
 COMMANDS: tuple[Command, ...] = (
     *keeping.COMMANDS,
     *moving.COMMANDS,
+    *standing.COMMANDS,
+    *looking.COMMANDS,
     *reading.COMMANDS,
     *board.COMMANDS,
     *drawing.COMMANDS,

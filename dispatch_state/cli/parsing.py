@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -54,6 +55,14 @@ class Call:
     def open(self, *, create: bool = False, migrate: bool = False) -> Store:
         """Open the store that was chosen; errors as `open_store`."""
         return self._opened.enter_context(open_store(self.chosen.database, create=create, migrate=migrate))
+
+    @property
+    def again(self) -> str:
+        """How a further command on the same store begins; a URL, which may hold a password, is left out."""
+        named = self.chosen.database
+        if named is None:
+            return PROGRAM
+        return f"{PROGRAM} --database {'…' if '://' in named else shlex.quote(named)}"
 
     def close(self) -> None:
         """Close the store, if it was opened."""
