@@ -233,7 +233,7 @@ class Page(HTMLParser):
 
 def written(shell: Shell, tmp_path: Path, *options: str) -> Page:
     file = tmp_path / "board.html"
-    assert shell("board", "--html", str(file), *options) == ""
+    assert (shell("board", "--html", str(file), *options), shell.err) == ("", f"wrote {file}\n")
     return Page(file.read_text(encoding="utf-8"))
 
 
@@ -336,7 +336,7 @@ def test_a_page_is_written_whole_or_not_at_all(shell: Shell, tmp_path: Path, mon
         shell("board", "--html", str(file), code=2)
         assert shell.err == f"dispatch-state: {file}: cannot be written: No space left on device\n"
     assert file.read_text() == "the old one"
-    assert shell.json("board", "--html", str(link)) == {"file": str(link)}
+    assert (shell.json("board", "--html", str(link)), shell.err) == ({"file": str(link)}, "")
     assert file.read_text().startswith("<!DOCTYPE html>")
     assert link.is_symlink()
     assert file.stat().st_mode & 0o777 == 0o640

@@ -138,7 +138,10 @@ def inside(place: str) -> Any:
 
 
 def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
-    assert "init makes one" in (shell("status", code=3) or shell.err)
+    shell("status", code=3)
+    assert " init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another\n" in shell.err
+    assert "create=True" not in shell.err
+    assert "there is no store at" in shell.err or "the database is empty" in shell.err
     assert shell("init").startswith("made ")
     assert shell("init").endswith("is there already\n")
     assert shell.json("init")["made"] is False
@@ -155,7 +158,8 @@ def test_an_old_store_is_brought_up_to_date(shell: Shell, tmp_path: Path, monkey
         old.setattr(migrations, "_folder", lambda: older)
         open_store(shell.target).close()
     shell("status", code=3)
-    assert "dispatch-state migrate brings it up to date" in shell.err
+    assert " migrate brings it up to date\n" in shell.err
+    assert "migrate=True" not in shell.err
     assert shell("migrate").startswith("migrated ")
     assert shell.json("migrate") == {"store": shell.json("init")["store"], "migrated": False}
     assert "Nothing waits" in shell("status")
@@ -477,7 +481,15 @@ def test_the_log(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.Monkey
     assert [move["seq"] for move in shell.lines("log", "--after", str(all_of_them[-4]))] == all_of_them[-3:]
     assert [move["seq"] for move in shell.lines("log", "--last", "5")] == all_of_them[-5:]
     assert [move["seq"] for move in shell.lines("log", "--last", "100000")] == all_of_them
-    assert shell("log", "--after", str(all_of_them[-1])) == ""
+    assert (shell("log", "--after", str(all_of_them[-1])), shell.err) == ("", "no moves\n")
+    assert (shell("log", "--last", "1").count("\n"), shell.err) == (1, "")
+
+
+def test_nothing_to_tell_is_told(shell: Shell) -> None:
+    shell("init")
+    for command, none in (("log", "no moves\n"), ("decisions", "no decisions\n")):
+        assert (shell(command), shell.err) == ("", none)
+        assert (shell(command, "--json"), shell.err) == ("", "")
 
 
 @reads
@@ -487,6 +499,7 @@ def test_the_log_is_followed_to_its_end(shell: Shell, ids: Ids, inside: Any) -> 
     assert [move["seq"] for move in shell.lines("log", "--after", "0", *follow)] == all_of_them
     assert [move["seq"] for move in shell.lines("log", "--last", "2", *follow)] == all_of_them[-2:]
     assert shell.lines("log", *follow) == []
+    assert (shell("log", *follow), shell.err) == ("", "no moves\n")
 
 
 @reads
@@ -513,6 +526,7 @@ def test_the_decisions(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.
     assert [decision["id"] for decision in shell.lines("decisions")] == known
     assert [decision["id"] for decision in shell.lines("decisions", "--last", "2")] == known[-2:]
     told = shell("decisions", "--last", "1")
+    assert shell.err == ""
     assert "human veto: veto proposal “A title”" in told
     assert told.endswith(f"by human:maintainer: {WHY}\n")
 
@@ -525,7 +539,14 @@ def test_diagrams(shell: Shell, ids: Ids, tmp_path: Path) -> None:
     assert shell("diagram", ids["issue"][-12:]) == Issue.machine.to_mermaid("queued")
     assert "stages_start --> issues_queue" in shell("diagram", "cascades")
     assert shell.json("diagram", "cascades", "--format", "markdown")["text"].startswith("| move |")
+    for name in ("issue", "Issue", "ISSUES"):
+        assert shell("diagram", name) == Issue.machine.to_mermaid()
+    for name in ("pull_request", "PullRequest"):
+        assert shell("diagram", name) == MODELS["pull_requests"].machine.to_mermaid()
+    shell("diagram", "tables", code=2)
+    assert '"tables" is no id, nor the end of one, nor cascades, nor a table: epics, stages, gates, ' in shell.err
     assert shell("diagram", "issues", "--output", str(tmp_path / "issues.mmd")) == ""
+    assert shell.err == f"wrote {tmp_path / 'issues.mmd'}\n"
     assert (tmp_path / "issues.mmd").read_text() == Issue.machine.to_mermaid()
 
 
@@ -584,7 +605,7 @@ CANCEL = ("cancel", "--as", "maintainer", "--reason", WHY)
 
 def test_an_override_takes_a_yes(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("fire", ids["issue"], *CANCEL, code=2)
-    assert "--yes" in shell.err
+    assert shell.err.endswith("cancel takes --yes, because it is an override and nobody can be asked\n")
     assert shell.json("show", ids["issue"])["status"] == "queued"
     shell("fire", ids["issue"], *CANCEL, "--yes")
     assert shell.json("show", ids["issue"])["status"] == "cancelled"
@@ -603,13 +624,36 @@ def test_a_person_at_a_terminal_is_asked(
 
 
 @reads
+def test_all_that_is_still_to_be_said_is_told_at_once(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reason in ([], ["--reason", " \n"]):
+        shell("fire", ids["gate"], "skip", "--as", "maintainer", *reason, code=2)
+        assert "skip takes --reason TEXT and --yes, because it is an override and nobody" in shell.err
+    shell("fire", ids["gate"], "skip", "--as", "maintainer", "--yes", code=2)
+    assert shell.err == "dispatch-state: skip takes --reason TEXT\n"
+    with shell.at_a_terminal(monkeypatch, "y\n") as (_, err):
+        assert main(["--database", shell.target, "fire", ids["gate"], "skip", "--as", "maintainer"]) == 2
+    assert err.getvalue() == "dispatch-state: skip takes --reason TEXT\n"  # before anybody is asked
+
+
+@reads
+def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
+    for trigger in ("approve", "mark_ready"):
+        shell(trigger, ids["gate"], code=2)
+        assert f"{trigger} is a trigger, no command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
+    shell("aprove", ids["gate"], code=2)
+    assert "invalid choice" in shell.err
+    shell("diagram", "issues", "--format", "approve", code=2)
+    assert "invalid choice" in shell.err
+
+
+@reads
 def test_what_the_lifecycle_forbids(shell: Shell, ids: Ids) -> None:
     shell("fire", ids["issue"], "complete", "--as", "maintainer", code=1)
     assert "complete does not start there; legal here: dequeue, assign, cancel" in shell.err
     shell("fire", ids["gate"], "approve", "--as", "stranger", code=1)
     assert "maintainer" in shell.err
     shell("fire", ids["gate"], "reject", "--as", "maintainer", code=2)
-    assert "reject(reason): must not be blank" in shell.err
+    assert shell.err == "dispatch-state: reject takes --reason TEXT\n"
 
 
 @reads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,10 +14,13 @@ from typing import NoReturn
 
 from dispatch_state._version import __version__
 from dispatch_state.cli.terminal import Terminal, visible
+from dispatch_state.models.tables import STATEFUL
 from dispatch_state.store import Store, open_store
 
 PROGRAM = "dispatch-state"
 ABOUT = "Look after the state of an agent runner."
+TRIGGERS = frozenset(name for model in STATEFUL for name in model.machine.triggers)
+_NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(\w+)'")
 
 
 class Exit(IntEnum):
@@ -93,6 +97,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and leave with 2."""
         usage = " ".join(self.format_usage().split())
+        if (found := _NO_COMMAND.match(message)) and found[1] in TRIGGERS:
+            message = f"{found[1]} is a trigger, no command: {PROGRAM} fire ID {found[1]} --as LOGIN"
         sys.stderr.write(f"{usage}\n{self.prog}: {visible(message)}\n")
         raise SystemExit(int(Exit.USAGE))
 

@@ -13,6 +13,7 @@ from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.telling import Names, move_data, names, row_data, say_move
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.door import door
+from dispatch_state.models.base import Row
 from dispatch_state.models.keys import short
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
@@ -27,17 +28,22 @@ PAGE = 1000
 def log(call: Call) -> Exit:
     """Tell every move, the oldest first; with --follow, also those of all processes as they are committed."""
     store, out, chosen = call.open(), call.out, call.chosen
-    behind, called = chosen.after, names()
+    behind, called, move = chosen.after, names(), None
     if chosen.last is not None:
         behind = door().read(lambda: _before_the_last(positive(chosen.last, "--last")))
-    if chosen.follow or chosen.timeout is not None:
-        for move in store.watch(behind, timeout=chosen.timeout):
-            _tell_move(out, move, called)
-            out.flush()
-        return Exit.OK
-    for move in _moves(store, behind or 0):
+    follow = chosen.follow or chosen.timeout is not None
+    for move in store.watch(behind, timeout=chosen.timeout) if follow else _moves(store, behind or 0):
         _tell_move(out, move, called)
+        if follow:
+            out.flush()
+    _say_when_empty(out, move, "no moves")
     return Exit.OK
+
+
+def _say_when_empty(out: Terminal, last: Row | None, none: str) -> None:
+    """Say beside the output that there was nothing to tell, so that silence is not taken for a fault."""
+    if last is None and not out.as_json:
+        out.note(none)
 
 
 def _moves(store: Store, behind: int) -> Iterator[TransitionLog]:
@@ -63,12 +69,13 @@ def decisions(call: Call) -> Exit:
     """Tell every decision, the oldest first: what, by whom, and why."""
     call.open()
     out, chosen = call.out, call.chosen
-    left = None if chosen.last is None else positive(chosen.last, "--last")
+    left, decision = None if chosen.last is None else positive(chosen.last, "--last"), None
     for decision in _decisions() if left is None else reversed(_last_decisions(left)):
         if out.as_json:
             out.json(row_data(decision))
         else:
             _say_decision(out, decision)
+    _say_when_empty(out, decision, "no decisions")
     return Exit.OK
 
 
