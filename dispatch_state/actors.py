@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from dispatch_state.errors import InvalidValue
+from dispatch_state.values import shown
 
 _LOGIN = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}(?:\[bot\])?")
 
@@ -23,10 +24,15 @@ def login(value: object, place: str) -> str:
         raise InvalidValue(f"{place}: takes a login as text, not a value of type {type(value).__name__}")
     lowered = value.lower() if value.isascii() else ""
     if not _LOGIN.fullmatch(lowered):
-        raise InvalidValue(
-            f"{place}: not a login: letters, digits and single inner - or _, 1 to 39 characters, then perhaps [bot]"
-        )
+        raise InvalidValue(f"{place}: {shown(value)} is not a login: {_advice(lowered)}")
     return lowered
+
+
+def _advice(lowered: str) -> str:
+    kind, _, name = lowered.partition(":")
+    if kind in ("human", "system") and _LOGIN.fullmatch(name):
+        return f"write it without {kind}:"
+    return "letters, digits and single inner - or _, 1 to 39 characters, then perhaps [bot]"
 
 
 class Actor(Protocol):

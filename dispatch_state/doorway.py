@@ -322,8 +322,8 @@ class Doorway:
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
         """Write changed columns of a row object."""
-        if guarded := sorted(set(columns) & row.guarded()):
-            raise InvalidValue(f"{row}: save() may not change {listed(guarded)}; use {row.written_by}")
+        if guarded := row.guarded().intersection(columns):
+            raise InvalidValue(f"{row}: not by save(): {row.kept_from(guarded)}; reload() puts the object back")
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
 
@@ -397,7 +397,8 @@ def saved(row: Stateful) -> None:
         missing = sorted(_FENCED - row.__data__.keys())
         raise InvalidValue(f"{type(row).__name__} was read without {listed(missing)}; reload() it first")
     if changed := row.unsaved():
-        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; save() or reload() it first")
+        way = "save() or reload()" if row.guarded().isdisjoint(changed) else "reload()"
+        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; {way} it first")
 
 
 def newborn_columns(row: Stateful) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Move(NamedTuple):
     dest: str | None
     seq: int
 
+    def say(self) -> str:
+        """The move in one line, as `TransitionLog.say` has it, of what is known here: what, and from where to where."""
+        way = " -> ".join(str(end) for end in (self.source, self.dest) if end is not None)
+        return f"{self.entity} {str(self.id)[-8:]}  {self.trigger} ({way})"
+
 
 class Transition(NamedTuple):
     """One arrow of a lifecycle."""

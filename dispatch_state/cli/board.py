@@ -31,6 +31,8 @@ def board(call: Call) -> Exit:
     watched = chosen.watch or chosen.timeout is not None
     for _ in _changes(store, chosen.timeout) if watched else (None,):
         _draw(call, store, board_of(store.now(), epic, limit))
+        if chosen.html is not None and not call.out.as_json:
+            call.out.note(f"wrote {chosen.html}")
     return Exit.OK
 
 

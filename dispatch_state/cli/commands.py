@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
+from dispatch_state.cli import acting, board, drawing, keeping, looking, moving, reading, standing
 from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
 from dispatch_state.cli.terminal import visible
 from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
@@ -18,6 +18,8 @@ from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, Sto
 COMMANDS: tuple[Command, ...] = (
     *keeping.COMMANDS,
     *moving.COMMANDS,
+    *standing.COMMANDS,
+    *looking.COMMANDS,
     *reading.COMMANDS,
     *board.COMMANDS,
     *drawing.COMMANDS,
@@ -25,10 +27,10 @@ COMMANDS: tuple[Command, ...] = (
 )
 """Every command, in the order of the help."""
 ADVICE: dict[type[DispatchError], str] = {
-    StoreNotFound: f"{PROGRAM} init makes one",
-    SchemaTooOld: f"{PROGRAM} migrate brings it up to date",
+    StoreNotFound: "{again} init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another",
+    SchemaTooOld: "{again} migrate brings it up to date",
 }
-"""The next step on a command line, where an error has one."""
+"""The next step on a command line, in place of the last words of an error, which are for programs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except OSError as error:  # a command's own files are dealt with where they are written
         _drop_output()
-        return _tell(StoreError(f"the output cannot be written: {error.strerror}"))
+        return _tell(StoreError(f"the output cannot be written: {error.strerror}"), call.again)
     except DispatchError as error:
-        return _tell(error)
+        return _tell(error, call.again)
 
 
 def _run(call: Call) -> Exit:
@@ -63,11 +65,13 @@ def _run(call: Call) -> Exit:
         call.out.flush()
 
 
-def _tell(error: DispatchError) -> Exit:
+def _tell(error: DispatchError, again: str) -> Exit:
     """Say what went wrong, on a line, and what to do about it."""
-    advice = f"; {ADVICE[type(error)]}" if type(error) in ADVICE else ""
+    told = " ".join(str(error).split())
+    if advice := ADVICE.get(type(error)):
+        told = f"{told.rpartition('; ')[0]}; {advice.format(again=again)}"
     if sys.stderr is not None:
-        sys.stderr.write(f"{PROGRAM}: {visible(' '.join(str(error).split()))}{advice}\n")
+        sys.stderr.write(f"{PROGRAM}: {visible(told)}\n")
     if isinstance(error, InvalidValue):
         return Exit.USAGE
     return Exit.TROUBLE if isinstance(error, StoreError) else Exit.REFUSED

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,10 +14,13 @@ from typing import NoReturn
 
 from dispatch_state._version import __version__
 from dispatch_state.cli.terminal import Terminal, visible
+from dispatch_state.models.tables import STATEFUL
 from dispatch_state.store import Store, open_store
 
 PROGRAM = "dispatch-state"
 ABOUT = "Look after the state of an agent runner."
+TRIGGERS = frozenset(name for model in STATEFUL for name in model.machine.triggers)
+_NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(\w+)'")
 
 
 class Exit(IntEnum):
@@ -55,6 +60,14 @@ class Call:
         """Open the store that was chosen; errors as `open_store`."""
         return self._opened.enter_context(open_store(self.chosen.database, create=create, migrate=migrate))
 
+    @property
+    def again(self) -> str:
+        """How a further command on the same store begins; a URL, which may hold a password, is left out."""
+        named = self.chosen.database
+        if named is None:
+            return PROGRAM
+        return f"{PROGRAM} --database {'…' if '://' in named else shlex.quote(named)}"
+
     def close(self) -> None:
         """Close the store, if it was opened."""
         self._opened.close()
@@ -84,6 +97,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and leave with 2."""
         usage = " ".join(self.format_usage().split())
+        if (found := _NO_COMMAND.match(message)) and found[1] in TRIGGERS:
+            message = f"{found[1]} is a trigger, no command: {PROGRAM} fire ID {found[1]} --as LOGIN"
         sys.stderr.write(f"{usage}\n{self.prog}: {visible(message)}\n")
         raise SystemExit(int(Exit.USAGE))
 

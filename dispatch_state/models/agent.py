@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, 
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import owner
-from dispatch_state.models.keys import ParentField, PointerField, present
+from dispatch_state.models.keys import ParentField, PointerField, present, short
 from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
@@ -58,7 +59,7 @@ class Agent(Stateful):
 
     statuses = AgentStatus
     stamps = ("started_at", "last_heartbeat")
-    kept = ("metrics",)
+    kept = MappingProxyType({"metrics": "the moves that it counts and use_tokens()"})
     terms = ("agent_type",)
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
 
@@ -298,6 +299,11 @@ class Agent(Stateful):
 
     def label(self) -> str:
         return str(self.agent_type)
+
+
+def called(agent: Agent) -> str:
+    """What an agent is called where people read: its type, and the end of its id."""
+    return f"{agent.agent_type} {short(agent.id)}"
 
 
 def beat(turn: Turn, agent: Agent) -> None:

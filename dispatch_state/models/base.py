@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from uuid import UUID
@@ -30,6 +31,8 @@ class Row(peewee.Model):
 
     written_by: ClassVar[str]
     """What writes rows of this model, as messages name it."""
+    removed_by: ClassVar[str] = ""
+    """What removes them, where something does."""
 
     if TYPE_CHECKING:
         _dirty: set[str]
@@ -104,8 +107,9 @@ class Row(peewee.Model):
     # ---- Peewee's own ways to write, each of which names the door --------------------------------
 
     @classmethod
-    def _refuse(cls, what: str) -> NoReturn:
-        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {cls.written_by}")
+    def _refuse(cls, what: str, instead: str = "") -> NoReturn:
+        use = instead or cls.written_by
+        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {use}")
 
     @classmethod
     def create(cls, **columns: Any) -> Self:
@@ -115,7 +119,7 @@ class Row(peewee.Model):
         self._refuse("save()")
 
     def delete_instance(self, recursive: bool = False, delete_nullable: bool = False) -> int:
-        self._refuse("delete_instance()")
+        self._refuse("delete_instance()", self.removed_by)
 
     @classmethod
     def insert(cls, data: Any = None, /, **columns: Any) -> NoReturn:
@@ -151,15 +155,15 @@ class Row(peewee.Model):
 
     @classmethod
     def delete_by_id(cls, pk: Any) -> NoReturn:
-        cls._refuse("delete_by_id()")
+        cls._refuse("delete_by_id()", cls.removed_by)
 
     @classmethod
     def delete(cls) -> NoReturn:
-        cls._refuse("delete()")
+        cls._refuse("delete()", cls.removed_by)
 
     @classmethod
     def truncate_table(cls, **options: Any) -> NoReturn:
-        cls._refuse("truncate_table()")
+        cls._refuse("truncate_table()", cls.removed_by)
 
     @classmethod
     def update(cls, data: Any = None, /, **columns: Any) -> Any:
@@ -199,15 +203,18 @@ class Stateful(Row):
     """The statuses it may be born in, when there are several."""
     stamps: ClassVar[tuple[str, ...]] = ("created_at",)
     """The columns that hold the moment of its birth."""
-    kept: ClassVar[tuple[str, ...]] = ()
-    """Further columns that neither creation nor `save` may set: other moves, or methods, write them."""
+    kept: ClassVar[Mapping[str, str]] = {}
+    """Further columns that neither creation nor `save` may set, and what writes them."""
     parents: ClassVar[tuple[str, ...]] = ()
     """The keys that never change by `save`."""
+    placed_by: ClassVar[str] = "create()"
+    """What sets those keys, as messages name it."""
     terms: ClassVar[tuple[str, ...]] = ()
     """The columns that `save` may change for a time only; `frozen` says until when."""
     filled: ClassVar[tuple[str, ...]] = ()
     """The columns that `birth` fills in when they are left open."""
     written_by = "create(), save(), its triggers and remove()"
+    removed_by = "remove()"
 
     id = IdField(primary_key=True, default=new_id)
     version = IntegerField(default=1)
@@ -354,8 +361,8 @@ class Stateful(Row):
             raise InvalidValue(f"{cls.__name__}.update() takes a dict of columns")
         named = {getattr(key, "name", str(key)) for key in (*(data or ()), *columns)}
         ids = {field.object_id_name: field.name for field in cls._meta.refs}
-        if guarded := sorted({ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms))):
-            raise InvalidValue(f"{cls.__name__}.update() may not set {listed(guarded)}; use {cls.written_by}")
+        if guarded := {ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms)):
+            raise InvalidValue(f"{cls.__name__}: not by update(): {cls.kept_from(guarded)}")
         return super(Row, cls).update(data, **columns)
 
     @classmethod
@@ -375,3 +382,19 @@ class Stateful(Row):
     def guarded(cls) -> frozenset[str]:
         """The columns that `save` and `update` may never change."""
         return cls.machine.owned | {"id", "updated_at", *cls.stamps, *cls.kept, *cls.parents}
+
+    @classmethod
+    def kept_from(cls, columns: Iterable[str]) -> str:
+        """What changes these guarded columns instead of whoever tried, as messages say it."""
+        return "; ".join(f"{name} {cls._way_to(name)}" for name in sorted(columns))
+
+    @classmethod
+    def _way_to(cls, column: str) -> str:
+        if column in ("status", "version"):
+            return "moves by triggers only"
+        if setters := [name for name, trigger in cls.machine.triggers.items() if column in trigger.owned]:
+            return f"is set by its trigger{'s' if setters[1:] else ''} {listed(setters)} only"
+        if column in cls.terms:
+            return "is changed by save() only"
+        way = cls.placed_by if column in cls.parents else cls.kept.get(column)
+        return f"is set by {way} only" if way else "is set by the store only"

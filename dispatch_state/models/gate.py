@@ -38,10 +38,10 @@ def approver(gate: Gate, firing: Firing) -> str | None:
     """A person among the gate's required_approvers."""
     if not isinstance(firing.by, Human):
         return f"it takes a person, not {firing.by.actor}"
-    wanted = gate.required_approvers
-    if wanted in (None, "any", ["any"]) or firing.by.login in (name.lower().removeprefix("@") for name in wanted):
+    named = gate.named_approvers()
+    if not named or firing.by.login in named:
         return None
-    return f"{firing.by.login} is not among its required approvers: {values.listed(wanted)}"
+    return f"{firing.by.login} is not among its required approvers: {values.listed(gate.required_approvers)}"
 
 
 def stage_awaits(gate: Gate, firing: Firing) -> str | None:
@@ -186,6 +186,13 @@ class Gate(Stateful):
         if stage.status in (StageStatus.PENDING, StageStatus.IN_PROGRESS):
             return []
         return [f"{what} only while the stage is pending or in_progress, and {stage} is {stage.status}"]
+
+    def named_approvers(self) -> tuple[str, ...]:
+        """The logins any one of whom may decide, as they are compared; none when any person may."""
+        wanted = self.required_approvers
+        if wanted in (None, "any", ["any"]):
+            return ()
+        return tuple(name.lower().removeprefix("@") for name in wanted)
 
     def comment(self, content: str, *, by: Actor) -> GateComment:
         """Say something at the gate, without deciding.

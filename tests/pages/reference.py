@@ -188,7 +188,7 @@ def _every_row() -> str:
 
 _INNER = {
     "unsaved", "take", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
-    "moments", "born_with", "guarded", "settle_in", "option_names", "counted", "said", "ballot",
+    "moments", "born_with", "guarded", "kept_from", "settle_in", "option_names", "counted", "said", "ballot",
 }  # fmt: skip
 """What models say to the engine, and callers have no use for."""
 
