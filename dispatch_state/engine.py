@@ -18,6 +18,7 @@ from uuid import UUID
 
 from dispatch_state.actors import SANGHA, Actor, Human
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
+from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import Edge, Trigger
 from dispatch_state.models.agent import DEAD, Agent
 from dispatch_state.models.base import Row, Stateful
@@ -26,7 +27,7 @@ from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Columns, Firing, Move
 from dispatch_state.statements import appending, delete, find, insert, made, move, update
-from dispatch_state.values import new_id, plain, uuid_text
+from dispatch_state.values import plain
 from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")

@@ -18,6 +18,7 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue, StoreCorrupt
+from dispatch_state.ids import number_text, parse_uuid, uuid_text
 
 V = TypeVar("V")
 E = TypeVar("E", bound=StrEnum)
@@ -124,7 +125,7 @@ class IdField(_Plain[V]):
 
     field_type = "UUID"
     alike = UUID
-    swift = staticmethod(values.parse_uuid)
+    swift = staticmethod(parse_uuid)
 
     @overload
     def __init__(self: IdField[UUID], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -137,14 +138,14 @@ class IdField(_Plain[V]):
         return value if type(value) is UUID else values.uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return values.uuid_text(value)
+        return uuid_text(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, values.number_text, part="int")
+        return Slot(index, number_text, part="int")
 
     def python_value(self, value: Any) -> Any:
         try:
-            return values.parse_uuid(value) if isinstance(value, str) else self.readable(value)
+            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
         except ValueError:
             raise self.unreadable() from None
 

@@ -282,7 +282,7 @@ class Lifecycle:
             IllegalTransition: no such move from the row's status.
             GuardRefused: a guard says no; `reasons` holds all of them.
         """
-        firing.status = source = firing.row.__data__["status"]
+        firing.status = source = str(firing.row.__data__["status"])  # transitions knows members by another name
         try:
             moved = self._events[firing.trigger].trigger(firing, firing)
         except transitions.MachineError:

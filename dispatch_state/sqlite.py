@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import peewee
 
-from dispatch_state import values
 from dispatch_state.connections import INHERITED, PEEWEE, Guarded, original
 from dispatch_state.errors import (
     StoreBusy,
@@ -27,6 +26,7 @@ from dispatch_state.errors import (
     StoreReadOnly,
     WrongProcess,
 )
+from dispatch_state.ids import new_id
 from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
 
@@ -117,7 +117,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def __init__(self, location: str, *, timeout: float, durability: str) -> None:
         memory = location == MEMORY
         super().__init__(
-            f"file:/dispatch-{values.new_id()}?vfs=memdb" if memory else location,
+            f"file:/dispatch-{new_id()}?vfs=memdb" if memory else location,
             pragmas={"foreign_keys": 1, "synchronous": SYNCHRONOUS[durability]},
             lock_type="IMMEDIATE",
             timeout=timeout,

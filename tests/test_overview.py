@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import InvalidValue, NeedsHuman, RowNotFound, Stage, Store
-from dispatch_state.values import new_id
+from dispatch_state.ids import new_id
 from tests.conftest import Clock
 from tests.world import MAINTAINER, WHY, World
 

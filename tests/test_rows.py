@@ -22,7 +22,8 @@ from dispatch_state import (
     RowNotFound,
     Store,
 )
-from dispatch_state.values import MAX_TEXT, new_id
+from dispatch_state.ids import new_id
+from dispatch_state.values import MAX_TEXT
 from tests.conftest import Clock
 from tests.world import MAINTAINER, WHY, World
 

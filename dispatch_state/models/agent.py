@@ -13,6 +13,7 @@ from dispatch_state.actors import Actor
 from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import owner
@@ -88,7 +89,7 @@ class Agent(Stateful):
     @property
     def actor(self) -> str:
         """As stored in the log: `agent:<uuid>`."""
-        return f"agent:{values.uuid_text(self.id)}"
+        return f"agent:{uuid_text(self.id)}"
 
     @property
     def signature(self) -> str:
@@ -319,7 +320,7 @@ class AgentLog(Row):
 
     written_by = "Agent.log() and Agent.fail()"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     agent = ParentField(Agent, backref="logs", column_name="agent_id", on_delete="CASCADE")
     issue = PointerField("Issue", null=True, column_name="issue_id", backref="logs", on_delete="SET NULL")
     level = WordField(LogLevel)

@@ -12,6 +12,7 @@ from dispatch_state.actors import Actor, Human, login
 from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IdField, JsonField, StampField, TextField, WordField
+from dispatch_state.ids import new_id
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.epic import OPEN_GATE, Stage
@@ -228,7 +229,7 @@ class GateComment(Row):
 
     written_by = "Gate.comment() and Gate.approve(comment=…)"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     gate = ParentField(Gate, backref="comments", column_name="gate_id", on_delete="CASCADE")
     author = TextField()
     content = TextField()

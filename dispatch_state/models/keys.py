@@ -9,8 +9,9 @@ from uuid import UUID
 import peewee
 
 from dispatch_state.fields import Checked, Slot
+from dispatch_state.ids import number_text, parse_uuid, uuid_text
 from dispatch_state.statements import find
-from dispatch_state.values import integer, number_text, parse_uuid, shown, uuid, uuid_text
+from dispatch_state.values import integer, shown, uuid
 
 V = TypeVar("V")
 M = TypeVar("M", bound=peewee.Model)

@@ -14,6 +14,7 @@ from dispatch_state.actors import SANGHA, Actor
 from dispatch_state.door import Turn, door
 from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.ids import new_id
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful, a_saved
@@ -339,7 +340,7 @@ class Vote(Row):
 
     written_by = "Proposal.vote()"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     proposal = ParentField(Proposal, backref="votes", column_name="proposal_id", on_delete="CASCADE")
     voter = ParentField(Agent, backref="votes", column_name="voter_id")
     voter_type = WordField(AgentType)
