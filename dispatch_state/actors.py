@@ -7,10 +7,11 @@ person. This library does not authenticate people; whoever makes a `Human` has d
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from dispatch_state.errors import InvalidValue
+from dispatch_state.values import shown
 
 _LOGIN = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}(?:\[bot\])?")
 
@@ -23,10 +24,15 @@ def login(value: object, place: str) -> str:
         raise InvalidValue(f"{place}: takes a login as text, not a value of type {type(value).__name__}")
     lowered = value.lower() if value.isascii() else ""
     if not _LOGIN.fullmatch(lowered):
-        raise InvalidValue(
-            f"{place}: not a login: letters, digits and single inner - or _, 1 to 39 characters, then perhaps [bot]"
-        )
+        raise InvalidValue(f"{place}: {shown(value)} is not a login: {_advice(lowered)}")
     return lowered
+
+
+def _advice(lowered: str) -> str:
+    kind, _, name = lowered.partition(":")
+    if kind in ("human", "system") and _LOGIN.fullmatch(name):
+        return f"write it without {kind}:"
+    return "letters, digits and single inner - or _, 1 to 39 characters, then perhaps [bot]"
 
 
 class Actor(Protocol):
@@ -55,14 +61,12 @@ class Human:
     """
 
     login: str
+    actor: str = field(init=False, repr=False, compare=False)
+    """`human:` and the login."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "login", login(self.login, "Human"))
-
-    @property
-    def actor(self) -> str:
-        """`human:` and the login."""
-        return f"human:{self.login}"
+        object.__setattr__(self, "actor", f"human:{self.login}")
 
     @property
     def signature(self) -> str:
@@ -82,14 +86,12 @@ class System:
     """
 
     component: str
+    actor: str = field(init=False, repr=False, compare=False)
+    """`system:` and the component."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "component", login(self.component, "System"))
-
-    @property
-    def actor(self) -> str:
-        """`system:` and the component."""
-        return f"system:{self.component}"
+        object.__setattr__(self, "actor", f"system:{self.component}")
 
     @property
     def signature(self) -> str:

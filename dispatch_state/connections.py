@@ -103,10 +103,6 @@ class Guarded(peewee.Database):
         cursor = self.execute_sql(sql, parameters)
         return (cursor.fetchall() if cursor.description else []), cursor
 
-    def _watched(self) -> bool:
-        """Whether somebody wants to see each statement, which Peewee shows them."""
-        return bool(self.query_hooks) or PEEWEE.isEnabledFor(logging.DEBUG)
-
     def transaction(self, *arguments: Any, **options: Any) -> _Transaction:
         """A transaction as Peewee has it; arguments say how it begins."""
         return _Transaction(self, *arguments, **options)
@@ -174,6 +170,10 @@ class Guarded(peewee.Database):
 
     def savepoint(self) -> _Savepoint:
         return _Savepoint(self)
+
+    def block(self) -> _Transaction | _Savepoint:
+        """A block that commits as one: a transaction, or a savepoint in the one that is open."""
+        return _Savepoint(self) if self._state.transactions else self.whole
 
     def rollback(self) -> None:
         try:

@@ -52,7 +52,8 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
         raise
     except database.foreign_errors as error:
         database.close_all()
-        raise database.store_error(error) or StoreError(f"{target}: {error}") from error
+        known = database.store_error(error)
+        raise (type(known) if known else StoreError)(f"{target}: {known or error}") from error
     return database
 
 

@@ -6,12 +6,13 @@ models know what they ask for, and nothing of how it is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.errors import StoreNotOpen
+from dispatch_state.errors import StoreError, StoreNotOpen, WrongProcess
 from dispatch_state.moves import Move
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class Turn(Protocol):
         ...
 
     def acts(
-        self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all.
 
@@ -56,15 +57,13 @@ class Turn(Protocol):
 class Door(Protocol):
     """What a model asks of the open store; `open_store` puts the engine behind it."""
 
-    def check_usable(self) -> None:
-        """Raise `StoreNotOpen` or `WrongProcess` when the store cannot be used here."""
-        ...
-
     def now(self) -> datetime:
         """The store's present moment."""
         ...
 
-    def fire(self, row: Any, trigger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
+    def fire(
+        self, row: Any, trigger: Any, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Move]:
         """Fire a trigger on a row object, fenced."""
         ...
 
@@ -120,20 +119,29 @@ class Door(Protocol):
 
 
 class _Threshold:
-    """Where the door stands, when a store is open."""
+    """Where the door stands: None, and why, when no store is open here."""
 
     door: Door | None = None
+    shut: type[StoreError] = StoreNotOpen
 
 
 def door() -> Door:
     """The door of the open store; raises `StoreNotOpen` when there is none, `WrongProcess` in a forked child."""
     behind = _Threshold.door
     if behind is None:
-        raise StoreNotOpen()
-    behind.check_usable()
+        raise _Threshold.shut()
     return behind
 
 
 def bind(behind: Door | None) -> None:
     """Put the engine of a store behind the door, or take it away; the work of `open_store` and `close`."""
-    _Threshold.door = behind
+    _Threshold.door, _Threshold.shut = behind, StoreNotOpen
+
+
+def _shut_in_child() -> None:
+    """In a forked child: the store is the parent's."""
+    if _Threshold.door is not None:
+        _Threshold.door, _Threshold.shut = None, WrongProcess
+
+
+os.register_at_fork(after_in_child=_shut_in_child)

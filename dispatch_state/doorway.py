@@ -28,7 +28,7 @@ from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
-from dispatch_state.statements import find
+from dispatch_state.statements import find, made
 from dispatch_state.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
@@ -98,7 +98,6 @@ class Doorway:
         self._clock = clock
         self._memory = _Memory()
         self._border = Border(database)
-        self.check_usable = database.check_usable
 
     def now(self) -> datetime:
         """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
@@ -118,8 +117,8 @@ class Doorway:
         Args:
             block: begins and ends the transaction; an ordinary one when None.
         """
-        self.check_usable()
-        block = block or self._block()
+        self._database.check_usable()
+        block = block or self._database.block()
         with self.border():
             block.__enter__()
         self._memory.blocks.append({})
@@ -138,11 +137,6 @@ class Doorway:
         finally:
             self._memory.forget_block(restore)
 
-    def _block(self) -> Any:
-        """A transaction, or a savepoint in the one that is open."""
-        database = self._database
-        return database.savepoint() if database.transaction_depth() else database.whole
-
     def _run(
         self,
         row: Row,
@@ -155,19 +149,20 @@ class Doorway:
     ) -> T:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         database = self._database
-        joined = database.transaction_depth() > 0
+        pooled = database.kind == POSTGRESQL
+        block = database.block()
         try:
             for attempt in range(1, TRIES + 1):
                 try:
-                    with database.savepoint() if joined else database.whole:
-                        if database.kind == POSTGRESQL:
+                    with block:
+                        if pooled:
                             self._lock(row, reach, touches, by)
                         turn = Turn(self.now())
                         result = work(turn)
                     break
                 except (_FamilyGrew, peewee.PeeweeException) as error:
                     grew = isinstance(error, _FamilyGrew)
-                    if not grew and (joined or not database.should_retry(error)):
+                    if not grew and (block is not database.whole or not database.should_retry(error)):
                         raise
                     if attempt == TRIES:
                         raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
@@ -175,8 +170,11 @@ class Doorway:
             self._border.turn_back(error)
             raise
         finally:
-            database.release()
-        self._bring_up_to_date((*handed, by), turn)
+            if pooled:
+                database.release()
+        self._bring_up_to_date(handed, turn)
+        if isinstance(by, Agent):
+            self._bring_up_to_date((by,), turn)
         return result
 
     def _lock(self, row: Row, reach: str, touches: tuple[Any, ...], by: Actor) -> None:
@@ -187,37 +185,46 @@ class Doorway:
 
     def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
         for row in handed:
-            if isinstance(row, Row) and (data := turn.touched.get((type(row), row._pk))) is not None:
+            data = turn.touched.get((type(row), row.__data__.get("id")))
+            if data is not None:
                 if self._memory.blocks:
                     self._memory.remember(row)
-                if unsaved := row.unsaved():
+                if row._dirty or "_handed" in row.__dict__:
+                    unsaved = row.unsaved()
                     data = {name: value for name, value in data.items() if name not in unsaved}
                 row.take(data)
 
     # ---- firing ----------------------------------------------------------------------------------
 
-    def fire(self, row: Stateful, trigger: Trigger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Move]:
+    def fire(
+        self, row: Stateful, trigger: Trigger, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Move]:
         """Fire a trigger on a row object, fenced; see `dispatch_state.door.Door`."""
-        if row.machine.triggers.get(trigger.name) is not trigger:
-            raise InvalidValue(f"{trigger.name}: is no trigger of {row}")
-        by, reason = signed(trigger, kwargs)
-        arguments = trigger.checked(args, kwargs) if trigger.parameters or args or kwargs else {}
-        saved(row)
+        name = trigger.name
+        if row.machine.triggers.get(name) is not trigger:
+            raise InvalidValue(f"{name}: is no trigger of {row}")
+        if by.__class__ is not Human:
+            actor(by, name)
+        if reason != "" or trigger.needs_reason:
+            reason = (values.words if trigger.needs_reason else values.text)(reason, f"{name}(reason)")
+        arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.asks else trigger.defaults
+        if row.is_new or row._dirty or "_handed" in row.__dict__ or not row.__data__.keys() >= _FENCED:
+            saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
             with self.border():
                 self._fenced(row, rows)
-            row.machine.require(row, trigger.name)
-        error = arguments.get("error", "")
-        why = error or reason if trigger.name == "fail" else reason or error
+            row.machine.require(row, name)
+        if "error" in arguments and (name == "fail" or not reason):
+            reason = arguments["error"]
 
         def work(turn: Turn) -> list[Move]:
             fresh, read = self._fenced(row, rows)
-            given = {name: read.get(id(value), value) for name, value in arguments.items()} if read else arguments
-            return turn.acts(trigger.name, [(fresh, trigger.name, given)], by, why)
+            given = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
+            return turn.acts(name, [(fresh, name, given)], by, reason)
 
-        touches = (*rows, by) if trigger.name == "review" and isinstance(by, Agent) else rows
-        return self._run(row, work, by=by, reach=trigger.name, handed=(row, *rows), touches=touches)
+        touches = (*rows, by) if name == "review" and isinstance(by, Agent) else rows
+        return self._run(row, work, by=by, reach=name, handed=(row, *rows), touches=touches)
 
     def _fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
         """The row as it stands, and the other rows by the identity of the objects that name them.
@@ -242,7 +249,7 @@ class Doorway:
         found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
         if found is None:
             raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
-        actor(by)
+        actor(by, trigger)
         arguments.pop("reason", None)
         try:
             checked = found.checked((), arguments)
@@ -277,8 +284,7 @@ class Doorway:
         fenced: bool = False,
     ) -> T:
         """Do `work` in one write transaction; see `dispatch_state.door.Door`."""
-        actor(by)
-
+        actor(by, reach)
         if fenced:
             saved(row)
 
@@ -292,14 +298,14 @@ class Doorway:
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
         """Give birth to a row object."""
-        actor(by)
+        actor(by, "create")
         reason = values.text(reason, "reason")
         columns = newborn_columns(row)
-        newborn = _holding(type(row), columns)
+        newborn = made(type(row), columns)
         newborn.whole()
 
         def work(turn: Turn) -> dict[str, Any]:
-            fresh = _holding(type(row), columns)
+            fresh = made(type(row), dict(columns))
             refuse_orphans(fresh)
             turn.birth(fresh, by, reason)
             return turn.touched[type(row), fresh.id]
@@ -316,8 +322,8 @@ class Doorway:
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
         """Write changed columns of a row object."""
-        if guarded := sorted(set(columns) & row.guarded()):
-            raise InvalidValue(f"{row}: save() may not change {listed(guarded)}; use {row.written_by}")
+        if guarded := row.guarded().intersection(columns):
+            raise InvalidValue(f"{row}: not by save(): {row.kept_from(guarded)}; reload() puts the object back")
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
 
@@ -336,7 +342,7 @@ class Doorway:
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
-        actor(by)
+        actor(by, "remove")
         reason = values.words(reason, "reason")
         saved(row)
         self._run(row, lambda turn: turn.remove(self._fenced(row)[0], by, reason), by=by, reach="remove")
@@ -348,7 +354,7 @@ class Doorway:
 
     def write(self, work: Callable[[Turn], T]) -> T:
         """Do `work` in one write transaction that concerns no row with a lifecycle."""
-        with self.border(), self._block():
+        with self.border(), self._database.block():
             return work(Turn(self.now()))
 
     def reload(self, row: Row) -> None:
@@ -368,25 +374,16 @@ class _FamilyGrew(Exception):
 _ACTORS = Human, System, Agent
 
 
-def actor(by: object) -> None:
+def actor(by: object, what: str, argument: str = "by") -> None:
     """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
-    if not isinstance(by, _ACTORS) and by is not SANGHA:
-        raise InvalidValue(
-            f"by: takes a Human, a System, an Agent row or SANGHA, not a value of type {type(by).__name__}"
-        )
     if isinstance(by, Agent) and not isinstance(by.id, UUID):
         raise InvalidValue("by: the agent's id is not one; reload() the row")
-
-
-def signed(trigger: Trigger, kwargs: dict[str, Any]) -> tuple[Any, str]:
-    """Who fires a trigger and why, taken out of its arguments; raises `InvalidValue`."""
-    by = kwargs.pop("by", None)
-    actor(by)
-    reason = kwargs.pop("reason", "")
-    if reason == "" and not trigger.needs_reason:
-        return by, ""
-    check = values.words if trigger.needs_reason else values.text
-    return by, check(reason, f"{trigger.name}(reason)")
+    if isinstance(by, _ACTORS) or by is SANGHA:
+        return
+    given = "nobody was named" if by is None else f"a value of type {type(by).__name__} is no actor"
+    raise InvalidValue(
+        f'{what}({argument}): {given}; say who acts: Human("login"), System("component"), an Agent row or SANGHA'
+    )
 
 
 _FENCED = frozenset({"id", "version", "status"})
@@ -400,7 +397,8 @@ def saved(row: Stateful) -> None:
         missing = sorted(_FENCED - row.__data__.keys())
         raise InvalidValue(f"{type(row).__name__} was read without {listed(missing)}; reload() it first")
     if changed := row.unsaved():
-        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; save() or reload() it first")
+        way = "save() or reload()" if row.guarded().isdisjoint(changed) else "reload()"
+        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; {way} it first")
 
 
 def newborn_columns(row: Stateful) -> dict[str, Any]:
@@ -424,9 +422,3 @@ def refuse_orphans(row: Stateful, columns: tuple[str, ...] | None = None) -> Non
     for field in row._meta.refs:
         if isinstance(field, ParentField) and (columns is None or field.name in columns):
             getattr(row, field.name)
-
-
-def _holding(model: type[Stateful], columns: dict[str, Any]) -> Stateful:
-    row = model(__no_default__=True)
-    row.__data__ = dict(columns)
-    return row

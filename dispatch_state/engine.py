@@ -10,8 +10,7 @@ the database is asked then.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -19,18 +18,20 @@ from uuid import UUID
 
 from dispatch_state.actors import SANGHA, Actor, Human
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
+from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import Edge, Trigger
 from dispatch_state.models.agent import DEAD, Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.moves import Firing, Move
-from dispatch_state.statements import append, delete, find, insert, update
-from dispatch_state.values import new_id, plain
-from dispatch_state.vocabulary import DecisionType
+from dispatch_state.moves import Columns, Firing, Move
+from dispatch_state.statements import appending, delete, find, insert, made, move, update
+from dispatch_state.values import plain
+from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")
+_LOG = appending(TransitionLog)
 R = TypeVar("R", bound=Stateful)
 
 
@@ -115,7 +116,7 @@ class Turn:
         self.now = now
         self.moves: list[Move] = []
         self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
-        self._pending: deque[_Pending] = deque()
+        self._pending: list[_Pending] = []
         self._aloud = LOGGER.isEnabledFor(logging.DEBUG)
 
     # ---- acts ----------------------------------------------------------------------------------
@@ -125,18 +126,19 @@ class Turn:
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
-        self, action: str, acts: list[tuple[Any, str, dict[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
         verdict: _Verdict | None = None
         first = len(self.moves)
         for row, name, arguments in acts:
-            bound = {**row.machine.triggers[name].defaults, **arguments}
-            firing = Firing(row, name, bound, by, reason, self.now)
-            self._admit(firing)
+            trigger = row.machine.triggers[name]
+            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now)
+            if by.__class__ is not Human:
+                self._admit(firing)
             edge = row.machine.decide(firing)
             decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
-            self._move(firing, edge, decided.id if decided else None)
+            self._move(firing, trigger, edge, decided.id if decided else None)
             if self._pending:
                 self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
             verdict = verdict or decided
@@ -149,11 +151,16 @@ class Turn:
         """Read the acting agent afresh and note why it, or the sangha, may not act here."""
         by = firing.by
         if isinstance(by, Agent):
-            firing.agent = find(Agent, by.id)
+            firing.agent = self._acting(by, firing.row)
         elif by is not SANGHA:
             return
         if refusal := self.standing(by, firing.agent, firing.row, firing.trigger):
             firing.refusals.append(refusal)
+
+    @staticmethod
+    def _acting(by: Agent, row: Any) -> Agent | None:
+        """The acting agent as it stands; it may be the row itself, which was just read."""
+        return row if isinstance(row, Agent) and row.id == by.id else find(Agent, by.id)
 
     @staticmethod
     def standing(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
@@ -172,27 +179,29 @@ class Turn:
 
     # ---- moves ---------------------------------------------------------------------------------
 
-    def _move(self, firing: Firing, edge: Edge, decision: UUID | None = None) -> None:
-        row = firing.row
-        trigger = row.machine.triggers[firing.trigger]
+    def _move(self, firing: Firing, trigger: Trigger, edge: Edge, decision: UUID | None = None) -> None:
+        row, was = firing.row, firing.row.__data__
         columns = trigger.body(row, by=firing.by, reason=firing.reason, **firing.arguments)
-        if columns and (stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}):
-            raise TypeError(f"{row._meta.table_name}.{firing.trigger} sets {stray}, which it does not own")
         moment = self._moment(row)
-        own = self._resolved(columns, moment)
-        beside = [(neighbour, self._resolved(theirs, moment)) for neighbour, theirs in columns.neighbours]
-        details = plain(columns.details) if columns.details else {}
-        if beside:
-            details["neighbours"] = [
-                {"entity": n._meta.table_name, "id": str(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
-                for n, theirs in beside
-            ]
-        seq = self._log(firing, edge.source, edge.dest, row.__data__["version"] + 1, details, decision)
-        self._write(firing, edge, own, moment)
-        for neighbour, theirs in beside:
-            self._write_beside(neighbour, theirs)
-        for model, record in columns.records:
-            self.insert(model, **record)
+        own: dict[str, Any] = {}
+        details: dict[str, Any] | None = None
+        if columns or columns.more:
+            self._require_owned(row, trigger, columns)
+            own = _resolved(columns, moment)
+            beside = [(neighbour, _resolved(theirs, moment)) for neighbour, theirs in columns.neighbours]
+            details = _details(columns, beside)
+        own["version"] = version = was["version"] + 1
+        own["status"] = edge.dest
+        if "updated_at" in was:
+            own["updated_at"] = moment
+        seq = self._log(firing, edge.source, edge.dest, version, details, decision)
+        if not move(type(row), own, was):
+            raise StaleRow(f"{row} was moved by somebody else while it was being moved")
+        firing.before = was
+        self.touched[type(row), was["id"]] = row.__data__ = {**was, **own}
+        row.__rel__.clear()
+        if columns.more:
+            self._write_beside(columns, beside)
         self._record_move(firing, edge.source, edge.dest, seq)
 
     def _moment(self, row: Stateful) -> datetime:
@@ -205,22 +214,17 @@ class Turn:
                 latest = seen
         return latest
 
-    def _write(self, firing: Firing, edge: Edge, own: dict[str, Any], moment: datetime) -> None:
-        row, was = firing.row, firing.row.__data__
-        fence = {"id": was["id"], "version": was["version"], "status": was["status"]}
-        own["status"] = edge.dest
-        own["version"] = was["version"] + 1
-        if "updated_at" in was:
-            own["updated_at"] = moment
-        if not update(type(row), own, fence):
-            raise StaleRow(f"{row} was moved by somebody else while it was being moved")
-        firing.before = was.copy()
-        row.take(own)
-        self.touched[type(row), was["id"]] = was
+    @staticmethod
+    def _require_owned(row: Stateful, trigger: Trigger, columns: Columns) -> None:
+        if stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}:
+            raise TypeError(f"{row._meta.table_name}.{trigger.name} sets {stray}, which it does not own")
 
-    def _write_beside(self, neighbour: Stateful, columns: dict[str, Any]) -> None:
-        update(type(neighbour), columns, {"id": neighbour.id})
-        self.touched.setdefault((type(neighbour), neighbour.id), {}).update(columns)
+    def _write_beside(self, columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> None:
+        for neighbour, theirs in beside:
+            update(type(neighbour), theirs, neighbour.id)
+            self.touched.setdefault((type(neighbour), neighbour.id), {}).update(theirs)
+        for model, record in columns.records:
+            self.insert(model, **record)
 
     def _record_move(self, firing: Firing, source: str | None, dest: str | None, seq: int) -> None:
         row, trigger = firing.row, firing.trigger
@@ -233,14 +237,14 @@ class Turn:
     def _log(
         self,
         firing: Firing,
-        source: str | None,
-        dest: str | None,
+        source: Status | None,
+        dest: Status | None,
         version: int,
-        details: dict[str, Any],
+        details: dict[str, Any] | None,
         decision: UUID | None,
     ) -> int:
         row = firing.row
-        logged = (
+        columns = (
             row._meta.table_name,
             row.__data__["id"],
             version,
@@ -254,31 +258,25 @@ class Turn:
             decision,
             self.now,
         )
-        return append(TransitionLog, logged)
-
-    def _resolved(self, columns: dict[str, Any], moment: datetime) -> dict[str, Any]:
-        if not columns:
-            return {}
-        return {
-            name: value(moment) if callable(value) else value._pk if isinstance(value, Row) else value
-            for name, value in columns.items()
-        }
+        returned, cursor = _LOG.run(columns)
+        seq: int = returned[0][0] if returned else cursor.lastrowid
+        return seq
 
     # ---- what follows --------------------------------------------------------------------------
 
     def _settle(self, by: Actor, reason: str) -> None:
         while self._pending:
-            steps, cause = self._pending.popleft()
+            steps, cause = self._pending.pop(0)
             for step in steps:
                 self._follow(step, cause, by, reason)
 
     def _follow(self, step: Step, cause: int, by: Actor, reason: str) -> None:
         row = find(type(step.row), step.row.id)
-        if row is None or row.status not in row.machine.triggers[step.trigger].edges:
+        if row is None or row.status not in (trigger := row.machine.triggers[step.trigger]).edges:
             return
-        bound = {**row.machine.triggers[step.trigger].defaults, **step.arguments}
+        bound = {**trigger.defaults, **step.arguments}
         firing = Firing(row, step.trigger, bound, by, reason, self.now, act=False, cause=cause)
-        self._move(firing, row.machine.decide(firing))
+        self._move(firing, trigger, row.machine.decide(firing))
 
     # ---- decisions -----------------------------------------------------------------------------
 
@@ -287,7 +285,7 @@ class Turn:
         outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **verdict.details}
         if len(moves) > 1:
             outcome["moved"] = [
-                {"entity": m.entity, "id": str(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
+                {"entity": m.entity, "id": uuid_text(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
                 for m in moves
             ]
         keys = {name: verdict.context.get(name) for name in ("proposal", "issue", "epic")}
@@ -349,7 +347,7 @@ class Turn:
 
     def objections(self, by: Actor, row: Any) -> list[str]:
         """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
-        agent = find(Agent, by.id) if isinstance(by, Agent) else None
+        agent = self._acting(by, row) if isinstance(by, Agent) else None
         refusal = self.standing(by, agent, row, "")
         return [refusal] if refusal else []
 
@@ -364,14 +362,13 @@ class Turn:
         """Set columns that make no move."""
         if "updated_at" in row._meta.fields:
             columns["updated_at"] = self._moment(row)
-        update(type(row), columns, {row._meta.primary_key.name: row._pk})
+        update(type(row), columns, row._pk)
         row.take(columns)
         self.touch(row)
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
-        row = model(__no_default__=True)
-        row.take({"id": new_id(), "created_at": self.now, **columns})
+        row = made(model, {"id": new_id(), "created_at": self.now, **columns})
         insert(model, row.__data__)
         return row
 
@@ -390,6 +387,23 @@ def _verdict(edge: Edge, firing: Firing) -> _Verdict:
     label = row.label()[:80]
     description = f"{edge.decision.replace('_', ' ')}: {firing.trigger} {type(row).__name__.lower()} “{label}”"
     return _Verdict(edge.decision, row.context(), row.verdict_details(firing), description)
+
+
+def _resolved(columns: Mapping[str, Any], moment: datetime) -> dict[str, Any]:
+    return {
+        name: value(moment) if callable(value) else value._pk if isinstance(value, Row) else value
+        for name, value in columns.items()
+    }
+
+
+def _details(columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
+    details = plain(columns.details)
+    if beside:
+        details["neighbours"] = [
+            {"entity": n._meta.table_name, "id": uuid_text(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
+            for n, theirs in beside
+        ]
+    return details
 
 
 def _json(value: Any) -> Any:

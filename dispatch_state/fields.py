@@ -7,7 +7,6 @@ Python's own: `uuid.UUID`, aware UTC `datetime`, members of an enumeration, list
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Callable
 from datetime import datetime
@@ -19,6 +18,7 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue, StoreCorrupt
+from dispatch_state.ids import number_text, parse_uuid, uuid_text
 
 V = TypeVar("V")
 E = TypeVar("E", bound=StrEnum)
@@ -29,14 +29,18 @@ class Slot:
     """A place in a statement whose text is generated once.
 
     convert: makes the parameter that goes there; None for what goes there as it is.
+    part: the attribute of the value that is converted; the value itself when empty.
     holds_null: whether None is converted too.
     """
 
-    __slots__ = ("convert", "holds_null", "index")
+    __slots__ = ("convert", "holds_null", "index", "part")
 
-    def __init__(self, index: int, convert: Callable[[Any], Any] | None = None, holds_null: bool = False) -> None:
+    def __init__(
+        self, index: int, convert: Callable[[Any], Any] | None = None, *, part: str = "", holds_null: bool = False
+    ) -> None:
         self.index = index
         self.convert = convert
+        self.part = part
         self.holds_null = holds_null
 
 
@@ -121,7 +125,7 @@ class IdField(_Plain[V]):
 
     field_type = "UUID"
     alike = UUID
-    swift = staticmethod(values.parse_uuid)
+    swift = staticmethod(parse_uuid)
 
     @overload
     def __init__(self: IdField[UUID], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -134,14 +138,14 @@ class IdField(_Plain[V]):
         return value if type(value) is UUID else values.uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return values.uuid_text(value)
+        return uuid_text(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, values.uuid_text)
+        return Slot(index, number_text, part="int")
 
     def python_value(self, value: Any) -> Any:
         try:
-            return values.parse_uuid(value) if isinstance(value, str) else self.readable(value)
+            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
         except ValueError:
             raise self.unreadable() from None
 
@@ -294,14 +298,11 @@ class JsonAccessor(peewee.FieldAccessor):
         return value
 
 
-_PRINTED = json.JSONEncoder(default=repr)
-
-
 def fingerprint(value: object) -> str:
-    """A text that changes when a list or dict does; what is no JSON yet counts as it prints."""
+    """A text that changes when a list or dict does."""
     try:
-        return _PRINTED.encode(value)
-    except (ValueError, RecursionError):
+        return repr(value)
+    except RecursionError:
         return repr(type(value))
 
 
@@ -312,6 +313,7 @@ class JsonField(_Json[Any]):
     """
 
     accessor_class = JsonAccessor
+    swift = staticmethod(values.parse_json)
 
     def __init__(self, shape: Shape = values.any_json, *, holds_null: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -325,7 +327,7 @@ class JsonField(_Json[Any]):
         return "null" if value is None and self._holds_null else super().bound(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, self.bound, self._holds_null)
+        return Slot(index, values.stored_json, holds_null=self._holds_null)
 
     def shaped(self, value: object) -> None:
         """Raise `InvalidValue` for JSON of another shape than this column's."""

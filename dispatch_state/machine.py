@@ -69,6 +69,7 @@ class Trigger:
         self.defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
         self._checks = {n: _check_for(str(p.annotation)) for n, p in self.parameters.items()}
         self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
+        self.asks = self.parameters.keys() - self.defaults.keys()
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
         for source in sources:
@@ -76,18 +77,31 @@ class Trigger:
                 raise TypeError(f"{self.name}: two transitions from {source}")
             self.edges[source] = edge(source)
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The trigger's own arguments by name, defaults filled in; a wrong call is Python's `TypeError`."""
-        given = dict(zip(self.positional, args, strict=False), **kwargs)
-        bound = {**self.defaults, **given}
-        if len(given) != len(args) + len(kwargs) or bound.keys() != self.parameters.keys():
-            inspect.signature(self.body).bind(None, *args, by=None, reason="", **kwargs)
-        return bound
-
     def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """As `bind`, with each argument checked by its annotation; raises `InvalidValue`."""
-        bound = self.bind(args, kwargs)
+        """The trigger's own arguments by name, defaults filled in, each checked by its annotation.
+
+        Raises:
+            InvalidValue: an argument is wrong.
+            TypeError: it is called with others than it takes.
+        """
+        given = {**dict(zip(self.positional, args, strict=False)), **kwargs}
+        if len(given) != len(args) + len(kwargs) or not self.asks <= given.keys() <= self.parameters.keys():
+            raise TypeError(self._misused(args, kwargs))
+        bound = {**self.defaults, **given}
         return {name: self._checks[name](value, f"{self.name}({name})") for name, value in bound.items()}
+
+    def _misused(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """What is wrong with a call that passes other arguments than the trigger takes."""
+        takes = f"{self.name}() takes {listed((*self.parameters, 'by', 'reason'))}"
+        if unknown := [name for name in kwargs if name not in self.parameters]:
+            return f"{takes}; not {unknown[0]}{values.closest(unknown[0], (*self.parameters, 'by', 'reason'))}"
+        if len(args) > len(self.positional):
+            ordered = f"all but {listed(self.positional)}" if self.positional else "each"
+            return f"{takes}; {ordered} by name"
+        given = {*self.positional[: len(args)], *kwargs}
+        if missing := [name for name in self.parameters if name in self.asks - given]:
+            return f"{takes}; {listed(missing)} is missing"
+        return f"{takes}; each once"
 
 
 Check = Callable[[object, str], Any]
@@ -162,8 +176,8 @@ def _firing_method(body: Any) -> Any:
     trigger = Trigger(body)
 
     @wraps(body)
-    def fire(row: Any, *args: Any, **kwargs: Any) -> list[Move]:
-        return door().fire(row, trigger, args, kwargs)
+    def fire(row: Any, *args: Any, by: Any = None, reason: Any = "", **kwargs: Any) -> list[Move]:
+        return door().fire(row, trigger, by, reason, args, kwargs)
 
     fire.trigger = trigger  # type: ignore[attr-defined]
     return fire
@@ -223,6 +237,7 @@ class Lifecycle:
         self.owned = frozenset({"status", "version"}.union(*(t.owned for t in triggers.values())))
         self._check()
         self._machine = self._build()
+        self._events = self._machine.events
 
     def _check(self) -> None:
         known = set(self.states)
@@ -267,9 +282,9 @@ class Lifecycle:
             IllegalTransition: no such move from the row's status.
             GuardRefused: a guard says no; `reasons` holds all of them.
         """
-        firing.status = source = str(firing.row.__data__["status"])
+        firing.status = source = str(firing.row.__data__["status"])  # transitions knows members by another name
         try:
-            moved = self._machine.events[firing.trigger].trigger(firing, firing)
+            moved = self._events[firing.trigger].trigger(firing, firing)
         except transitions.MachineError:
             raise IllegalTransition(self.illegal(firing.row, firing.trigger)) from None
         if not moved:
@@ -341,11 +356,12 @@ def _by_dest(trigger: Trigger) -> Iterator[tuple[Status, list[Status]]]:
 
 
 def _condition(edge: Edge) -> Callable[[Firing], bool]:
-    word, guards = edge.word, edge.guards
+    guards = edge.guards
+    of_an_act = guards if edge.word is None else (edge.word, *guards)
 
     def every_guard_agrees(firing: Firing) -> bool:
         row, refusals = firing.row, firing.refusals
-        for guard in (word, *guards) if word is not None and firing.act else guards:
+        for guard in of_an_act if firing.act else guards:
             if (refusal := guard(row, firing)) is not None:
                 refusals.append(refusal)
         return not refusals

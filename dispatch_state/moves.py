@@ -28,6 +28,11 @@ class Move(NamedTuple):
     dest: str | None
     seq: int
 
+    def say(self) -> str:
+        """The move in one line, as `TransitionLog.say` has it, of what is known here: what, and from where to where."""
+        way = " -> ".join(str(end) for end in (self.source, self.dest) if end is not None)
+        return f"{self.entity} {str(self.id)[-8:]}  {self.trigger} ({way})"
+
 
 class Transition(NamedTuple):
     """One arrow of a lifecycle."""
@@ -42,11 +47,11 @@ class Firing:
     """One use of a trigger: who, when, why, from which cause.
 
     row: the row as read under lock, not the caller's object.
-    status: where the row is; the machine sets it to where it goes.
     agent: the acting agent, read afresh; None when a person or the system acts.
     act: whether a caller asked for it; False for a move that follows from another.
     cause: the log row it follows from.
-    before: the row's columns as they were before the move.
+    status: where the row is; the machine sets it to where it goes.
+    before: the row's columns as they were; set by the move.
     """
 
     row: Any
@@ -58,9 +63,9 @@ class Firing:
     agent: Any = None
     act: bool = True
     cause: int | None = None
-    status: str = ""
-    before: Mapping[str, Any] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
+    status: str = field(init=False)
+    before: Mapping[str, Any] = field(init=False)
 
     def __getitem__(self, argument: str) -> Any:
         return self.arguments[argument]
@@ -77,22 +82,27 @@ class Columns(dict[str, Any]):
     `note` what the log row's details should keep.
     """
 
+    more = False
+    """Whether there is anything besides columns of its own row."""
     neighbours: tuple[tuple[Any, dict[str, Any]], ...] = ()
     records: tuple[tuple[type[Any], dict[str, Any]], ...] = ()
     details: Mapping[str, Any] = MappingProxyType({})
 
     def on(self, neighbour: Any, **columns: Any) -> Columns:
         """Also set columns of a neighbouring row, which makes no move by it."""
+        self.more = True
         self.neighbours = (*self.neighbours, (neighbour, columns))
         return self
 
     def record(self, model: type[Any], **columns: Any) -> Columns:
         """Also insert a row that belongs to this move."""
+        self.more = True
         self.records = (*self.records, (model, columns))
         return self
 
     def note(self, **details: Any) -> Columns:
         """Also keep these facts in the log row's details; None is left out."""
+        self.more = True
         self.details = {**self.details, **details}
         return self
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 from peewee import JOIN, ModelSelect, fn
 
 from dispatch_state import values
+from dispatch_state.actors import STORE, Actor, well_formed
+from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue
-from dispatch_state.models.agent import Agent
+from dispatch_state.models.agent import Agent, called
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.epic import Stage
+from dispatch_state.models.epic import Epic, Stage, awaiting_stage, open_gates
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.keys import present
@@ -21,10 +24,12 @@ from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.moves import Firing
 from dispatch_state.statements import find, one, rows
 from dispatch_state.vocabulary import (
     AgentStatus,
     DecisionType,
+    EpicStatus,
     GateStatus,
     IssueStatus,
     ProposalStatus,
@@ -52,7 +57,7 @@ def history(row: Stateful) -> list[TransitionLog]:
 
 
 def explain(row: Stateful) -> str:
-    """Why a row is where it is: its last move, and what that followed from, up to who acted."""
+    """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for."""
     return "\n".join(explained(row))
 
 
@@ -63,8 +68,18 @@ def explained(row: Stateful) -> list[str]:
     here = present(type(row), row.id)
     told = [f"{here} “{here.label()[:80]}” is {here.status} (version {here.version})"]
     for move in causes(row):
-        told.append(("  because " if len(told) == 1 else "  which followed ") + move.say())
+        told.append(("  because " if len(told) == 1 else "  which followed ") + move.say(who(move.actor)))
+    if waits := waits_for(here):
+        told.append(f"  waits for: {'; '.join(waits)}")
     return told
+
+
+def who(actor: str) -> str:
+    """What an actor is called where people read: an agent by its type and the end of its id."""
+    if not actor.startswith("agent:") or not well_formed(actor):
+        return actor
+    agent = find(Agent, UUID(actor.removeprefix("agent:")))
+    return called(agent) if agent else f"agent {actor[-8:]}"
 
 
 def causes(row: Stateful) -> list[TransitionLog]:
@@ -97,6 +112,82 @@ def counts() -> dict[str, dict[str, int]]:
         tally.update(grouped)
         found[model._meta.table_name] = {str(word): count for word, count in tally.items()}
     return found
+
+
+# ---- what a row waits for ----------------------------------------------------------------------------
+
+
+class _Open(dict[str, Any]):
+    """Arguments that nobody has given yet."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise _NotGiven
+
+
+class _NotGiven(Exception):
+    pass
+
+
+def objections(row: Stateful, trigger: str, by: Actor | None = None) -> list[str]:
+    """What speaks against a trigger as its row stands, whatever its arguments: in the words of `why_not`.
+
+    Args:
+        by: who would fire it; when None, nobody's word is asked.
+    """
+    edge = row.machine.triggers[trigger].edges[row.status]
+    firing = Firing(row, trigger, _Open(), by or STORE, "", door().now())
+    found = []
+    for guard in edge.guards if by is None or edge.word is None else (edge.word, *edge.guards):
+        with suppress(_NotGiven):
+            found.append(guard(row, firing))
+    return [refusal for refusal in found if refusal is not None]
+
+
+def waits_for(row: Stateful) -> list[str]:
+    """What a row waits for, as it stands; nothing when it is final, or somebody is at work on it."""
+    trigger, otherwise = _ONWARD.get((type(row), row.status), ("", ""))
+    waits = objections(row, trigger) if trigger else []
+    waits += [f"{gate} is {gate.status} ({who_may_approve(gate)})" for gate in _gates_ahead(row)]
+    waits += [f"a person ({why})" for why in _asked_of_a_person(row)]
+    return waits or [otherwise] * bool(otherwise)
+
+
+def who_may_approve(gate: Gate) -> str:
+    """Whose word opens a gate."""
+    return f"{' or '.join(gate.named_approvers()) or 'any person'} may approve"
+
+
+def _gates_ahead(row: Stateful) -> list[Gate]:
+    stage = awaiting_stage(row.id) if isinstance(row, Epic) else row
+    waiting = isinstance(stage, Stage) and stage.status == StageStatus.AWAITING_GATE
+    return open_gates(stage.id) if stage is not None and waiting else []
+
+
+def _asked_of_a_person(row: Stateful) -> Iterator[str]:
+    for _, why, query in _WAITS:
+        waiting = query()
+        ours = isinstance(waiting, ModelSelect) and waiting.model is type(row)
+        if ours and waiting.where(type(row).id == row.id).exists():
+            yield who_may_approve(row) if isinstance(row, Gate) else why
+
+
+_ONWARD: Mapping[tuple[type[Stateful], str], tuple[str, str]] = {
+    (Epic, EpicStatus.DRAFT): ("mark_ready", "somebody to say that it is ready"),
+    (Epic, EpicStatus.READY): ("start", "somebody to start it"),
+    (Epic, EpicStatus.IN_PROGRESS): ("complete", ""),
+    (Epic, EpicStatus.AWAITING_GATE): ("clear_gate", ""),
+    (Stage, StageStatus.PENDING): ("start", ""),
+    (Stage, StageStatus.IN_PROGRESS): ("finish", ""),
+    (Gate, GateStatus.PENDING): ("approve", ""),
+    (Gate, GateStatus.REJECTED): ("resubmit", ""),
+    (Issue, IssueStatus.UNASSIGNED): ("queue", "somebody to queue or assign it"),
+    (Issue, IssueStatus.QUEUED): ("assign", "an agent to claim it"),
+    (Issue, IssueStatus.AWAITING_REVIEW): ("review", "somebody to review it"),
+    (Agent, AgentStatus.WAITING_FOR_VOTE): ("vote_resolved", ""),
+    (Proposal, ProposalStatus.OPEN): ("open_voting", "a vote"),
+    (Proposal, ProposalStatus.VOTING): ("approve", ""),
+}
+"""The trigger that takes a row on from where it waits, and what is missing when nothing speaks against it."""
 
 
 # ---- who is waited for -------------------------------------------------------------------------------

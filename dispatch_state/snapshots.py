@@ -209,7 +209,7 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
     if not ended:
         raise InvalidValue("the file was cut: its last line, which says how many rows there are, is missing")
     for model, key, columns in pointers:
-        update(model, columns, {"id": key})
+        update(model, columns, key)
     _go_on_numbering(database)
     return counts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 import threading
@@ -15,8 +16,7 @@ from typing import Any, Self
 
 import peewee
 
-from dispatch_state import values
-from dispatch_state.connections import INHERITED, Guarded, original
+from dispatch_state.connections import INHERITED, PEEWEE, Guarded, original
 from dispatch_state.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -26,6 +26,7 @@ from dispatch_state.errors import (
     StoreReadOnly,
     WrongProcess,
 )
+from dispatch_state.ids import new_id
 from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
 
@@ -116,7 +117,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def __init__(self, location: str, *, timeout: float, durability: str) -> None:
         memory = location == MEMORY
         super().__init__(
-            f"file:/dispatch-{values.new_id()}?vfs=memdb" if memory else location,
+            f"file:/dispatch-{new_id()}?vfs=memdb" if memory else location,
             pragmas={"foreign_keys": 1, "synchronous": SYNCHRONOUS[durability]},
             lock_type="IMMEDIATE",
             timeout=timeout,
@@ -207,7 +208,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         It goes to the driver at once, unless somebody watches; in a transaction that is asked when it begins.
         """
         connection = self._state.conn or self.connection()
-        if not connection.unwatched and self._watched():
+        if not connection.unwatched and (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG)):
             return super().run(sql, parameters)
         try:
             with connection.busy:
@@ -222,7 +223,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
         patient = lock_type == "DEFERRED" or connection.turn.take()
-        connection.unwatched = not self._watched()
+        connection.unwatched = not (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG))
         try:
             self._require_same_file()
             if patient:
@@ -246,7 +247,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def commit(self) -> None:
         """Commit, and let others have their turn."""
         self.run("COMMIT")
-        self._state.conn.end()
+        connection = self._state.conn
+        connection.unwatched = False
+        connection.turn.give()
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""

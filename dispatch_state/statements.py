@@ -31,6 +31,10 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=peewee.Model)
 
 
+STATEMENTS: list[Statement] = []
+"""Every statement there is."""
+
+
 class StoreProxy(peewee.DatabaseProxy):
     """Stands for the database of the open store; without one, every use is `StoreNotOpen`."""
 
@@ -41,25 +45,55 @@ class StoreProxy(peewee.DatabaseProxy):
             raise StoreNotOpen()
         return getattr(self.obj, attribute)
 
+    def initialize(self, obj: Any) -> None:
+        """Stand for another database, or for none; statements begin anew with it."""
+        super().initialize(obj)
+        for statement in STATEMENTS:
+            statement.forget()
+
 
 DATABASE = StoreProxy()
 """The database of the open store; every model is bound to it."""
+Found = tuple[list[tuple[Any, ...]], Any]
+"""Every row, and the cursor, of use until the next statement."""
 
 
 class Statement:
     """One query, its text kept per kind of database.
+
+    run: binds a tuple of arguments, executes, and returns every row, as the database hands it, and the cursor. Written
+        out for the open store's database when it is called first.
 
     Args:
         build: makes the query from its positional arguments; called with a `Slot` for each.
         size: how many arguments it takes.
     """
 
-    __slots__ = ("_build", "_size", "_texts")
+    __slots__ = ("_build", "_size", "_texts", "run")
+
+    run: Callable[[tuple[Any, ...]], Found]
 
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
         self._size = size
         self._texts: dict[str, _Text] = {}
+        self.forget()
+        STATEMENTS.append(self)
+
+    def forget(self) -> None:
+        """Begin anew with the database that is open when it is called next."""
+        self.run = self._first_run
+
+    def _first_run(self, arguments: tuple[Any, ...]) -> Found:
+        database = DATABASE.obj
+        if database is None:
+            raise StoreNotOpen()
+        text = self._text(database.kind)
+        names = {**text.names, "run": database.run, "sql": text.sql}
+        self.run = run = _compiled("given", f"run(sql, {text.parameters})", names)
+        if DATABASE.obj is not database:  # another thread has closed it, and perhaps opened another
+            self.forget()
+        return run(arguments)  # type: ignore[no-any-return]
 
     def rows(self, *arguments: Any) -> list[tuple[Any, ...]]:
         """Bind the arguments, execute, and return every row, as the database hands it."""
@@ -70,35 +104,35 @@ class Statement:
         found = self.run(arguments)[0]
         return found[0] if found else None
 
-    def run(self, arguments: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], Any]:
-        """Bind the arguments, execute, and return every row, and the cursor, of use until the next statement."""
-        database = DATABASE.obj
-        if database is None:
-            raise StoreNotOpen()
-        text = self._texts.get(database.kind) or self._generate(database.kind)
-        found: tuple[list[tuple[Any, ...]], Any] = database.run(text.sql, text.bound(arguments))
-        return found
-
     def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """The text for one kind of database, and its parameters."""
-        text = self._texts.get(kind) or self._generate(kind)
+        text = self._text(kind)
         return text.sql, text.bound(arguments)
 
-    def _generate(self, kind: str) -> _Text:
-        sql, template = self._build(*map(Slot, range(self._size))).sql()
-        self._texts[kind] = _Text(sql, _binder(template))
+    def _text(self, kind: str) -> _Text:
+        if kind not in self._texts:
+            sql, template = self._build(*map(Slot, range(self._size))).sql()
+            parameters, names = _parameters(template)
+            self._texts[kind] = _Text(sql, parameters, names, _compiled("given", parameters, dict(names)))
         return self._texts[kind]
 
 
 class _Text(NamedTuple):
-    """What Peewee made of a query, and the function that makes its parameters of a tuple of arguments."""
+    """What Peewee made of a query.
+
+    parameters: what becomes its parameters, as an expression of `given`, the tuple of arguments.
+    names: what the names in that mean.
+    bound: that expression as a function.
+    """
 
     sql: str
+    parameters: str
+    names: dict[str, Any]
     bound: Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
-def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Compile what makes the parameters: each slot's argument through its converter, the rest as it stands."""
+def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
+    """Each slot's argument through its converter, and the rest as it stands, written out as a tuple."""
     names: dict[str, Any] = {}
     parts = []
     for place, item in enumerate(template):
@@ -110,9 +144,9 @@ def _binder(template: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]
         if item.convert is not None:
             names[f"convert{place}"] = item.convert
             unless = "" if item.holds_null else f"None if {part} is None else "
-            part = f"{unless}convert{place}({part})"
+            part = f"{unless}convert{place}({part}.{item.part})" if item.part else f"{unless}convert{place}({part})"
         parts.append(part)
-    return _compiled("given", f"({''.join(f'{part}, ' for part in parts)})", names)  # type: ignore[no-any-return]
+    return f"({''.join(f'{part}, ' for part in parts)})", names
 
 
 def _compiled(argument: str, expression: str, names: dict[str, Any]) -> Any:
@@ -131,7 +165,7 @@ def rows(build: Callable[P, ModelSelect[M]]) -> Callable[P, list[M]]:
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
         model = _model_of(build)
-        return [load(model, found) for found in statement.rows(*arguments)]
+        return [load(model, found) for found in statement.run(arguments)[0]]
 
     return read
 
@@ -142,8 +176,8 @@ def one(build: Callable[P, ModelSelect[M]]) -> Callable[P, M | None]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        found = statement.first(*arguments)
-        return None if found is None else load(_model_of(build), found)
+        found = statement.run(arguments)[0]
+        return load(_model_of(build), found[0]) if found else None
 
     return read
 
@@ -154,7 +188,7 @@ def tuples(build: Callable[P, ModelSelect[Any]]) -> Callable[P, list[tuple[Any, 
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        return statement.rows(*arguments)
+        return statement.run(arguments)[0]
 
     return read
 
@@ -165,7 +199,7 @@ def some(build: Callable[P, ModelSelect[Any]]) -> Callable[P, bool]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> bool:
-        return bool(statement.rows(*arguments))
+        return bool(statement.run(arguments)[0])
 
     return read
 
@@ -184,8 +218,7 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
     """Compile what makes a row's columns of what the database hands: what Python has alike stays as it is."""
     names: dict[str, Any] = {}
     parts = []
-    fields: Any = model._meta.sorted_fields
-    for place, field in enumerate(fields):
+    for place, field in enumerate(_fields(model)):
         names[f"read{place}"] = getattr(field, "swift", field.python_value)
         names[f"alike{place}"] = getattr(field, "alike", None)
         value = f"found[{place}]"
@@ -194,18 +227,31 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
     return _compiled("found", f"{{{', '.join(parts)}}}", names)  # type: ignore[no-any-return]
 
 
+_UNREAD = ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError
+"""What a swift reader raises for what it does not understand."""
+
+
 def load(model: type[M], found: tuple[Any, ...]) -> M:
-    """A row object from the columns that `model.select()` names, in its order; made as Peewee makes one it reads."""
-    row: Any = model.__new__(model)
+    """A row object from the columns that `model.select()` names, in its order."""
     try:
-        row.__data__ = _reader(model)(found)
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):  # what no swift reader understands
-        columns = zip(model._meta.sorted_fields, found, strict=True)
-        row.__data__ = {field.name: field.python_value(value) for field, value in columns}
+        return made(model, _reader(model)(found))
+    except _UNREAD:
+        columns = zip(_fields(model), found, strict=True)
+        return made(model, {field.name: field.python_value(value) for field, value in columns})
+
+
+def made(model: type[M], columns: dict[str, Any]) -> M:
+    """A row object that holds these columns, as Peewee makes one that it reads."""
+    row: Any = model.__new__(model)
+    row.__data__ = columns
     row._dirty = set()
     row.__rel__ = {}
     row.is_new = False
     return row  # type: ignore[no-any-return]
+
+
+def _fields(model: type[peewee.Model]) -> list[Any]:
+    return model._meta.sorted_fields  # type: ignore[no-any-return]
 
 
 @cache
@@ -234,16 +280,12 @@ def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
     inserting(model, tuple(columns)).run(tuple(columns.values()))
 
 
-@cache
-def _append(model: type[peewee.Model]) -> Statement:
+def appending(model: type[peewee.Model]) -> Statement:
+    """The statement that inserts one row, its columns in order, into a table whose key the database counts up.
+
+    PostgreSQL returns that key; on SQLite it is the cursor's `lastrowid`.
+    """
     return inserting(model, tuple(f.name for f in model._meta.sorted_fields if not f.primary_key))
-
-
-def append(model: type[peewee.Model], columns: tuple[Any, ...]) -> int:
-    """Insert one row, its columns in order, into a table whose key the database counts up; returns that key."""
-    returned, cursor = _append(model).run(columns)
-    key: int = returned[0][0] if returned else cursor.lastrowid
-    return key
 
 
 @cache
@@ -259,10 +301,20 @@ def _update(model: type[peewee.Model], columns: tuple[str, ...], fence: tuple[st
     return Statement(build, len(columns) + len(fence))
 
 
-def update(model: type[peewee.Model], columns: Mapping[str, Any], fence: Mapping[str, Any]) -> bool:
-    """Set columns where every column of the fence still holds what is believed; whether it did."""
-    statement = _update(model, tuple(columns), tuple(fence))
-    return bool(statement.run((*columns.values(), *fence.values()))[1].rowcount)
+def update(model: type[peewee.Model], columns: Mapping[str, Any], key: Any) -> None:
+    """Set columns of the row of that key."""
+    name: str = model._meta.primary_key.name  # type: ignore[union-attr]
+    _update(model, tuple(columns), (name,)).run((*columns.values(), key))
+
+
+FENCE = ("id", "version", "status")
+"""The columns that must still hold what is believed, for a row to be moved."""
+
+
+def move(model: type[peewee.Model], columns: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+    """Set columns of a row that is still where it was; whether it is."""
+    statement = _update(model, tuple(columns), FENCE)
+    return bool(statement.run((*columns.values(), was["id"], was["version"], was["status"]))[1].rowcount)
 
 
 @cache

@@ -285,7 +285,7 @@ class Store:
             return overview.history(row)
 
     def explain(self, row: Stateful) -> str:
-        """Why a row is where it is: its last move, and what that followed from, up to who acted.
+        """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for.
 
         Raises:
             RowNotFound: the row is gone.

@@ -1,4 +1,4 @@
-"""Ids, clocks, and the checks that keep a value alike on both databases.
+"""Clocks, and the checks that keep a value alike on both databases.
 
 SQLite stores almost anything; PostgreSQL refuses NUL, lone surrogates and numbers out of range.
 Everything is checked to the stricter of the two, before SQL, so that a value either comes back
@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from dispatch_state.errors import InvalidValue
+from dispatch_state.ids import uuid_text
 
 MAX_TEXT = 1_000_000
 """Longest text a column takes, in characters."""
@@ -31,41 +29,11 @@ MAX_JSON = 1 << 20
 MAX_DEPTH = 32
 """Deepest nesting of lists and objects a JSON column takes."""
 INTEGER_RANGE = range(-(1 << 63), 1 << 63)
-REMEMBERED = 4096
-"""How many ids, and how many times, are remembered with the text they were read from."""
 
 Clock = Callable[[], datetime]
 
 
 # ---- ids ----------------------------------------------------------------------------------------
-
-_id_lock = threading.Lock()
-_last_tick = 0
-
-
-def new_id() -> UUID:
-    """A UUID version 7 (RFC 9562): ids made later sort later, also within one millisecond.
-
-    The sub-millisecond part is 12 bits of the clock, raised by one where two ids of this process
-    would share it.
-    """
-    global _last_tick
-    now = (time.time_ns() << 12) // 1_000_000
-    with _id_lock:
-        _last_tick = now = max(now, _last_tick + 1)
-    high = (now >> 12) << 16 | 0x7000 | now & 0xFFF
-    low = 2 << 62 | int.from_bytes(os.urandom(8)) >> 2
-    return UUID(int=high << 64 | low)
-
-
-uuid_text: Callable[[UUID], str] = lru_cache(REMEMBERED)(str)
-"""The text of a UUID, dashed and in lower case; the ones written last are remembered."""
-
-
-@lru_cache(REMEMBERED)
-def parse_uuid(text: str) -> UUID:
-    """The UUID that a stored text means; the ones read last are remembered."""
-    return UUID(text)
 
 
 def uuid(value: object, place: str) -> UUID:
@@ -83,9 +51,8 @@ def uuid(value: object, place: str) -> UUID:
 # ---- time ---------------------------------------------------------------------------------------
 
 
-def utc_now() -> datetime:
-    """The present moment, aware, in UTC: the clock of a store that was given none."""
-    return datetime.now(UTC)
+utc_now: Clock = partial(datetime.now, UTC)
+"""The present moment, aware, in UTC: the clock of a store that was given none."""
 
 
 def instant(value: object, place: str) -> datetime:
@@ -104,13 +71,21 @@ def instant(value: object, place: str) -> datetime:
         raise InvalidValue(f"{place}: the datetime is out of range in UTC") from None
 
 
-@lru_cache(REMEMBERED)
+class _Last:
+    """The moment that was stamped last, which mostly is the next one too."""
+
+    stamp: tuple[datetime | None, str] = None, ""
+
+
 def stamp(value: datetime) -> str:
     """The stored text of an aware datetime: fixed width, UTC, so that text order is time order."""
-    return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(timespec="microseconds")
+    moment, text = _Last.stamp
+    if moment is not value:
+        text = (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat("T", "microseconds")
+        _Last.stamp = value, text
+    return text
 
 
-@lru_cache(REMEMBERED)
 def parse_instant(text: str) -> datetime:
     """The aware UTC datetime that an ISO 8601 text means; a text without offset is read as UTC."""
     value = datetime.fromisoformat(text)
@@ -226,15 +201,20 @@ def boolean(value: object, place: str) -> bool:
 
 
 def json_text(value: object, place: str, *, longest: int | None = MAX_JSON) -> str:
-    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON, or is too long.
-
-    Keys keep their order and characters stay as they are, so that what is read back equals what was given.
-    """
+    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON, or is too long."""
     _check_json(value, place, MAX_DEPTH)
-    encoded = _STORING.encode(value)
+    encoded = stored_json(value)
     if longest is not None and len(encoded.encode()) > longest:
         raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
     return encoded
+
+
+def stored_json(value: object) -> str:
+    """The JSON text of what is known to be plain JSON.
+
+    Keys keep their order and characters stay as they are, so that what is read back equals what was given.
+    """
+    return _STORING.encode(value)
 
 
 def parse_json(encoded: str | bytes) -> Any:
@@ -243,7 +223,13 @@ def parse_json(encoded: str | bytes) -> Any:
     PostgreSQL writes a float such as 1e23 back as a whole number; integers beyond 64 bits are
     never stored, so one read back was a float.
     """
-    return _STORED.decode(encoded if isinstance(encoded, str) else encoded.decode())
+    if isinstance(encoded, bytes):
+        encoded = encoded.decode()
+    decoder = _WITH_LONG if _LONG.search(encoded) else _STORED
+    if encoded[:1].isspace():
+        return decoder.decode(encoded)
+    value, end = decoder.raw_decode(encoded)
+    return value if end == len(encoded) else decoder.decode(encoded)
 
 
 def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = MAX_DEPTH) -> Any:
@@ -302,7 +288,9 @@ def _integer_or_float(digits: str) -> int | float:
     return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
 
 
-_STORED = json.JSONDecoder(parse_int=_integer_or_float)
+_LONG = re.compile(r"(?<![\d.])\d{19}")
+_STORED = json.JSONDecoder()
+_WITH_LONG = json.JSONDecoder(parse_int=_integer_or_float)
 _STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -362,11 +350,16 @@ def names(value: object, place: str) -> tuple[str, ...]:
     """
     list_of_objects(value, place)
     assert isinstance(value, list)
-    found = tuple(words(item if isinstance(item, str) else item.get("id"), place) for item in value)
+    found = tuple(words(name, place) for name in named(value))
     refuse_repeats(found, place)
     if not found:
         raise InvalidValue(f"{place}: takes at least one")
     return found
+
+
+def named(options: Iterable[Any]) -> list[Any]:
+    """The names in a list of options that was checked before."""
+    return [option if isinstance(option, str) else option.get("id") for option in options]
 
 
 def refuse_repeats(items: Iterable[str], place: str) -> None:
@@ -383,6 +376,14 @@ def shown(word: object) -> str:
     return f'"{word}"' if isinstance(word, str) and len(word) <= 40 and word.isprintable() else _kind(word)
 
 
+def closest(word: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: which known one was probably meant, if any."""
+    import difflib  # only here, where something was misspelt
+
+    close = difflib.get_close_matches(str(word), [*known], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def listed(items: Iterable[object]) -> str:
     """`items` as a list in prose, or "nothing"."""
     return ", ".join(str(item) for item in items) or "nothing"
@@ -395,10 +396,8 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return stamp(value)
-    return value
+        return uuid_text(value)
+    return stamp(value) if isinstance(value, datetime) else value
 
 
 def _kind(value: object) -> str:

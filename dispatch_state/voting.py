@@ -15,9 +15,6 @@ from typing import NamedTuple
 
 from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
 
-TWO_THIRDS = Fraction(2, 3)
-HALF = Fraction(1, 2)
-
 WEIGHTS: Mapping[AgentType, Fraction] = {
     AgentType.CODER: Fraction(1),
     AgentType.REVIEWER: Fraction(3, 2),
@@ -31,7 +28,7 @@ WEIGHTS: Mapping[AgentType, Fraction] = {
 
 _WHOLE = lcm(*(weight.denominator for weight in WEIGHTS.values()))
 _PARTS = {kind: int(weight * _WHOLE) for kind, weight in WEIGHTS.items()}
-"""The weights as whole numbers of one part, which add up faster than fractions, and as exactly."""
+"""The weights as whole numbers of one part, which are as exact as fractions, and add up faster."""
 
 
 class Standing(StrEnum):
@@ -70,8 +67,7 @@ DEFAULTS: Mapping[ProposalType, Default] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ballot:
+class Ballot(NamedTuple):
     """One voter's present vote: the voter's id, its type when it voted, what it says, and which option it prefers."""
 
     voter: str
@@ -132,36 +128,40 @@ def tally(ballots: Iterable[Ballot], rules: Rules, *, expired: bool = False) -> 
         expired: whether the deadline has passed; need_more_info then counts as abstain, so it is a vote of its type.
     """
     cast = tuple(ballots)
-    approve, reject = weight(cast, VoteDecision.APPROVE), weight(cast, VoteDecision.REJECT)
+    approve, reject = _parts(cast, VoteDecision.APPROVE), _parts(cast, VoteDecision.REJECT)
+    weights = Fraction(approve, _WHOLE), Fraction(reject, _WHOLE)
     unsure = tuple(sorted(b.voter for b in cast if b.decision is VoteDecision.NEED_MORE_INFO))
     missing = _missing((b for b in cast if b.decision is not VoteDecision.NEED_MORE_INFO), rules)
     early = _ends_early(cast, rules.threshold)
     settled = early or not (missing or unsure)
     if not (settled or expired):
-        return Tally(Standing.PENDING, None, None, approve, reject, missing, unsure)
+        return Tally(Standing.PENDING, None, None, *weights, missing, unsure)
     quorum = approve + reject > 0 and (early or not _missing(cast, rules))
     approved = quorum and passes(rules.threshold, approve, reject)
     standing = Standing.APPROVED if approved else Standing.REJECTED
     cause = Cause.TALLY if settled else Cause.DEADLINE
     chosen, tied = favourite(cast, rules.options) if approved else (None, False)
-    return Tally(standing, cause, quorum, approve, reject, missing, unsure, chosen, tied)
+    return Tally(standing, cause, quorum, *weights, missing, unsure, chosen, tied)
 
 
-def weight(ballots: Iterable[Ballot], decision: VoteDecision) -> Fraction:
-    """The weight of the votes that say one thing."""
-    return Fraction(sum([_PARTS[b.voter_type] for b in ballots if b.decision is decision]), _WHOLE)
+def _parts(ballots: Iterable[Ballot], decision: VoteDecision) -> int:
+    """The weight of the votes that say one thing, in parts."""
+    return sum([_PARTS[b.voter_type] for b in ballots if b.decision is decision])
 
 
-def passes(threshold: Threshold, approve: Fraction, reject: Fraction) -> bool:
-    """Whether the weights reach the threshold: two thirds are enough, a half is not; nothing passes unapproved."""
+def passes(threshold: Threshold, approve: int | Fraction, reject: int | Fraction) -> bool:
+    """Whether weights, in whatever unit, reach the threshold: two thirds are enough, a half is not.
+
+    Nothing passes unapproved.
+    """
     if not approve:
         return False
     if threshold is Threshold.UNANIMOUS:
         return not reject
     if threshold is Threshold.SUPER_MAJORITY:
-        return approve >= TWO_THIRDS * (approve + reject)
+        return 3 * approve >= 2 * (approve + reject)
     if threshold is Threshold.SIMPLE_MAJORITY:
-        return approve > HALF * (approve + reject)
+        return 2 * approve > approve + reject
     return True
 
 
@@ -170,11 +170,11 @@ def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | 
 
     Of equals it is the one listed first; without a preference for any of the options there is none, and no tie.
     """
-    weights = dict.fromkeys(options, Fraction())
+    weights = dict.fromkeys(options, 0)
     for ballot in ballots:
         if ballot.decision is VoteDecision.APPROVE and ballot.preferred_option in weights:
-            weights[ballot.preferred_option] += WEIGHTS[ballot.voter_type]
-    greatest = max(weights.values(), default=Fraction())
+            weights[ballot.preferred_option] += _PARTS[ballot.voter_type]
+    greatest = max(weights.values(), default=0)
     best = [option for option, got in weights.items() if got == greatest]
     return (best[0], len(best) > 1) if greatest else (None, False)
 

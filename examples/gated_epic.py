@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -168,9 +169,8 @@ def next_gate(store: Store, epic: Epic) -> Gate | None:
 
 def answer_gate(store: Store, gate: Gate, approve_as: str | None) -> None:
     """Approve a gate, or ask at the prompt and do what the person says; a refusal is shown, not the end."""
-    approvers = gate.required_approvers or "any"
     print(f"\n  {gate.stage.name} waits at a gate ({gate.gate_type}): {gate.description}")
-    print(f"  Who may answer: {approvers if isinstance(approvers, str) else ' or '.join(approvers)}")
+    print(f"  Who may answer: {' or '.join(gate.named_approvers()) or 'any person'}")
     if approve_as is not None:
         choice = gate.options[0] if gate.options else None
         gate.approve(choice=choice, by=Human(approve_as), reason="approved unattended")
@@ -271,6 +271,9 @@ def main() -> None:
             run(store, epic, names, workers, options.approve_as)
         report(store, epic, agents)
     print(f"The pages they wrote are in {output}")
+    if options.database is None:
+        look = [sys.executable, "-m", "dispatch_state", "--database", target, "status"]
+        print(f"Look at the store: {shlex.join(look)}")
 
 
 if __name__ == "__main__":

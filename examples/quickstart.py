@@ -26,7 +26,7 @@ with tempfile.TemporaryDirectory() as folder, open_store((sys.argv[1:] or [f"{fo
     issue.reload().assign(coder, by=coder)
     issue.start(by=coder)
     issue.complete(by=coder)  # the stage is submitted, the epic waits at the gate
-    gate.reload().approve(by=maintainer, comment="Good")  # the stage passes, and the epic, which has no other, is done
+    gate.reload().approve(by=maintainer, reason="Good")  # the stage passes, and the epic, which has no other, is done
     coder.stop(by=coder, reason="nothing left to do")
 
     birth = store.history(epic)[0]

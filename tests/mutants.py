@@ -142,7 +142,7 @@ FAULTS = [
     ),
     Fault(
         "wrong rounding: two thirds as a float",
-        "voting.py", "approve >= TWO_THIRDS * (approve + reject)", "float(approve / (approve + reject)) >= 0.6667",
+        "voting.py", "3 * approve >= 2 * (approve + reject)", "float(approve / (approve + reject)) >= 0.6667",
         "test_voting.py tests/properties/test_voting_laws.py",
     ),
     Fault(

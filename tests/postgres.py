@@ -14,7 +14,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from dispatch_state.values import new_id
+from dispatch_state.ids import new_id
 
 
 class Unavailable(Exception):

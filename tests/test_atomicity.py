@@ -23,6 +23,7 @@ from dispatch_state import (
 )
 from dispatch_state.models.agent import AgentLog
 from dispatch_state.models.proposal import Vote
+from dispatch_state.statements import DATABASE
 from tests.world import MAINTAINER, MODELS, RUNNER, WHY, World
 
 EVERYTHING = [*MODELS.values(), TransitionLog, Decision, GateComment, AgentLog, Vote]
@@ -132,10 +133,12 @@ def failing_at(store: Store, statement: int, after: bool) -> Iterator[list[str]]
         return found
 
     store.database.run = failing
+    DATABASE.initialize(store.database)  # so that statements go by it
     try:
         yield seen
     finally:
         del store.database.run
+        DATABASE.initialize(store.database)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)

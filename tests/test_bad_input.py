@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,3 +72,49 @@ def test_bad_logins(login: Any) -> None:
 def test_no_case_is_there_twice() -> None:
     names = [case.name for case in [*CASES, *VOTE_CASES]]
     assert len(names) == len(set(names)) > 900
+
+
+# ---- calls that pass other arguments than a trigger takes ----------------------------------------------
+
+WRONG_CALLS: list[tuple[Callable[[Any], object], str]] = [
+    (
+        lambda rows: rows.gate.approve(by=rows.human, coment="Good"),
+        "approve() takes comment, choice, by, reason; not coment; did you mean comment?",
+    ),
+    (lambda rows: rows.issue.queue(by=rows.human, why="now"), "queue() takes by, reason; not why"),
+    (
+        lambda rows: rows.issue.assign(by=rows.human),
+        "assign() takes agent, worktree_path, branch_name, by, reason; agent is missing",
+    ),
+    (lambda rows: rows.issue.queue("now", by=rows.human), "queue() takes by, reason; each by name"),
+    (
+        lambda rows: rows.agent.fail("it broke", 3, by=rows.human),
+        "fail() takes error, max_attempts, by, reason; all but error by name",
+    ),
+    (
+        lambda rows: rows.agent.fail("it broke", error="badly", by=rows.human),
+        "fail() takes error, max_attempts, by, reason; each once",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG_CALLS, ids=[message[:40] for _, message in WRONG_CALLS])
+def test_a_wrong_call_is_told_what_the_trigger_takes(rows: Any, call: Callable[[Any], object], message: str) -> None:
+    before = dump()
+    with pytest.raises(TypeError) as caught:
+        call(rows)
+    assert str(caught.value) == message
+    assert dump() == before
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (None, "queue(by): nobody was named; say who acts: Human("),
+        ("human:ada", "queue(by): a value of type str is no actor; say who acts: Human("),
+    ],
+)
+def test_who_is_no_actor_is_told_how_one_is_named(rows: Any, by: Any, message: str) -> None:
+    with pytest.raises(dispatch_state.InvalidValue) as caught:
+        rows.issue.queue(by=by)
+    assert str(caught.value).startswith(message)

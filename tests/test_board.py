@@ -420,7 +420,7 @@ class Page(HTMLParser):
 
 def written(shell: Shell, tmp_path: Path, *options: str) -> Page:
     file = tmp_path / "board.html"
-    assert shell("board", "--html", str(file), *options) == ""
+    assert (shell("board", "--html", str(file), *options), shell.err) == ("", f"wrote {file}\n")
     return Page(file.read_text(encoding="utf-8"))
 
 
@@ -510,11 +510,23 @@ def test_who_is_waited_for_stands_on_the_page(
 ) -> None:
     found = written(shell, tmp_path)
     assert found.texts["summary"] == ["1 for a person to decide"]
+    assert ("open", None) in found.attributes
     assert "blocked issue " in found.texts["h3"]
     blocked = next(link for link in found.links if link.startswith("#issue-"))
     assert blocked.removeprefix("#") in found.ids
     monkeypatch.setattr(Issue, "by_status", classmethod(lambda cls, status: cls.select().where(cls.id.is_null())))
     assert [link for link in written(shell, tmp_path).links if link.startswith("#issue-")] == []
+
+
+def test_a_waiting_gate_says_where_it_is_and_who_may_approve(store: Store) -> None:
+    gate = World(store).waiting_stage({"required_approvers": ["ada", "ben"], "description": EVIL}).gates.get()
+    gate.stage.epic.title = EVIL
+    gate.stage.epic.save()
+    found = Page(page(board_of(store.now(), None, 1), store.needs_human(), "dispatch.db"))
+    facts = f"{visible(EVIL)} › first · ada or ben may approve · since 2026-01-31 09:30 UTC"
+    assert facts in found.texts["span"]
+    assert str(gate.id)[-8:] in found.texts["code"]
+    assert any(visible(EVIL) in text for text in found.texts["li"])
 
 
 def test_a_long_list_on_the_page_is_cut(store: Store, epic: Epic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -548,7 +560,7 @@ def test_a_page_is_written_whole_or_not_at_all(shell: Shell, tmp_path: Path, mon
         shell("board", "--html", str(file), code=3)
         assert shell.err == f"dispatch-state: {file}: cannot be written: No space left on device\n"
     assert file.read_text() == "the old one"
-    assert shell.json("board", "--html", str(link)) == {"file": str(link)}
+    assert (shell.json("board", "--html", str(link)), shell.err) == ({"file": str(link)}, "")
     assert file.read_text().startswith("<!DOCTYPE html>")
     assert link.is_symlink()
     assert file.stat().st_mode & 0o777 == 0o640

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -19,15 +20,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dispatch_state import Agent, Decision, Gate, Issue, Store, TransitionLog, open_store
+from dispatch_state import Agent, Decision, Gate, Issue, Store, StoreError, TransitionLog, open_store
 from dispatch_state import migrate as migrations
-from dispatch_state.cli import reading, terminal
+from dispatch_state.cli import reading, standing, terminal
 from dispatch_state.cli.commands import COMMANDS, main
+from dispatch_state.cli.parsing import Call
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from dispatch_state.targets import resolve
 from tests import postgres
+from tests.conftest import Clock
 from tests.pages import command_line
 from tests.shell import HANG, Screen, Shell, buffered, finished, process
+from tests.test_overview import WAITS
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 EVIL = "Evil \x1b[31mred\x1b[0m \x07bell \u202edlrow \u2028 line\nfeed \x9b2J"
@@ -137,7 +141,10 @@ def inside(place: str) -> Any:
 
 
 def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
-    assert "init makes one" in (shell("status", code=3) or shell.err)
+    shell("status", code=3)
+    assert " init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another\n" in shell.err
+    assert "create=True" not in shell.err
+    assert "there is no store at" in shell.err or "the database is empty" in shell.err
     assert shell("init").startswith("made ")
     assert shell("init").endswith("is there already\n")
     assert shell.json("init")["made"] is False
@@ -154,7 +161,8 @@ def test_an_old_store_is_brought_up_to_date(shell: Shell, tmp_path: Path, monkey
         old.setattr(migrations, "_folder", lambda: older)
         open_store(shell.target).close()
     shell("status", code=3)
-    assert "dispatch-state migrate brings it up to date" in shell.err
+    assert " migrate brings it up to date\n" in shell.err
+    assert "migrate=True" not in shell.err
     assert shell("migrate").startswith("migrated ")
     assert shell.json("migrate") == {"store": shell.json("init")["store"], "migrated": False}
     assert "Nothing waits" in shell("status")
@@ -195,14 +203,15 @@ def test_a_copy_is_made(shell: Shell, ids: Ids, tmp_path: Path) -> None:
 def test_the_status(columns: int, shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     told = shell("status")
-    assert max(map(cells, told.splitlines())) <= columns
+    assert max(cells(line) for line in told.splitlines() if " fire " not in line) <= columns  # commands stay whole
     counts = inside(lambda store: store.counts())
     flat = " ".join(told.split())
     for table, by_status in counts.items():
         assert f"{table.replace('_', ' ')} " in flat
         for status, count in by_status.items():
             assert not count or f"{count} {status}" in flat
-    assert re.search(r"gate: its stage is done .*\n  Gate \w{8}  “look”  since 2020-01-31 09:30", told)
+    gate = r"  Gate \w{8}  “look”  Epic “A title” › first  maintainer may approve\s+since 2020-01-31 09:30"
+    assert re.search(rf"gate: its stage is done .*\n{gate}", told)
     assert "errored agent: recover or stop it" in told
     assert flat.count("\x1b") == 0
 
@@ -213,6 +222,115 @@ def test_the_status_for_programs(shell: Shell, ids: Ids, inside: Any) -> None:
     assert told["counts"] == inside(lambda store: store.counts())
     needs = inside(lambda store: [(need.kind, str(need.row.id), need.why) for need in store.needs_human()])
     assert [(need["kind"], need["id"], need["why"]) for need in told["needs_human"]] == needs
+    gate = next(need for need in told["needs_human"] if need["kind"] == "gate")
+    assert (gate["epic"], gate["stage"]) == (
+        {"id": ids["epic"], "title": "A title"},
+        {"id": ids["stage"], "name": "first"},
+    )
+    assert (gate["approvers"], gate["trigger"]) == (["maintainer"], "approve")
+    agent = next(need for need in told["needs_human"] if need["kind"] == "errored agent")
+    assert [agent[fact] for fact in ("epic", "stage", "approvers", "trigger")] == [None, None, None, "recover"]
+
+
+@reads
+def test_the_status_tells_what_is_under_way(shell: Shell, ids: Ids) -> None:
+    told = shell("status")
+    epic, stage, agent, issue = (ids[name][-8:] for name in ("epic", "stage", "agent", "at_work"))
+    assert f"\nlive epics  1\n  Epic {epic}  “A title”  awaiting_gate\n" in told
+    assert f"    Stage {stage}  awaiting_gate  first\n" in told
+    assert re.search(r"\n    Stage \w{8}  pending        stage 1\n", told)
+    assert f"\nbusy agents  1\n  coder {agent}  working  Issue {issue}  “At work”\n" in told
+    as_json = shell.json("status")
+    (only,) = as_json["epics"]
+    assert (only["id"], only["title"], only["status"]) == (ids["epic"], "A title", "awaiting_gate")
+    assert [(one["name"], one["status"]) for one in only["stages"]] == [
+        ("first", "awaiting_gate"),
+        ("stage 1", "pending"),
+    ]
+    (busy,) = as_json["agents"]
+    assert (busy["id"], busy["agent_type"], busy["status"]) == (ids["agent"], "coder", "working")
+    assert busy["current_issue_id"] == ids["at_work"]
+
+
+def test_what_is_under_way_is_cut(shell: Shell, target: str, clock: Clock) -> None:
+    with open_store(target, durability="normal", clock=clock) as store:
+        world = World(store)
+        epics = [world.running_epic(stages=5) for _ in range(3)]
+        for _ in range(2):
+            world.start(world.new_issue())
+        clock.forward(hours=1)
+        world.start(world.new_issue())
+        for _ in range(4):
+            epics[1].reload().current_stage.skip(by=MAINTAINER, reason=WHY)
+        epics[1].description = "Changed last"
+        epics[1].save()
+        world.epics("cancelled")
+    told = shell("status", "--limit", "2")
+    assert re.search(r"\nlive epics  3\n  Epic \w{8}", told)
+    assert f"  Epic {str(epics[1].id)[-8:]}" in told.split("live epics")[1].splitlines()[1]
+    assert re.findall(r"  Stage \w{8}  (\w+) +(.*)", told)[:2] == [("skipped", "stage 3"), ("in_progress", "stage 4")]
+    assert told.count("    and 3 more; --limit shows them\n") == 2
+    assert told.count("\n  and 1 more; --limit shows them\n") == 3  # idle stages, epics, agents
+    as_json = shell.json("status", "--limit", "2")
+    assert [len(epic["stages"]) for epic in as_json["epics"]] == [2, 2]
+    assert [agent["last_heartbeat"][11:13] for agent in as_json["agents"]] == ["10", "09"]
+    assert "more; --limit" not in shell("status", "--limit", "5")
+    assert len(shell.json("status", "--limit", "5")["epics"]) == 3
+
+
+def answered(told: str, kind: str) -> list[str]:
+    """The words behind the program of the command that `status` prints for a kind of wait, its values filled in."""
+    behind = told[re.search(rf"^{kind}: ", told, re.MULTILINE).start() :]  # type: ignore[union-attr]
+    line = next(line for line in behind.splitlines() if " fire " in line)
+    filled = line.replace("LOGIN", "maintainer").replace("choice=TEXT", "choice=a").replace("TEXT", "because")
+    return shlex.split(filled[filled.index("fire ") :])
+
+
+def blocked_and_its_agent_busy(world: World) -> Issue:
+    issue: Issue = world.issues("blocked")
+    world.new_issue().assign(issue.reload().assigned_agent, by=MAINTAINER)
+    return issue
+
+
+ANSWERED: dict[str, tuple[str, Any]] = {
+    **{kind: (kind, WAITS[kind]) for kind in standing.NEXT},
+    "a choice": (
+        "gate",
+        lambda world: world.waiting_stage({"gate_type": "decision", "options": ["a", "b"]}).gates.get(),
+    ),
+    "no gate": ("idle stage", lambda world: world.running_epic().current_stage),
+    "a busy agent": ("blocked issue", blocked_and_its_agent_busy),
+}
+"""A row that waits, and as which kind."""
+
+
+@pytest.mark.parametrize("waiting", ANSWERED)
+def test_the_command_that_the_status_prints_answers(waiting: str, shell: Shell, target: str, clock: Clock) -> None:
+    kind, make = ANSWERED[waiting]
+    with open_store(target, durability="normal", clock=clock) as store:
+        row = make(World(store)).reload()
+    shell("fire", *answered(shell("status"), kind)[1:], "--yes")
+    assert shell.json("show", str(row.id))["status"] != row.status
+    assert str(row.id) not in [need["id"] for need in shell.json("status")["needs_human"]]
+
+
+def test_every_kind_of_wait_that_a_trigger_ends_has_its_command() -> None:
+    assert standing.NEXT.keys() == WAITS.keys() - {"no quorum"}
+
+
+@sqlite
+def test_a_further_command_is_to_the_same_store(
+    shell: Shell, ids: Ids, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"\n  dispatch-state --database {place} fire " in shell("status")
+    monkeypatch.setenv("DISPATCH_DATABASE", place)
+    assert main(["status"]) == 0
+    assert "\n  dispatch-state fire " in capsys.readouterr()[0]
+    odd = Path(place).with_name("a b.db")
+    shutil.copy(place, odd)
+    assert f"--database '{odd}' fire " in Shell(str(odd), capsys)("status")
+    url = Shell(f"sqlite:///{place}", capsys)
+    assert "\n  dispatch-state --database … fire " in url("status")
 
 
 def test_a_long_list_of_needs_is_cut(shell: Shell, ids: Ids, inside: Any) -> None:
@@ -246,12 +364,73 @@ def reading_models() -> tuple[Any, ...]:
 def test_one_row(shell: Shell, ids: Ids) -> None:
     told = shell("show", ids["issue"])
     assert "  status             queued (Offered: the next fitting agent that claims gets it.)" in told
-    assert "  assign agent=AGENT [worktree_path=TEXT] [branch_name=TEXT]\n" in told
+    assert "  assign agent=AGENT [worktree_path=TEXT] [branch_name=TEXT] [--reason TEXT]\n" in told
     assert "  cancel --reason TEXT (an override)\n" in told
     assert re.search(r"^ +\d+ .*queue \(unassigned -> queued\) by human:maintainer", told, re.MULTILINE)
     as_json = shell.json("show", ids["issue"])
     assert as_json["legal_triggers"] == ["dequeue", "assign", "cancel"]
     assert [move["trigger"] for move in as_json["history"]] == ["create", "queue"]
+
+
+@reads
+def test_a_row_shows_the_rows_that_it_names(shell: Shell, ids: Ids) -> None:
+    gate, agent, epic = (shell("show", ids[name]) for name in ("gate", "agent", "epic"))
+    assert f"\n  stage               first ({ids['stage'][-8:]})\n" in gate
+    assert "stage_id" not in gate
+    assert f"\n  current_issue      At work ({ids['at_work'][-8:]})\n" in agent
+    assert f"\n  blocked_at_gate      look ({ids['gate'][-8:]})\n" in epic
+    assert f"\n  assigned_agent     coder ({ids['agent'][-8:]})\n" in shell("show", ids["at_work"])
+    assert shell.json("show", ids["gate"])["stage_id"] == ids["stage"]
+
+
+@reads
+def test_agents_are_called_by_their_type(shell: Shell, ids: Ids, inside: Any) -> None:
+    agent = ids["agent"][-8:]
+    for words in (["show", ids["agent"]], ["log"], ["explain", ids["at_work"]], ["log", "--follow", "--after", "0"]):
+        told = shell(*words, *(["--timeout", "0"] if "--follow" in words else []))
+        assert f" by coder {agent}" in told
+        assert "agent:" not in told
+    assert {move["actor"] for move in shell.lines("log")} >= {f"agent:{ids['agent']}"}
+
+
+def test_the_comments_of_a_gate_are_shown(shell: Shell, ids: Ids, inside: Any) -> None:
+    gate, agent = ids["gate"], ids["agent"]
+    assert "\ncomments\n  2020-01-31 09:30:00+00:00  maintainer: Looks fine\nhistory\n" in shell("show", gate)
+    inside(lambda store: World(store).gates("pending").comment("Elsewhere", by=MAINTAINER))
+    inside(lambda store: Gate.get_by_id(gate).comment("One line\nand another", by=Agent.get_by_id(agent)))
+    shell("fire", gate, "approve", "comment=Go", "--as", "maintainer", "--reason", "It is sound")
+    told = shell("show", gate)
+    assert re.search(rf"  coder {agent[-8:]}: One line\n    and another\n  \S+ \S+  maintainer: Go\nhistory", told)
+    said = shell.json("show", gate)["comments"]
+    assert [comment["content"] for comment in said] == ["Looks fine", "One line\nand another", "Go"]
+    assert (said[1]["author"], said[2]["author"]) == (f"agent:{agent}", "maintainer")
+    assert shell("decisions", "--last", "1").endswith("by human:maintainer: It is sound\n")
+    assert "comments" not in shell("show", ids["issue"])
+
+
+@reads
+def test_what_could_not_be_fired_now_is_marked(shell: Shell, ids: Ids) -> None:
+    gate = shell("show", ids["gate"])
+    assert "\n  approve [comment=TEXT] [choice=TEXT] [--reason TEXT]\n" in gate
+    assert '\n  auto_approve [--reason TEXT]  (not now: it takes System("checkpoint"), not human:maintainer)\n' in gate
+    stage = shell("show", ids["stage"])
+    assert f"\n  approve [--reason TEXT]  (not now: Gate {ids['gate'][-8:]} is pending)\n" in stage
+    assert "\n  rework [--reason TEXT]  (not now: no gate of it is rejected)\n" in stage
+    assert "\n  skip [cancel_issues=TRUE|FALSE] --reason TEXT (an override)\n" in stage
+    assert shell.json("show", ids["stage"])["not_now"] == {
+        "approve": [f"Gate {ids['gate'][-8:]} is pending"],
+        "rework": ["no gate of it is rejected"],
+    }
+
+
+def test_what_takes_a_row_is_marked_too(shell: Shell, target: str) -> None:
+    """Whichever row it would be."""
+    with open_store(target, durability="normal") as store:
+        issue = World(store).stages("pending").add_issue(**World(store).issue_columns())
+        stage = str(issue.stage)
+    told = shell("show", str(issue.id))
+    assert f"\n  queue [--reason TEXT]  (not now: {stage} is pending, not in_progress)\n" in told
+    assert re.search(rf"\n  assign agent=AGENT .*\(not now: {stage} is pending, not in_progress\)\n", told)
 
 
 def test_a_final_row_says_that_it_is(shell: Shell, ids: Ids, inside: Any) -> None:
@@ -283,7 +462,10 @@ def test_why_a_row_is_where_it_is(shell: Shell, ids: Ids, inside: Any) -> None:
     explained = inside(lambda store: store.explain(MODELS["stages"].get_by_id(ids["stage"])))
     assert told == explained + "\n"
     assert "which followed" in told
-    chain = shell.json("explain", ids["stage"])["because"]
+    as_json = shell.json("explain", ids["stage"])
+    assert as_json["waits_for"] == [f"Gate {ids['gate'][-8:]} is pending (maintainer may approve)"]
+    assert told.endswith(f"\n  waits for: {as_json['waits_for'][0]}\n")
+    chain = as_json["because"]
     assert [move["trigger"] for move in chain] == ["submit", "complete"]
     assert chain[0]["cause_seq"] == chain[1]["seq"]
 
@@ -302,7 +484,15 @@ def test_the_log(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.Monkey
     assert [move["seq"] for move in shell.lines("log", "--after", str(all_of_them[-4]))] == all_of_them[-3:]
     assert [move["seq"] for move in shell.lines("log", "--last", "5")] == all_of_them[-5:]
     assert [move["seq"] for move in shell.lines("log", "--last", "100000")] == all_of_them
-    assert shell("log", "--after", str(all_of_them[-1])) == ""
+    assert (shell("log", "--after", str(all_of_them[-1])), shell.err) == ("", "no moves\n")
+    assert (shell("log", "--last", "1").count("\n"), shell.err) == (1, "")
+
+
+def test_nothing_to_tell_is_told(shell: Shell) -> None:
+    shell("init")
+    for command, none in (("log", "no moves\n"), ("decisions", "no decisions\n")):
+        assert (shell(command), shell.err) == ("", none)
+        assert (shell(command, "--json"), shell.err) == ("", "")
 
 
 @reads
@@ -312,6 +502,7 @@ def test_the_log_is_followed_to_its_end(shell: Shell, ids: Ids, inside: Any) -> 
     assert [move["seq"] for move in shell.lines("log", "--after", "0", *follow)] == all_of_them
     assert [move["seq"] for move in shell.lines("log", "--last", "2", *follow)] == all_of_them[-2:]
     assert shell.lines("log", *follow) == []
+    assert (shell("log", *follow), shell.err) == ("", "no moves\n")
 
 
 @reads
@@ -338,6 +529,7 @@ def test_the_decisions(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.
     assert [decision["id"] for decision in shell.lines("decisions")] == known
     assert [decision["id"] for decision in shell.lines("decisions", "--last", "2")] == known[-2:]
     told = shell("decisions", "--last", "1")
+    assert shell.err == ""
     assert "human veto: veto proposal “A title”" in told
     assert told.endswith(f"by human:maintainer: {WHY}\n")
 
@@ -350,7 +542,14 @@ def test_diagrams(shell: Shell, ids: Ids, tmp_path: Path) -> None:
     assert shell("diagram", ids["issue"][-12:]) == Issue.machine.to_mermaid("queued")
     assert "stages_start --> issues_queue" in shell("diagram", "cascades")
     assert shell.json("diagram", "cascades", "--format", "markdown")["text"].startswith("| move |")
+    for name in ("issue", "Issue", "ISSUES"):
+        assert shell("diagram", name) == Issue.machine.to_mermaid()
+    for name in ("pull_request", "PullRequest"):
+        assert shell("diagram", name) == MODELS["pull_requests"].machine.to_mermaid()
+    shell("diagram", "tables", code=2)
+    assert '"tables" is no id, nor the end of one, nor cascades, nor a table: epics, stages, gates, ' in shell.err
     assert shell("diagram", "issues", "--output", str(tmp_path / "issues.mmd")) == ""
+    assert shell.err == f"wrote {tmp_path / 'issues.mmd'}\n"
     assert (tmp_path / "issues.mmd").read_text() == Issue.machine.to_mermaid()
 
 
@@ -409,7 +608,7 @@ CANCEL = ("cancel", "--as", "maintainer", "--reason", WHY)
 
 def test_an_override_takes_a_yes(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("fire", ids["issue"], *CANCEL, code=2)
-    assert "--yes" in shell.err
+    assert shell.err.endswith("cancel takes --yes, because it is an override and nobody can be asked\n")
     assert shell.json("show", ids["issue"])["status"] == "queued"
     shell("fire", ids["issue"], *CANCEL, "--yes")
     assert shell.json("show", ids["issue"])["status"] == "cancelled"
@@ -428,13 +627,36 @@ def test_a_person_at_a_terminal_is_asked(
 
 
 @reads
+def test_all_that_is_still_to_be_said_is_told_at_once(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reason in ([], ["--reason", " \n"]):
+        shell("fire", ids["gate"], "skip", "--as", "maintainer", *reason, code=2)
+        assert "skip takes --reason TEXT and --yes, because it is an override and nobody" in shell.err
+    shell("fire", ids["gate"], "skip", "--as", "maintainer", "--yes", code=2)
+    assert shell.err == "dispatch-state: skip takes --reason TEXT\n"
+    with shell.at_a_terminal(monkeypatch, "y\n") as (_, err):
+        assert main(["--database", shell.target, "fire", ids["gate"], "skip", "--as", "maintainer"]) == 2
+    assert err.getvalue() == "dispatch-state: skip takes --reason TEXT\n"  # before anybody is asked
+
+
+@reads
+def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
+    for trigger in ("approve", "mark_ready"):
+        shell(trigger, ids["gate"], code=2)
+        assert f"{trigger} is a trigger, no command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
+    shell("aprove", ids["gate"], code=2)
+    assert "invalid choice" in shell.err
+    shell("diagram", "issues", "--format", "approve", code=2)
+    assert "invalid choice" in shell.err
+
+
+@reads
 def test_what_the_lifecycle_forbids(shell: Shell, ids: Ids) -> None:
     shell("fire", ids["issue"], "complete", "--as", "maintainer", code=1)
     assert "complete does not start there; legal here: dequeue, assign, cancel" in shell.err
     shell("fire", ids["gate"], "approve", "--as", "stranger", code=1)
     assert "maintainer" in shell.err
     shell("fire", ids["gate"], "reject", "--as", "maintainer", code=2)
-    assert "reject(reason): must not be blank" in shell.err
+    assert shell.err == "dispatch-state: reject takes --reason TEXT\n"
 
 
 @reads
@@ -916,7 +1138,7 @@ def test_failures_for_programs(shell: Shell, ids: Ids) -> None:
     assert "usage: dispatch-state board" in usage["message"]
     missing = Shell("/no/such/store.db", shell._capsys)
     assert missing("status", "--json", code=3) == ""
-    assert json.loads(missing.err)["message"].endswith("; dispatch-state init makes one")
+    assert "/no/such/store.db init makes one" in json.loads(missing.err)["message"]
 
 
 def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
@@ -933,6 +1155,27 @@ def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
         command.send_signal(signal.SIGINT)
         assert (command.stdout.read(), command.stderr.read()) == (b"", b"")
         assert command.wait() == 130
+
+
+@reads
+@sqlite
+def test_an_interrupt_stays_one_whatever_comes_behind_it(
+    shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was interrupted at work may not be put in order any more."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    def broken(call: Call) -> None:
+        call._opened.close()
+        raise StoreError("another command is already in progress")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Call, "close", broken)
+        shell("verify", "--json", code=3)
+        patched.setattr(Store, "verify", interrupted)
+        assert (main(["--database", shell.target, "verify"]), shell._capsys.readouterr().err) == (130, "")
 
 
 # ---- what programs read --------------------------------------------------------------------------------

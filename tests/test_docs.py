@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import dispatch_state
-from dispatch_state import Issue, Store
+from dispatch_state import InvalidValue, Issue, Store
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import parsed
 from dispatch_state.github import Applied
@@ -33,6 +33,8 @@ BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:console|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 ELSEWHERE = "postgresql://user@host/name"
 """Stands on the pages for a PostgreSQL database."""
+OURS = re.compile(r"`(dispatch-state (?!COMMAND)[^`]+)`")
+"""Commands of ours within a sentence."""
 PROGRAMS = {
     "pip",
     "python",
@@ -160,15 +162,33 @@ def test_the_queries_of_the_guides_are_understood(store: Store) -> None:
         store.database.execute_sql(query.replace("%", "%%")).fetchall()
 
 
+def understood(words: list[str]) -> bool:
+    """Whether the parser takes the words behind our program's name."""
+    try:
+        parsed(COMMANDS, words[1:])
+    except InvalidValue:
+        return False
+    return True
+
+
+def test_what_is_no_command_is_not_understood() -> None:
+    assert understood(shlex.split("dispatch-state log --last 20"))
+    assert not understood(shlex.split("dispatch-state log --limit 20"))
+    assert not understood(shlex.split("dispatch-state approve ID"))
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDES], ids=lambda page: page.name)
 def test_every_command_of_a_page_is_one(page: Path) -> None:
-    """Ours are what the parser takes, with their options; others are those that we know and have tried."""
-    lines = [line for block in SHELL.findall(page.read_text()) for line in block.splitlines() if line]
+    """Ours are understood by the parser; others are those that we know and have tried."""
+    told = page.read_text()
+    for command in OURS.findall(told):
+        assert understood(shlex.split(command)), command
+    lines = [line for block in SHELL.findall(told) for line in block.splitlines() if line]
     for part in (part for line in lines for part in re.split(r" && | \| ", line)):
         words = shlex.split(part.split(" > ")[0], comments=True)
         program = Path(words[0]).name
         if program == "dispatch-state":
-            assert parsed(COMMANDS, words[1:]).command in {command.name for command in COMMANDS}
+            assert understood(words), words
         else:
             assert program in PROGRAMS | {"python3"}, words
 

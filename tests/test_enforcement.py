@@ -28,8 +28,8 @@ from dispatch_state import (
     migrate,
     open_store,
 )
+from dispatch_state.ids import new_id
 from dispatch_state.models.tables import EVERY
-from dispatch_state.values import new_id
 from tests import grids
 from tests.conftest import Clock
 from tests.invariants import broken

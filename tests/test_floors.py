@@ -11,15 +11,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
-    "_version", "vocabulary", "errors", "values", "actors", "fields", "targets", "lockfile", "connections", "sqlite",
-    "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.keys", "models.base",
-    "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue", "models.pull_request",
+    "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "connections",
+    "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.keys",
+    "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue",
+    "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "adoption", "migrate", "invariants",
     "verify", "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "payloads", "labels",
     "marks", "github",
     "cli.terminal", "cli.parsing", "cli.lookup", "cli.files",
-    "cli.triggers", "cli.reading", "cli.kanban", "cli.richly", "cli.style", "cli.page", "cli.board", "cli.drawing",
+    "cli.triggers", "cli.telling", "cli.standing", "cli.looking", "cli.reading", "cli.kanban", "cli.richly",
+    "cli.style", "cli.page", "cli.board", "cli.drawing",
     "cli.acting", "cli.keeping", "cli.moving", "cli.commands", "__main__",
     "testing.worlds", "testing.choices", "testing.attempts", "testing.scratch", "testing.scripts",
     "testing.strategies", "testing.walks",

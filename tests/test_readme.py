@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,9 +42,10 @@ def test_the_code_runs_in_one_go(tmp_path: Path) -> None:
 
 def test_the_commands_are_there() -> None:
     commands = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     assert "examples/gated_epic.py" in commands[0]
     assert "pytest" in commands[1]
+    assert all(line.startswith("dispatch-state ") for line in commands[2].splitlines())
 
 
 def test_the_quickstart(tmp_path: Path) -> None:
@@ -66,7 +68,14 @@ def test_a_proposal_is_voted_on(target: str) -> None:
 
 def test_the_main_job(target: str, backend: str, tmp_path: Path) -> None:
     """A plan of four stages and eighteen issues, three worker processes, gates approved unattended."""
-    printed = run("examples/gated_epic.py", "--approve-as", "maintainer", "--database", target, TMPDIR=str(tmp_path))
+    place = ["--database", target] if backend == "postgresql" else []
+    printed = run("examples/gated_epic.py", "--approve-as", "maintainer", *place, TMPDIR=str(tmp_path))
+    look = re.search(r"^Look at the store: (.*)$", printed, re.MULTILINE)
+    if backend == "sqlite":
+        assert look is not None
+        assert "epics          1 completed" in run(*shlex.split(look[1])[1:])
+    assert "Who may answer: maintainer or architect-on-duty\n" in printed
+    assert "Who may answer: any person\n" in printed
     assert "Log in with passkeys: completed" in printed
     assert printed.count("human:maintainer: gate approved") == 4
     assert re.search(r"\d+ moves of 30 rows", printed)

@@ -13,6 +13,7 @@ from dispatch_state import (
     Agent,
     AgentLog,
     Epic,
+    Gate,
     GuardRefused,
     InvalidValue,
     Issue,
@@ -21,7 +22,8 @@ from dispatch_state import (
     RowNotFound,
     Store,
 )
-from dispatch_state.values import MAX_TEXT, new_id
+from dispatch_state.ids import new_id
+from dispatch_state.values import MAX_TEXT
 from tests.conftest import Clock
 from tests.world import MAINTAINER, WHY, World
 
@@ -94,6 +96,61 @@ def test_a_trigger_refuses_unsaved_changes(world: World) -> None:
         issue.queue(by=MAINTAINER)
     assert issue.reload().title == "An issue"
     issue.queue(by=MAINTAINER)
+
+
+GUARDED = [
+    ("issues", "status", "status moves by triggers only"),
+    ("issues", "version", "version moves by triggers only"),
+    ("issues", "completed_at", "completed_at is set by its trigger complete only"),
+    ("issues", "assigned_at", "assigned_at is set by its triggers assign, unassign, release only"),
+    ("issues", "epic", "epic is set by place() only"),
+    ("issues", "created_at", "created_at is set by the store only"),
+    ("agents", "metrics", "metrics is set by the moves that it counts and use_tokens() only"),
+    ("pull_requests", "review_status", "review_status is set by record_review() only"),
+    ("gates", "stage", "stage is set by create() only"),
+    ("gates", "rejection_reason", "rejection_reason is set by its triggers reject, resubmit only"),
+]
+"""A column of each kind that `save` and `update` may not change, and who changes it."""
+FIRST = {"issues": "unassigned", "agents": "idle", "pull_requests": "open", "gates": "pending"}
+
+
+@pytest.mark.parametrize(("table", "column", "way"), GUARDED)
+def test_a_guarded_column_says_who_changes_it(world: World, table: str, column: str, way: str) -> None:
+    row = world.at(table, FIRST[table])
+    kept = getattr(row, column)
+    with pytest.raises(InvalidValue) as refused:
+        type(row).update({column: None})
+    assert str(refused.value) == f"{type(row).__name__}: not by update(): {way}"
+    row.__data__[column] = None
+    row._dirty.add(column)
+    with pytest.raises(InvalidValue) as refused:
+        row.save()
+    assert str(refused.value) == f"{row}: not by save(): {way}; reload() puts the object back"
+    assert getattr(row.reload(), column) == kept
+
+
+def test_terms_are_changed_by_save(world: World) -> None:
+    with pytest.raises(InvalidValue, match=r"update\(\): options is changed by save\(\) only; status moves by"):
+        Gate.update(status="approved", options=None)
+
+
+def test_a_trigger_after_a_status_set_by_hand_does_not_recommend_to_save_it(world: World) -> None:
+    issue = world.new_issue()
+    issue.status = "done"
+    with pytest.raises(InvalidValue, match=r"unsaved changes to status; reload\(\) it first"):
+        issue.queue(by=MAINTAINER)
+    issue.reload().title = "Another"
+    with pytest.raises(InvalidValue, match=r"unsaved changes to title; save\(\) or reload\(\) it first"):
+        issue.queue(by=MAINTAINER)
+
+
+def test_what_deletes_past_the_log_names_remove(world: World) -> None:
+    issue = world.new_issue()
+    for attempt in (issue.delete_instance, lambda: Issue.delete_by_id(issue.id), Issue.delete, Issue.truncate_table):
+        with pytest.raises(InvalidValue, match=r"record of what happened; use remove\(\)$"):
+            attempt()
+    with pytest.raises(InvalidValue, match=r"use Agent\.log\(\) and Agent\.fail\(\)$"):
+        AgentLog.delete()
 
 
 def test_an_unsaved_change_of_an_actor_stays(world: World) -> None:

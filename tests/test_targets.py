@@ -292,6 +292,14 @@ def test_a_damaged_store_is_corrupt(damage: Callable[[bytes], bytes], tmp_path: 
     assert isinstance(refused.value, peewee.DatabaseError)
 
 
+def test_what_is_no_database_is_named(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.txt"
+    junk.write_text("Dear store, " * 500)
+    with pytest.raises(StoreCorrupt) as refused:
+        open_store(junk)
+    assert str(refused.value).startswith(f"{junk}: This is not a database, or it is damaged; name another file")
+
+
 AS_NOBODY = """
 import os, sys
 from dispatch_state import Agent, DispatchError, open_store

@@ -13,8 +13,8 @@ import peewee
 import pytest
 
 from dispatch_state import Decision, DecisionType, Issue, Store, TransitionLog, Violation, enforcement
+from dispatch_state.ids import new_id
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.values import new_id
 from tests.properties.machine import on
 from tests.properties.test_walk import Walk
 from tests.ways_round import log_row

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dispatch_state import Decision, Store, TransitionLog
-from dispatch_state.values import new_id
+from dispatch_state.ids import new_id
 from tests.world import WHY, World
 
 NOW = "2026-01-31T09:30:00.000000+00:00"

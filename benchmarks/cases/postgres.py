@@ -13,7 +13,7 @@ from benchmarks.measure import WARM_UP, Calls, Contender, at_most, interleaved
 from benchmarks.report import Line, compared
 from benchmarks.tape import Sent, played, recording_psycopg
 from benchmarks.twins import OURS, RAW, Library, Session, opened
-from dispatch_state.values import new_id
+from dispatch_state.ids import new_id
 from tests.postgres import Unavailable, server_url
 
 BATCH = 20

@@ -11,8 +11,8 @@ from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.cli.triggers import arguments, overrides, trigger_of
 from dispatch_state.errors import GuardRefused, InvalidValue
+from dispatch_state.machine import Trigger
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.keys import short
 from dispatch_state.moves import Move
 
 
@@ -28,17 +28,26 @@ def fire(call: Call) -> Exit:
     row = stateful_row_of(chosen.id)
     trigger = trigger_of(row, chosen.trigger)
     given = arguments(trigger, chosen.argument)
-    if overrides(trigger, row.status) and not chosen.yes:
+    asking = overrides(trigger, row.status) and not chosen.yes
+    _demand(trigger, chosen.reason, asking)
+    if asking:
         _ask(call.out, row, trigger.name, person)
     moves = getattr(row, trigger.name)(by=person, reason=chosen.reason, **given)
     _tell(call.out, moves)
     return Exit.OK
 
 
+def _demand(trigger: Trigger, reason: str, asking: bool) -> None:
+    """Raise `InvalidValue` that names all that is still to be said: why, and --yes where nobody can be asked."""
+    missing = ["--reason TEXT"] if trigger.needs_reason and not reason.strip() else []
+    if asking and (sys.stdin is None or not sys.stdin.isatty()):
+        missing.append("--yes, because it is an override and nobody can be asked")
+    if missing:
+        raise InvalidValue(f"{trigger.name} takes {' and '.join(missing)}")
+
+
 def _ask(out: Terminal, row: Stateful, trigger: str, person: Human) -> None:
-    """Ask on a terminal whether this override is meant; without one, demand --yes."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise InvalidValue(f"{trigger} is an override: say --yes when nobody can be asked")
+    """Ask on a terminal whether this override is meant."""
     out.flush()
     out.ask(f"{row} “{row.label()[:60]}” is {row.status}: {trigger} it, as {person.login}? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -62,7 +71,7 @@ def _tell(out: Terminal, moves: list[Move]) -> None:
         out.json({"moves": [move._asdict() for move in moves]})
         return
     for move in moves:
-        out.line(f"{move.entity} {short(move.id)}  {move.trigger} ({move.source} -> {move.dest})")
+        out.line(move.say())
     if not moves:
         out.note("nothing was due")
 

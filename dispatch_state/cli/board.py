@@ -44,6 +44,8 @@ def _draw(call: Call, store: Store, drawn: Board) -> None:
     out, file = call.out, call.chosen.html
     if file is not None:
         write_file(file, page(drawn, store.needs_human(), call.name).encode())
+        if not out.as_json:
+            out.note(f"wrote {file}")
     if out.as_json:
         out.json({"file": str(Path(file).absolute())} if file is not None else board_data(drawn))
     elif file is None:

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
+from dispatch_state.cli import acting, board, drawing, keeping, looking, moving, reading, standing
 from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
 from dispatch_state.cli.terminal import complain, drop, masked
 from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
@@ -18,6 +18,8 @@ from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, Sto
 COMMANDS: tuple[Command, ...] = (
     *keeping.COMMANDS,
     *moving.COMMANDS,
+    *standing.COMMANDS,
+    *looking.COMMANDS,
     *reading.COMMANDS,
     *board.COMMANDS,
     *drawing.COMMANDS,
@@ -25,10 +27,10 @@ COMMANDS: tuple[Command, ...] = (
 )
 """Every command, in the order of the help."""
 ADVICE: dict[type[DispatchError], str] = {
-    StoreNotFound: f"{PROGRAM} init makes one",
-    SchemaTooOld: f"{PROGRAM} migrate brings it up to date",
+    StoreNotFound: "{again} init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another",
+    SchemaTooOld: "{again} migrate brings it up to date",
 }
-"""The next step on a command line, where an error has one."""
+"""The next step on a command line, in place of the last words of an error, which are for programs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
+    call = None
     try:
-        return int(_run(words))
+        call = Call(parsed(COMMANDS, words))
+        return int(_run(call))
     except BrokenPipeError:
         drop(sys.stdout)
         return Exit.UNREAD
@@ -51,13 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except OSError as error:  # a command's own files are dealt with where they are written
         drop(sys.stdout)
-        return _tell(StoreError(f"the output cannot be written: {error.strerror}"), as_json)
+        return _tell(StoreError(f"the output cannot be written: {error.strerror}"), PROGRAM, as_json)
     except DispatchError as error:
-        return _tell(error, as_json)
+        return Exit.INTERRUPTED if _interrupted(error) else _tell(error, call.again if call else PROGRAM, as_json)
 
 
-def _run(words: Sequence[str]) -> Exit:
-    call = Call(parsed(COMMANDS, words))
+def _run(call: Call) -> Exit:
     try:
         return Exit(call.chosen.run(call))
     finally:
@@ -65,10 +68,16 @@ def _run(words: Sequence[str]) -> Exit:
         call.out.flush()
 
 
-def _tell(error: DispatchError, as_json: bool) -> Exit:
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it is what an interrupt left behind, while a connection was put in order."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__))
+
+
+def _tell(error: DispatchError, again: str, as_json: bool) -> Exit:
     """Say what went wrong, on a line, and what to do about it; as JSON to a program."""
-    advice = f"; {ADVICE[type(error)]}" if type(error) in ADVICE else ""
-    message = f"{masked(' '.join(str(error).split()))}{advice}"
+    message = masked(" ".join(str(error).split()))
+    if advice := ADVICE.get(type(error)):
+        message = f"{message.rpartition('; ')[0]}; {advice.format(again=again)}"
     if as_json:
         reasons = [masked(reason) for reason in getattr(error, "reasons", ())]
         complain(json.dumps({"error": type(error).__name__, "message": message, "reasons": reasons}))

@@ -12,9 +12,13 @@ from dispatch_state.cli.lookup import stateful_row_of
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.diagrams import CASCADES, PICTURES, render
 from dispatch_state.errors import InvalidValue
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.values import listed
 
 MACHINES = {model._meta.table_name: model.machine for model in STATEFUL}
+CALLED = {name: table for table in MACHINES for name in (table, table[:-1], table[:-1].replace("_", ""))}
+"""Each table by its name, and by that of a row of it, as the models are called."""
 FORMS = ("mermaid", "markdown", "dot", *PICTURES)
 
 
@@ -26,6 +30,8 @@ def diagram(call: Call) -> Exit:
         write_file(chosen.output, made)
         if out.as_json:
             out.json({"what": chosen.what, "format": chosen.format, "file": str(Path(chosen.output).absolute())})
+        else:
+            out.note(f"wrote {chosen.output}")
     elif out.as_json:
         if chosen.format == "png":
             raise InvalidValue("png: is no text; name a file with --output")
@@ -48,10 +54,10 @@ def _cascades() -> dict[str, Callable[[], str]]:
 
 def _lifecycle(call: Call, what: str) -> dict[str, Callable[[], str]]:
     """Of a table, or of a row, whose status is highlighted."""
-    machine, status = MACHINES.get(what), None
+    table, status = CALLED.get(what.lower()), None
+    machine = MACHINES[table] if table else None
     if machine is None:
-        call.open()
-        row = stateful_row_of(what)
+        row = _row(call, what)
         machine, status = row.machine, row.status
     return {
         "markdown": machine.to_markdown,
@@ -60,15 +66,19 @@ def _lifecycle(call: Call, what: str) -> dict[str, Callable[[], str]]:
     }
 
 
+def _row(call: Call, what: str) -> Stateful:
+    call.open()
+    try:
+        return stateful_row_of(what)
+    except InvalidValue as error:
+        raise InvalidValue(f"{error}, nor cascades, nor a table: {listed(MACHINES)}") from None
+
+
 def _diagram_options(parser: argparse.ArgumentParser) -> None:
-    tables = ", ".join(MACHINES)
-    parser.add_argument("what", metavar="WHAT", help=f"cascades, the id of a row, or a table: {tables}")
-    parser.add_argument(
-        "--format",
-        choices=FORMS,
-        default="mermaid",
-        help="svg and png take Graphviz; markdown highlights no status (mermaid)",
-    )
+    what = f"cascades, the id of a row, or a table or a row of it by name: {listed(MACHINES)}"
+    parser.add_argument("what", metavar="WHAT", help=what)
+    formats = "svg and png take Graphviz; markdown highlights no status (mermaid)"
+    parser.add_argument("--format", choices=FORMS, default="mermaid", help=formats)
     parser.add_argument("--output", metavar="FILE", help="write it there")
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from dispatch_state.errors import InvalidValue, StoreError
-from dispatch_state.values import new_id
+from dispatch_state.ids import new_id
 
 
 def write_file(name: str, content: bytes) -> None:

@@ -10,12 +10,14 @@ from uuid import UUID
 
 from dispatch_state.cli.kanban import Board, Column
 from dispatch_state.cli.style import CSS
+from dispatch_state.cli.telling import place_of
 from dispatch_state.cli.terminal import visible
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
-from dispatch_state.overview import NeedsHuman
+from dispatch_state.overview import NeedsHuman, who_may_approve
 from dispatch_state.vocabulary import Priority
 
 NEEDS = 100
@@ -101,7 +103,7 @@ def _anchor(row: Stateful) -> str:
 
 
 def _needs(board: Board, needs: list[NeedsHuman]) -> str:
-    """Who is waited for, folded away, by kind."""
+    """Who is waited for, by kind; it can be folded away."""
     if not needs:
         return ""
     shown = groupby(needs[:NEEDS], key=lambda need: (need.kind, need.why))
@@ -111,13 +113,17 @@ def _needs(board: Board, needs: list[NeedsHuman]) -> str:
         for (kind, why), waiting in shown
     )
     more = f'<p class="more">and {len(needs) - NEEDS:,} more</p>\n' if len(needs) > NEEDS else ""
-    return f'<details class="needs"><summary>{len(needs):,} for a person to decide</summary>\n{kinds}{more}</details>\n'
+    head = f"{len(needs):,} for a person to decide"
+    return f'<details class="needs" open><summary>{head}</summary>\n{kinds}{more}</details>\n'
 
 
 def _need(board: Board, need: NeedsHuman) -> str:
-    row, since = need.row, _moment(need.since)
+    row = need.row
+    who = who_may_approve(row) if isinstance(row, Gate) else ""
+    within = " › ".join(parent.label() for parent in place_of(row) if parent)
+    facts = " · ".join(filter(None, (within, who, f"since {_moment(need.since)}")))
     label = f'<a href="#{_anchor(row)}">{_text(row.label())}</a>' if board.shows(row) else _text(row.label())
-    return f'<li><code title="{row.id}">{short(row.id)}</code> {label} <span class="why">since {since}</span></li>\n'
+    return f'<li><code title="{row.id}">{short(row.id)}</code> {label} <span class="why">{_text(facts)}</span></li>\n'
 
 
 def _moment(at: datetime) -> str:

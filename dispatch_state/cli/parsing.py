@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,11 +16,14 @@ from typing import NoReturn
 from dispatch_state._version import __version__
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.errors import InvalidValue
+from dispatch_state.models.tables import STATEFUL
 from dispatch_state.store import Store, open_store
 from dispatch_state.targets import resolve
 
 PROGRAM = "dispatch-state"
 ABOUT = "Look after the state of an agent runner."
+TRIGGERS = frozenset(name for model in STATEFUL for name in model.machine.triggers)
+_NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(\w+)'")
 
 
 class Exit(IntEnum):
@@ -63,6 +68,14 @@ class Call:
         """What the store that was chosen is called; no password is in it."""
         return str(resolve(self.chosen.database))
 
+    @property
+    def again(self) -> str:
+        """How a further command on the same store begins; a URL, which may hold a password, is left out."""
+        named = self.chosen.database
+        if named is None:
+            return PROGRAM
+        return f"{PROGRAM} --database {'…' if '://' in named else shlex.quote(named)}"
+
     def close(self) -> None:
         """Close the store, if it was opened."""
         self._opened.close()
@@ -97,6 +110,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `InvalidValue` that says what is wrong, and how the command is called."""
+        if (found := _NO_COMMAND.match(message)) and found[1] in TRIGGERS:
+            raise InvalidValue(f"{found[1]} is a trigger, no command: {PROGRAM} fire ID {found[1]} --as LOGIN")
         raise InvalidValue(f"{message} ({' '.join(self.format_usage().split())})")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:

@@ -21,12 +21,13 @@ header p { margin: 0; }
 a { color: var(--link); text-decoration: none; } a:hover, a:focus { text-decoration: underline; }
 code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
 .needs, .epic { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem 1rem; }
-.needs { margin-bottom: 1rem; border-left: 4px solid var(--awaiting_review); }
+.needs { margin-bottom: 1rem; max-height: 13rem; overflow: auto; border-left: 4px solid var(--awaiting_review); }
 .needs summary { font-weight: 600; cursor: pointer; } .needs h3 { margin: .9rem 0 .2rem; }
 .needs ul { margin: 0; padding: 0; list-style: none; columns: 22rem; column-gap: 2rem; }
 .needs li { break-inside: avoid; padding: .1rem 0; }
 .why { font-size: .85rem; font-weight: 400; }
 .board { overflow: auto; max-height: calc(100vh - 10rem); min-height: 20rem; }
+.needs[open] + .board { max-height: calc(100vh - 20rem); }
 .columns { display: flex; gap: .5rem; }
 .column { flex: 1 0 8.75rem; min-width: 0; }
 .column.empty { flex: 0 0 6rem; opacity: .65; }
@@ -52,9 +53,9 @@ code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
 .epics { margin-top: 1.25rem; } .epic { margin-bottom: .75rem; } .epic p { margin: .3rem 0; color: var(--faint); }
 .epic ol { margin: .3rem 0 0; padding-left: 1.3rem; }
 :target { background: var(--target); }
-@media (max-width: 40rem) { .board { overflow: visible; max-height: none; }
+@media (max-width: 40rem) { .board, .needs[open] + .board { overflow: visible; max-height: none; }
   .columns { flex-direction: column; }
   .column { flex: none; } .column.empty { display: none; } }
-@media print { body { background: none; } .board { overflow: visible; max-height: none; }
+@media print { body { background: none; } .needs, .board, .needs[open] + .board { overflow: visible; max-height: none; }
   .columns { flex-wrap: wrap; } }
 """

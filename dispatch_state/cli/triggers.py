@@ -12,6 +12,7 @@ from dispatch_state.cli.terminal import Part
 from dispatch_state.errors import InvalidValue
 from dispatch_state.machine import Trigger
 from dispatch_state.models.base import Stateful
+from dispatch_state.models.gate import Gate
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import listed, shown
 from dispatch_state.vocabulary import DecisionType
@@ -38,13 +39,23 @@ def overrides(trigger: Trigger, status: str) -> bool:
 
 def takes(trigger: Trigger, status: str) -> tuple[Part, ...]:
     """What a trigger takes on the command line, as the parts of a line."""
-    words = []
-    for name, parameter in trigger.parameters.items():
-        word = f"{name}={_kind(str(parameter.annotation)).upper()}"
-        words.append(f"[{word}]" if name in trigger.defaults else word)
-    words += ["--reason TEXT"] if trigger.needs_reason else []
+    words = [f"[{word}]" if name in trigger.defaults else word for name, word in _given(trigger).items()]
+    words.append("--reason TEXT" if trigger.needs_reason else "[--reason TEXT]")
     override: tuple[Part, ...] = (("yellow", " (an override)"),) if overrides(trigger, status) else ()
     return (("dim", "".join(f" {word}" for word in words)), *override)
+
+
+def needed(row: Stateful, name: str) -> list[str]:
+    """What stands at least behind `fire ID` to fire a trigger, with the values left open."""
+    trigger = row.machine.triggers[name]
+    words = [word for name, word in _given(trigger).items() if name not in trigger.defaults]
+    words += ["choice=TEXT"] if isinstance(row, Gate) and row.options and name == "approve" else []
+    return [name, *words, "--as LOGIN", *(["--reason TEXT"] if trigger.needs_reason else [])]
+
+
+def _given(trigger: Trigger) -> dict[str, str]:
+    """Its arguments by their names, as they are written."""
+    return {name: f"{name}={_kind(str(p.annotation)).upper()}" for name, p in trigger.parameters.items()}
 
 
 def arguments(trigger: Trigger, given: list[str]) -> dict[str, Any]:

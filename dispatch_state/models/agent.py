@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,10 +13,11 @@ from dispatch_state.actors import Actor
 from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import owner
-from dispatch_state.models.keys import ParentField, PointerField, present
+from dispatch_state.models.keys import ParentField, PointerField, present, short
 from dispatch_state.moves import NOW, Columns, Firing
 from dispatch_state.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
@@ -58,7 +60,7 @@ class Agent(Stateful):
 
     statuses = AgentStatus
     stamps = ("started_at", "last_heartbeat")
-    kept = ("metrics",)
+    kept = MappingProxyType({"metrics": "the moves that it counts and use_tokens()"})
     terms = ("agent_type",)
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
 
@@ -87,7 +89,7 @@ class Agent(Stateful):
     @property
     def actor(self) -> str:
         """As stored in the log: `agent:<uuid>`."""
-        return f"agent:{self.id}"
+        return f"agent:{uuid_text(self.id)}"
 
     @property
     def signature(self) -> str:
@@ -300,6 +302,11 @@ class Agent(Stateful):
         return str(self.agent_type)
 
 
+def called(agent: Agent) -> str:
+    """What an agent is called where people read: its type, and the end of its id."""
+    return f"{agent.agent_type} {short(agent.id)}"
+
+
 def beat(turn: Turn, agent: Agent) -> None:
     """Move an agent's heartbeat forward, in a turn; raises `GuardRefused` for the dead."""
     if agent.status in DEAD:
@@ -313,7 +320,7 @@ class AgentLog(Row):
 
     written_by = "Agent.log() and Agent.fail()"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     agent = ParentField(Agent, backref="logs", column_name="agent_id", on_delete="CASCADE")
     issue = PointerField("Issue", null=True, column_name="issue_id", backref="logs", on_delete="SET NULL")
     level = WordField(LogLevel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from uuid import UUID
@@ -12,11 +13,12 @@ from dispatch_state.actors import STORE, Actor
 from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
 from dispatch_state.fields import IdField, IntegerField, StampField, fingerprint
+from dispatch_state.ids import new_id
 from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.models.keys import present, short
 from dispatch_state.moves import Firing
 from dispatch_state.statements import DATABASE
-from dispatch_state.values import listed, new_id, shown
+from dispatch_state.values import closest, listed, shown
 from dispatch_state.vocabulary import Status
 
 
@@ -30,6 +32,8 @@ class Row(peewee.Model):
 
     written_by: ClassVar[str]
     """What writes rows of this model, as messages name it."""
+    removed_by: ClassVar[str] = ""
+    """What removes them, where something does."""
 
     if TYPE_CHECKING:
         _dirty: set[str]
@@ -45,7 +49,9 @@ class Row(peewee.Model):
         self.is_new = not stored
         for name, value in columns.items():
             if not stored and name not in self._meta.combined and name not in _ids(type(self)):
-                raise InvalidValue(f"{type(self).__name__} has no column {shown(name)}{_closest(type(self), name)}")
+                raise InvalidValue(
+                    f"{type(self).__name__} has no column {shown(name)}{closest(name, self._meta.combined)}"
+                )
             setattr(self, name, value)
 
     @classmethod
@@ -102,8 +108,9 @@ class Row(peewee.Model):
     # ---- Peewee's own ways to write, each of which names the door --------------------------------
 
     @classmethod
-    def _refuse(cls, what: str) -> NoReturn:
-        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {cls.written_by}")
+    def _refuse(cls, what: str, instead: str = "") -> NoReturn:
+        use = instead or cls.written_by
+        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {use}")
 
     @classmethod
     def create(cls, **columns: Any) -> Self:
@@ -113,7 +120,7 @@ class Row(peewee.Model):
         self._refuse("save()")
 
     def delete_instance(self, recursive: bool = False, delete_nullable: bool = False) -> int:
-        self._refuse("delete_instance()")
+        self._refuse("delete_instance()", self.removed_by)
 
     @classmethod
     def insert(cls, data: Any = None, /, **columns: Any) -> NoReturn:
@@ -149,15 +156,15 @@ class Row(peewee.Model):
 
     @classmethod
     def delete_by_id(cls, pk: Any) -> NoReturn:
-        cls._refuse("delete_by_id()")
+        cls._refuse("delete_by_id()", cls.removed_by)
 
     @classmethod
     def delete(cls) -> NoReturn:
-        cls._refuse("delete()")
+        cls._refuse("delete()", cls.removed_by)
 
     @classmethod
     def truncate_table(cls, **options: Any) -> NoReturn:
-        cls._refuse("truncate_table()")
+        cls._refuse("truncate_table()", cls.removed_by)
 
     @classmethod
     def update(cls, data: Any = None, /, **columns: Any) -> Any:
@@ -186,13 +193,6 @@ def _ids(model: type[Row]) -> set[str]:
     return {field.object_id_name for field in model._meta.refs}
 
 
-def _closest(model: type[Row], name: str) -> str:
-    import difflib  # only here, where something was misspelt
-
-    close = difflib.get_close_matches(str(name), [*model._meta.combined], n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 class Stateful(Row):
     """A row with a lifecycle: its status moves only by triggers, and every move is logged."""
 
@@ -204,15 +204,18 @@ class Stateful(Row):
     """The statuses it may be born in, when there are several."""
     stamps: ClassVar[tuple[str, ...]] = ("created_at",)
     """The columns that hold the moment of its birth."""
-    kept: ClassVar[tuple[str, ...]] = ()
-    """Further columns that neither creation nor `save` may set: other moves, or methods, write them."""
+    kept: ClassVar[Mapping[str, str]] = {}
+    """Further columns that neither creation nor `save` may set, and what writes them."""
     parents: ClassVar[tuple[str, ...]] = ()
     """The keys that never change by `save`."""
+    placed_by: ClassVar[str] = "create()"
+    """What sets those keys, as messages name it."""
     terms: ClassVar[tuple[str, ...]] = ()
     """The columns that `save` may change for a time only; `frozen` says until when."""
     filled: ClassVar[tuple[str, ...]] = ()
     """The columns that `birth` fills in when they are left open."""
     written_by = "create(), save(), its triggers and remove()"
+    removed_by = "remove()"
 
     id = IdField(primary_key=True, default=new_id)
     version = IntegerField(default=1)
@@ -359,8 +362,8 @@ class Stateful(Row):
             raise InvalidValue(f"{cls.__name__}.update() takes a dict of columns")
         named = {getattr(key, "name", str(key)) for key in (*(data or ()), *columns)}
         ids = {field.object_id_name: field.name for field in cls._meta.refs}
-        if guarded := sorted({ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms))):
-            raise InvalidValue(f"{cls.__name__}.update() may not set {listed(guarded)}; use {cls.written_by}")
+        if guarded := {ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms)):
+            raise InvalidValue(f"{cls.__name__}: not by update(): {cls.kept_from(guarded)}")
         return super(Row, cls).update(data, **columns)
 
     @classmethod
@@ -370,11 +373,29 @@ class Stateful(Row):
         return tuple(f.name for f in cls._meta.sorted_fields if isinstance(f, StampField) and f.name not in cls.terms)
 
     @classmethod
+    @cache
     def born_with(cls) -> frozenset[str]:
         """The columns that creation may set."""
         return frozenset(cls._meta.fields) - cls.guarded() | {"id", "status", *cls.parents}
 
     @classmethod
+    @cache
     def guarded(cls) -> frozenset[str]:
         """The columns that `save` and `update` may never change."""
         return cls.machine.owned | {"id", "updated_at", *cls.stamps, *cls.kept, *cls.parents}
+
+    @classmethod
+    def kept_from(cls, columns: Iterable[str]) -> str:
+        """What changes these guarded columns instead of whoever tried, as messages say it."""
+        return "; ".join(f"{name} {cls._way_to(name)}" for name in sorted(columns))
+
+    @classmethod
+    def _way_to(cls, column: str) -> str:
+        if column in ("status", "version"):
+            return "moves by triggers only"
+        if setters := [name for name, trigger in cls.machine.triggers.items() if column in trigger.owned]:
+            return f"is set by its trigger{'s' if setters[1:] else ''} {listed(setters)} only"
+        if column in cls.terms:
+            return "is changed by save() only"
+        way = cls.placed_by if column in cls.parents else cls.kept.get(column)
+        return f"is set by {way} only" if way else "is set by the store only"

@@ -12,6 +12,7 @@ from dispatch_state.actors import Actor, Human, login
 from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IdField, JsonField, StampField, TextField, WordField
+from dispatch_state.ids import new_id
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.epic import OPEN_GATE, Stage
@@ -38,10 +39,10 @@ def approver(gate: Gate, firing: Firing) -> str | None:
     """A person among the gate's required_approvers."""
     if not isinstance(firing.by, Human):
         return f"it takes a person, not {firing.by.actor}"
-    wanted = gate.required_approvers
-    if wanted in (None, "any", ["any"]) or firing.by.login in (name.lower().removeprefix("@") for name in wanted):
+    named = gate.named_approvers()
+    if not named or firing.by.login in named:
         return None
-    return f"{firing.by.login} is not among its required approvers: {values.listed(wanted)}"
+    return f"{firing.by.login} is not among its required approvers: {values.listed(gate.required_approvers)}"
 
 
 def stage_awaits(gate: Gate, firing: Firing) -> str | None:
@@ -187,6 +188,13 @@ class Gate(Stateful):
             return []
         return [f"{what} only while the stage is pending or in_progress, and {stage} is {stage.status}"]
 
+    def named_approvers(self) -> tuple[str, ...]:
+        """The logins any one of whom may decide, as they are compared; none when any person may."""
+        wanted = self.required_approvers
+        if wanted in (None, "any", ["any"]):
+            return ()
+        return tuple(name.lower().removeprefix("@") for name in wanted)
+
     def comment(self, content: str, *, by: Actor) -> GateComment:
         """Say something at the gate, without deciding.
 
@@ -221,7 +229,7 @@ class GateComment(Row):
 
     written_by = "Gate.comment() and Gate.approve(comment=…)"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     gate = ParentField(Gate, backref="comments", column_name="gate_id", on_delete="CASCADE")
     author = TextField()
     content = TextField()

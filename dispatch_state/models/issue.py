@@ -115,6 +115,7 @@ class Issue(Stateful):
     stamps = ("created_at", "updated_at")
     written_by = "Issue.create(), add_issue(), save(), place(), its triggers and remove()"
     parents = ("epic", "stage")
+    placed_by = "place()"
     filled = ("repo_path",)
 
     github_id = IntegerField(null=True)

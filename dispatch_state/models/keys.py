@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import types
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 from uuid import UUID
 
 import peewee
 
-from dispatch_state.fields import Checked
+from dispatch_state.fields import Checked, Slot
+from dispatch_state.ids import number_text, parse_uuid, uuid_text
 from dispatch_state.statements import find
-from dispatch_state.values import integer, parse_uuid, shown, uuid, uuid_text
+from dispatch_state.values import integer, shown, uuid
 
 V = TypeVar("V")
 M = TypeVar("M", bound=peewee.Model)
@@ -68,6 +68,9 @@ class ParentField(_Key[V]):
     def stored(self, value: Any) -> str:
         return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
+    def placed(self, index: int) -> Slot:
+        return Slot(index, number_text, part="int")
+
     def python_value(self, value: Any) -> Any:
         try:
             return parse_uuid(value) if isinstance(value, str) else self.readable(value)
@@ -85,9 +88,16 @@ class PointerField(peewee.DeferredForeignKey):
 
 def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
+    if key.__class__ is not UUID:
+        key = _checked(model, key)
+    return find(model, key) or absent(model, key)
+
+
+def _checked(model: Any, key: Any) -> Any:
     column = model._meta.primary_key
-    check = column.check if isinstance(column, Checked) else partial(integer, place=f"{model.__name__}.{column.name}")
-    return (None if key is None else find(model, check(key))) or absent(model, key)
+    if key is None:
+        absent(model, key)
+    return column.check(key) if isinstance(column, Checked) else integer(key, f"{model.__name__}.{column.name}")
 
 
 def absent(model: Any, key: object) -> NoReturn:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from dispatch_state import values
 from dispatch_state.fields import IdField, JsonField, StampField, TextField, WordField
+from dispatch_state.ids import new_id
 from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue
@@ -20,7 +21,7 @@ class Decision(Row):
 
     written_by = "the triggers that decide"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     proposal = ParentField(Proposal, null=True, backref="decisions", column_name="proposal_id", on_delete="SET NULL")
     issue = ParentField(Issue, null=True, backref="decisions", column_name="issue_id", on_delete="SET NULL")
     epic = ParentField(Epic, null=True, backref="decisions", column_name="epic_id", on_delete="SET NULL")

@@ -38,12 +38,16 @@ class TransitionLog(Row):
     def __str__(self) -> str:
         return f"move {self.seq}"
 
-    def say(self) -> str:
-        """The move in one line: when, what, from where to where, by whom, and why."""
+    def say(self, actor: str | None = None) -> str:
+        """The move in one line: when, what, from where to where, by whom, and why.
+
+        Args:
+            actor: what who acted is called; as it is stored when None.
+        """
         way = " -> ".join(str(end) for end in (self.source, self.dest) if end is not None)
         why = f": {self.reason}" if self.reason else ""
         at = self.created_at.isoformat(sep=" ", timespec="seconds")
-        return f"{at}  {self.entity} {str(self.entity_id)[-8:]}  {self.trigger} ({way}) by {self.actor}{why}"
+        return f"{at}  {self.entity} {str(self.entity_id)[-8:]}  {self.trigger} ({way}) by {actor or self.actor}{why}"
 
 
 @rows

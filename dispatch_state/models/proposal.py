@@ -14,6 +14,7 @@ from dispatch_state.actors import SANGHA, Actor
 from dispatch_state.door import Turn, door
 from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.ids import new_id
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful, a_saved
@@ -21,7 +22,7 @@ from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
 from dispatch_state.moves import NOW, Columns, Firing, Move
-from dispatch_state.statements import find, one, rows
+from dispatch_state.statements import find, one, rows, tuples
 from dispatch_state.vocabulary import (
     AgentType,
     DecisionType,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from dispatch_state.models.ledger import Decision
 
 UNDECIDED = (ProposalStatus.OPEN, ProposalStatus.VOTING)
+_KINDS = {str(kind): kind for kind in AgentType}
+_SAYINGS = {str(decision): decision for decision in VoteDecision}
 VOTING_TIME = timedelta(hours=24)
 """How long a vote lasts, unless the proposal says otherwise."""
 
@@ -296,14 +299,14 @@ class Proposal(Stateful):
 
     def option_names(self) -> tuple[str, ...]:
         """The names of the options, in their order; none when it has none."""
-        return values.names(self.options, "proposals.options") if self.options else ()
+        return tuple(values.named(self.options or ()))
 
     def counted(self, now: Any) -> Tally:
         """What the votes say at a moment."""
-        required = tuple(AgentType(kind) for kind in self.required_voters or ())
+        required = tuple([_KINDS[kind] for kind in self.required_voters or ()])
         rules = Rules(Threshold(self.threshold), required, self.option_names())
         expired = self.voting_deadline is not None and now >= self.voting_deadline
-        return tally([vote.ballot() for vote in votes_on(self.id)], rules, expired=expired)
+        return tally(ballots_on(self.id), rules, expired=expired)
 
     def verdict_details(self, firing: Firing) -> dict[str, Any]:
         if firing.trigger not in ("approve", "reject"):
@@ -337,7 +340,7 @@ class Vote(Row):
 
     written_by = "Proposal.vote()"
 
-    id = IdField(primary_key=True, default=values.new_id)
+    id = IdField(primary_key=True, default=new_id)
     proposal = ParentField(Proposal, backref="votes", column_name="proposal_id", on_delete="CASCADE")
     voter = ParentField(Agent, backref="votes", column_name="voter_id")
     voter_type = WordField(AgentType)
@@ -367,10 +370,6 @@ class Vote(Row):
                 "at": self.created_at,
             }
         )
-
-    def ballot(self) -> Ballot:
-        """The vote as the tally takes it."""
-        return Ballot(str(self.voter_id), self.voter_type, self.decision, self.preferred_option)
 
 
 def _share(value: object) -> float:
@@ -426,6 +425,17 @@ def _keep_vote(turn: Turn, proposal: Proposal, agent: Agent, columns: dict[str, 
 @one
 def vote_of(proposal: UUID, agent: UUID) -> ModelSelect[Vote]:
     return Vote.select().where(Vote.proposal == proposal, Vote.voter == agent)
+
+
+def ballots_on(proposal: UUID) -> list[Ballot]:
+    """The votes on a proposal as the tally takes them."""
+    return [Ballot(str(who), _KINDS[kind], _SAYINGS[says], option) for who, kind, says, option in _cast_on(proposal)]
+
+
+@tuples
+def _cast_on(proposal: UUID) -> ModelSelect[Vote]:
+    columns = Vote.voter, Vote.voter_type, Vote.decision, Vote.preferred_option
+    return Vote.select(*columns).where(Vote.proposal == proposal)
 
 
 @rows

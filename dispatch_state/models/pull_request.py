@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -39,7 +40,7 @@ class PullRequest(Stateful):
 
     statuses = PullRequestStatus
     births = (PullRequestStatus.OPEN, PullRequestStatus.DRAFT)
-    kept = ("checks_passing", "review_status")
+    kept = MappingProxyType({"checks_passing": "record_checks()", "review_status": "record_review()"})
     written_by = "PullRequest.create(), save(), its triggers, record_review(), record_checks() and remove()"
     parents = ("issue",)
 

@@ -21,9 +21,10 @@ import peewee
 from dispatch_state import values
 from dispatch_state.database import connect
 from dispatch_state.errors import InvalidValue, StoreError
+from dispatch_state.ids import new_id
 from dispatch_state.store import Store, open_store
 from dispatch_state.targets import MEMORY, POSTGRESQL, SQLITE, Target, resolve
-from dispatch_state.values import new_id, shown
+from dispatch_state.values import shown
 
 SERVER = "DISPATCH_TEST_POSTGRESQL"
 """The variable of the environment that names a PostgreSQL database to make schemas in."""

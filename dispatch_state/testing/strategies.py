@@ -256,7 +256,7 @@ def triggers(
     if legal is not None:
         values.boolean(legal, "triggers(legal)")
     for one in actors or ():
-        actor(one)
+        actor(one, "triggers", "actors")
     here = row.legal_triggers()
     names = tuple(name for name in row.machine.triggers if legal is None or (name in here) == legal)
     if not names:

@@ -289,6 +289,8 @@ NOT_FUZZED = {
         "context",
         "label",
         "guarded",
+        "kept_from",
+        "named_approvers",
         "moments",
         "born_with",
     ),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from types import ModuleType
 
-from dispatch_state.cli import acting, board, drawing, keeping, moving, reading
+from dispatch_state.cli import acting, board, drawing, keeping, looking, moving, reading, standing
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import ABOUT, EXITS, PROGRAM, parser
 
@@ -52,11 +52,11 @@ EXAMPLES: dict[str, tuple[ModuleType, str]] = {
 {PROGRAM} --database new.db init && gunzip -c monday.jsonl.gz | {PROGRAM} --database new.db import -
 """,
     ),
-    "Looking": (
+    "How the store stands": (standing, f"{PROGRAM} status\n{PROGRAM} status --json | jq '.needs_human[].why'\n"),
+    "One row": (looking, f"{PROGRAM} show 9f3a1c52 --prompt\n{PROGRAM} explain 9f3a1c52\n"),
+    "What happened": (
         reading,
-        f"""{PROGRAM} status
-{PROGRAM} show 9f3a1c52 --prompt
-{PROGRAM} log --last 20 --follow
+        f"""{PROGRAM} log --last 20 --follow
 {PROGRAM} decisions --json | jq -r '.decided_by'
 """,
     ),
@@ -90,9 +90,9 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "export": ("exported",),
     "import": ("imported",),
     "copy": ("copied",),
-    "status": ("counts", "needs_human"),
-    "show": ("table", "…", "legal_triggers", "history"),
-    "explain": ("table", "…", "because"),
+    "status": ("counts", "needs_human", "epics", "agents"),
+    "show": ("table", "…", "legal_triggers", "not_now", "history"),
+    "explain": ("table", "…", "because", "waits_for"),
     "log": ("seq", "…"),
     "decisions": ("table", "…"),
     "board": ("at", "columns"),
@@ -105,7 +105,21 @@ SHAPES: dict[str, tuple[str, ...]] = {
 """The keys of the JSON that a command writes; `…` are the columns of the row."""
 PARTS: dict[str, tuple[str, ...]] = {
     "violations": ("invariant", "entity", "id", "message"),
-    "needs_human": ("kind", "table", "id", "status", "label", "since", "why"),
+    "needs_human": (
+        "kind",
+        "table",
+        "id",
+        "status",
+        "label",
+        "since",
+        "why",
+        "epic",
+        "stage",
+        "approvers",
+        "trigger",
+    ),
+    "epics": ("id", "title", "status", "stages"),
+    "agents": ("id", "agent_type", "status", "current_issue_id", "last_heartbeat"),
     "columns": ("status", "count", "issues"),
     "moves": ("entity", "id", "trigger", "source", "dest", "seq"),
 }
@@ -115,8 +129,9 @@ JSON = """## JSON
 `--json` writes one document on a line; `log` and `decisions` write one for each row (JSON Lines). A `…` that stands
 alone is the columns of the row by their names in the database, a prompt left out unless it is asked for. Ids and
 moments are text, in the form in which they are stored. `exported`, `imported` and `copied` count rows by table,
-`counts` by table and status; `history` and `because` are lists of rows of `transition_log`, and `error` is the name
-of the error in Python.
+`counts` by table and status; `history` and `because` are lists of rows of `transition_log`, `not_now` says by trigger
+why it would be refused now, `waits_for` what the row waits for, a gate has its `comments` too, and `error` is the
+name of the error in Python.
 
 A command that fails writes its document on standard error, in place of the line for people.
 """
