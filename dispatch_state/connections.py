@@ -217,7 +217,7 @@ def _keep_inherited_connections() -> None:
         database.inherited = True
         database._state.conn = None
         for connection in database.immortal():
-            connection.turn.close()
+            connection.turn.abandon()
             INHERITED.add(connection.file)
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 

@@ -138,7 +138,7 @@ class IdField(_Plain[V]):
         return value if type(value) is UUID else values.uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return uuid_text(value)
+        return uuid_text(value) if value.__class__ is UUID else str(value)
 
     def placed(self, index: int) -> Slot:
         return Slot(index, number_text, part="int")

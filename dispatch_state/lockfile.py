@@ -84,8 +84,13 @@ class LockFile:
             if self._waited and (now := time.monotonic()) - self._taken > LONG and now - self._waited < LATELY:
                 self._next = now + PAUSE
 
+    def abandon(self) -> None:
+        """Leave the place to the parent, in a forked child: a thread that is not here may hold the lock for ever."""
+        self._closing = threading.RLock()
+        self.close()
+
     def close(self) -> None:
-        """Give up the place; in a forked child, leave it to the parent."""
+        """Give up the place."""
         with self._closing:
             file, self._file, self._mine = self._file, NONE, False
             if file not in (None, NONE):

@@ -112,6 +112,8 @@ class Statement:
     def _text(self, kind: str) -> _Text:
         if kind not in self._texts:
             sql, template = self._build(*map(Slot, range(self._size))).sql()
+            if getattr(DATABASE.obj, "kind", None) != kind:  # another thread has opened another meanwhile
+                raise StoreNotOpen()
             parameters, names = _parameters(template)
             self._texts[kind] = _Text(sql, parameters, names, _compiled("given", parameters, dict(names)))
         return self._texts[kind]

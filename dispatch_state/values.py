@@ -13,7 +13,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -51,8 +50,9 @@ def uuid(value: object, place: str) -> UUID:
 # ---- time ---------------------------------------------------------------------------------------
 
 
-utc_now: Clock = partial(datetime.now, UTC)
-"""The present moment, aware, in UTC: the clock of a store that was given none."""
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC: the clock of a store that was given none."""
+    return datetime.now(UTC)
 
 
 def instant(value: object, place: str) -> datetime:
@@ -350,16 +350,11 @@ def names(value: object, place: str) -> tuple[str, ...]:
     """
     list_of_objects(value, place)
     assert isinstance(value, list)
-    found = tuple(words(name, place) for name in named(value))
+    found = tuple(words(item if isinstance(item, str) else item.get("id"), place) for item in value)
     refuse_repeats(found, place)
     if not found:
         raise InvalidValue(f"{place}: takes at least one")
     return found
-
-
-def named(options: Iterable[Any]) -> list[Any]:
-    """The names in a list of options that was checked before."""
-    return [option if isinstance(option, str) else option.get("id") for option in options]
 
 
 def refuse_repeats(items: Iterable[str], place: str) -> None:

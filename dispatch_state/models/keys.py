@@ -8,7 +8,7 @@ from uuid import UUID
 
 import peewee
 
-from dispatch_state.fields import Checked, Slot
+from dispatch_state.fields import Checked, IdField, Slot
 from dispatch_state.ids import number_text, parse_uuid, uuid_text
 from dispatch_state.statements import find
 from dispatch_state.values import integer, shown, uuid
@@ -66,7 +66,8 @@ class ParentField(_Key[V]):
         return uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
+        key = value.__data__.get("id") if isinstance(value, self.rel_model) else value
+        return uuid_text(key) if key.__class__ is UUID else str(key)
 
     def placed(self, index: int) -> Slot:
         return Slot(index, number_text, part="int")
@@ -88,7 +89,7 @@ class PointerField(peewee.DeferredForeignKey):
 
 def present(model: Any, key: Any) -> Any:
     """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
-    if key.__class__ is not UUID:
+    if key.__class__ is not UUID or not isinstance(model._meta.primary_key, IdField):
         key = _checked(model, key)
     return find(model, key) or absent(model, key)
 

@@ -299,7 +299,7 @@ class Proposal(Stateful):
 
     def option_names(self) -> tuple[str, ...]:
         """The names of the options, in their order; none when it has none."""
-        return tuple(values.named(self.options or ()))
+        return values.names(self.options, "proposals.options") if self.options else ()
 
     def counted(self, now: Any) -> Tally:
         """What the votes say at a moment."""
