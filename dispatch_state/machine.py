@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID
 
 import peewee
@@ -42,8 +41,7 @@ FILL, INK = "#fde68a", "#78350f"
 # ---- declaring -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """One source of a trigger: where it leads, what must be true, whose word it takes, what decision it writes."""
 
     source: Status

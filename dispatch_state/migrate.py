@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import peewee
-from playhouse.migrations import Runner
 
 from dispatch_state import enforcement
 from dispatch_state.adoption import has_the_seeds_tables, log, rewrite
@@ -58,7 +58,7 @@ def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> 
 
 def _migrate(database: Database, wanted: bool, create: bool) -> None:
     tables = set(database.get_tables()) - {HISTORY, "sqlite_sequence"}
-    runner = _Runner(database)
+    runner = _runners()(database)
     applied = set(runner.applied())
     pending = _pending(runner, applied)
     if not pending:
@@ -84,7 +84,7 @@ def _migrate(database: Database, wanted: bool, create: bool) -> None:
     runner.up()
 
 
-def _adopt(database: SqliteStore, runner: _Runner) -> None:
+def _adopt(database: SqliteStore, runner: Any) -> None:
     """Make a database of the seed's one of ours, or leave it as it was."""
     with database.transaction("EXCLUSIVE"):
         if not runner.applied():  # else another process was faster
@@ -109,7 +109,7 @@ def _enforce(database: Database, wanted: bool) -> None:
         LOGGER.warning("the database lacked its own triggers, or others stood there: %s; %s", named, done)
 
 
-def _pending(runner: _Runner, applied: set[str]) -> list[str]:
+def _pending(runner: Any, applied: set[str]) -> list[str]:
     known = [migration.name for migration in runner.migrations()]
     if not known:
         raise StoreError(f"the installation is broken: no migrations in {runner.directory}")
@@ -133,37 +133,42 @@ def _switch_to_wal(database: SqliteStore) -> None:
             time.sleep(0.01)
 
 
-class _Runner(Runner):
-    """Peewee's runner, one process at a time."""
+@cache
+def _runners() -> type[Any]:
+    """Peewee's runner, one process at a time; made when a database is opened: who only imports us waits for nothing."""
+    from playhouse.migrations import Runner
 
-    def __init__(self, database: Database) -> None:
-        schema = None
-        if database.kind != SQLITE:
-            schema = database.execute_sql("SELECT current_schema()").fetchone()[0]
-        super().__init__(database, str(_folder()), HISTORY, schema)
+    class OneAtATime(Runner):
+        def __init__(self, database: Database) -> None:
+            schema = None
+            if database.kind != SQLITE:
+                schema = database.execute_sql("SELECT current_schema()").fetchone()[0]
+            super().__init__(database, str(_folder()), HISTORY, schema)
 
-    def up(self, target: str | None = None, fake: bool = False) -> Any:
-        with self.database.atomic():
-            enforcement.hold(self.database)
-            self.History.create_table()
-        return super().up(target, fake)
-
-    def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
-        try:
-            with self.migrator.migration_context():
+        def up(self, target: str | None = None, fake: bool = False) -> Any:
+            with self.database.atomic():
                 enforcement.hold(self.database)
-                applied = self.applied()
-                if name not in applied:
-                    enforcement.remove(self.database)
-                    module.up(self.migrator, self.database)
-                    self.History.create(name=name)
-                    if len(applied) + 1 == len(self.migrations()):
-                        enforcement.install(self.database)
-        except DispatchError:
-            raise
-        except Exception as error:
-            busy = self.database.store_error(error)
-            raise busy or MigrationFailed(f"{name}: {error}; the database is as it was before it") from error
+                self.History.create_table()
+            return super().up(target, fake)
+
+        def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
+            try:
+                with self.migrator.migration_context():
+                    enforcement.hold(self.database)
+                    applied = self.applied()
+                    if name not in applied:
+                        enforcement.remove(self.database)
+                        module.up(self.migrator, self.database)
+                        self.History.create(name=name)
+                        if len(applied) + 1 == len(self.migrations()):
+                            enforcement.install(self.database)
+            except DispatchError:
+                raise
+            except Exception as error:
+                busy = self.database.store_error(error)
+                raise busy or MigrationFailed(f"{name}: {error}; the database is as it was before it") from error
+
+    return OneAtATime
 
 
 def _folder() -> Path:

@@ -225,7 +225,8 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         patient = lock_type == "DEFERRED" or connection.turn.take()
         connection.unwatched = not (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG))
         try:
-            self._require_same_file()
+            if self._file != _identity(self.database):
+                self._require_same_file()
             if patient:
                 self.run("BEGIN IMMEDIATE" if lock_type is None else f"BEGIN {lock_type}")
             else:

@@ -7,7 +7,6 @@ rules are those that docs/governance.md tells; weights are fractions, and 2/3 is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from math import lcm
@@ -76,8 +75,7 @@ class Ballot(NamedTuple):
     preferred_option: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What a proposal asks of its votes: the threshold, the types that must be heard, the options in their order."""
 
     threshold: Threshold
@@ -85,8 +83,7 @@ class Rules:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """What the votes say.
 
     standing: pending, approved or rejected.

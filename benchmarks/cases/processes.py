@@ -19,7 +19,7 @@ from benchmarks.twins import Session, taped
 
 EIGHT = 8
 ROUNDS = 11
-PLENTY = 60_000
+PLENTY = 120_000
 """Issues and agents: no worker runs out of them."""
 
 
@@ -76,7 +76,7 @@ def claiming(session: Session) -> Iterator[Line]:
         "eight processes": Team(EIGHT, "library", session.copy(path)),
         "eight processes, raw": Team(EIGHT, "raw", path, tape),
     }
-    seconds = 0.3 if session.quick else 1.0
+    seconds = 0.3 if session.quick else 0.5
     found: dict[str, list[Result]] = {name: [] for name in teams}
     try:
         for number in range(ROUNDS + 1):
