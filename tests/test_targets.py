@@ -302,6 +302,7 @@ def test_what_is_no_database_is_named(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
+import playhouse.migrations  # while what is root's alone can still be read
 from dispatch_state import Agent, DispatchError, open_store
 if os.geteuid() == 0:
     os.setgid(65534)
