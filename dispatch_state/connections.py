@@ -114,6 +114,8 @@ class Guarded(peewee.Database):
         _GUARDED.add(self)
 
     def _connect(self) -> Any:
+        if any(other._lost_block() for other in list(_GUARDED)):
+            raise StoreNotOpen()  # here each statement that is left of it would commit by itself
         with self._owning:
             for thread, ended in list(self._owners.values()):
                 if not thread.is_alive():
@@ -125,6 +127,10 @@ class Guarded(peewee.Database):
                 self._close(connection)
                 raise StoreNotOpen()
         return connection
+
+    def _lost_block(self) -> bool:
+        """Whether this thread is in a block of this store, which was closed meanwhile."""
+        return not self._open and not self.inherited and bool(self._state.transactions)
 
     def _close(self, connection: Any) -> None:
         with self._owning:

@@ -28,7 +28,7 @@ from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
-from dispatch_state.statements import find, made
+from dispatch_state.statements import FENCE, find, made
 from dispatch_state.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
@@ -135,6 +135,8 @@ class Doorway:
                 block.__exit__(None, None, None)
             restore = False
         finally:
+            if not self._database.usable:
+                self._database._state.transactions.clear()  # nobody else leaves the blocks of a closed store
             self._memory.forget_block(restore)
 
     def _run(
@@ -172,9 +174,7 @@ class Doorway:
         finally:
             if pooled:
                 database.release()
-        self._bring_up_to_date(handed, turn)
-        if isinstance(by, Agent):
-            self._bring_up_to_date((by,), turn)
+        self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
         return result
 
     def _lock(self, row: Row, reach: str, touches: tuple[Any, ...], by: Actor) -> None:
@@ -207,7 +207,7 @@ class Doorway:
             actor(by, name)
         if reason != "" or trigger.needs_reason:
             reason = (values.words if trigger.needs_reason else values.text)(reason, f"{name}(reason)")
-        arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.asks else trigger.defaults
+        arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.required else trigger.defaults
         if row.is_new or row._dirty or "_handed" in row.__dict__ or not row.__data__.keys() >= _FENCED:
             saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
@@ -285,6 +285,7 @@ class Doorway:
     ) -> T:
         """Do `work` in one write transaction; see `dispatch_state.door.Door`."""
         actor(by, reach)
+        keyed(row)
         if fenced:
             saved(row)
 
@@ -322,6 +323,7 @@ class Doorway:
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
         """Write changed columns of a row object."""
+        keyed(row)
         if guarded := row.guarded().intersection(columns):
             raise InvalidValue(f"{row}: not by save(): {row.kept_from(guarded)}; reload() puts the object back")
         fields = row._meta.fields
@@ -386,7 +388,13 @@ def actor(by: object, what: str, argument: str = "by") -> None:
     )
 
 
-_FENCED = frozenset({"id", "version", "status"})
+def keyed(row: Row) -> None:
+    """Raise `InvalidValue` for a row object whose id was replaced by what is none."""
+    if not isinstance(row._pk, UUID):
+        raise InvalidValue(f"{type(row).__name__}: the id of the object is none; read the row again")
+
+
+_FENCED = frozenset(FENCE)
 
 
 def saved(row: Stateful) -> None:

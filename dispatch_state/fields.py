@@ -29,7 +29,8 @@ class Slot:
     """A place in a statement whose text is generated once.
 
     convert: makes the parameter that goes there; None for what goes there as it is.
-    part: the attribute of the value that is converted; the value itself when empty.
+    part: the attribute of the value that is converted (a UUID is looked up by its number, whose hash costs nothing);
+        the value itself when empty.
     holds_null: whether None is converted too.
     """
 
@@ -138,7 +139,7 @@ class IdField(_Plain[V]):
         return value if type(value) is UUID else values.uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        return uuid_text(value) if value.__class__ is UUID else str(value)
+        return uuid_text(value)
 
     def placed(self, index: int) -> Slot:
         return Slot(index, number_text, part="int")

@@ -58,6 +58,6 @@ number_text: Callable[[int], str] = Remembered(lambda number: str(UUID(int=numbe
 """The text of the UUID that has a number (its `int`), dashed and in lower case."""
 
 
-def uuid_text(key: UUID) -> str:
-    """The text of a UUID, dashed and in lower case."""
-    return number_text(key.int)
+def uuid_text(key: object) -> str:
+    """The text of a UUID, dashed and in lower case; of anything else, which no row has for a key, its own."""
+    return number_text(key.int) if isinstance(key, UUID) else str(key)

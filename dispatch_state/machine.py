@@ -67,7 +67,7 @@ class Trigger:
         self.defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
         self._checks = {n: _check_for(str(p.annotation)) for n, p in self.parameters.items()}
         self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
-        self.asks = self.parameters.keys() - self.defaults.keys()
+        self.required = self.parameters.keys() - self.defaults.keys()
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
         for source in sources:
@@ -83,7 +83,7 @@ class Trigger:
             TypeError: it is called with others than it takes.
         """
         given = {**dict(zip(self.positional, args, strict=False)), **kwargs}
-        if len(given) != len(args) + len(kwargs) or not self.asks <= given.keys() <= self.parameters.keys():
+        if len(given) != len(args) + len(kwargs) or not self.required <= given.keys() <= self.parameters.keys():
             raise TypeError(self._misused(args, kwargs))
         bound = {**self.defaults, **given}
         return {name: self._checks[name](value, f"{self.name}({name})") for name, value in bound.items()}
@@ -97,7 +97,7 @@ class Trigger:
             ordered = f"all but {listed(self.positional)}" if self.positional else "each"
             return f"{takes}; {ordered} by name"
         given = {*self.positional[: len(args)], *kwargs}
-        if missing := [name for name in self.parameters if name in self.asks - given]:
+        if missing := [name for name in self.parameters if name in self.required - given]:
             return f"{takes}; {listed(missing)} is missing"
         return f"{takes}; each once"
 

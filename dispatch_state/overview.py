@@ -67,7 +67,7 @@ def explained(row: Stateful) -> list[str]:
         raise InvalidValue("explain: takes a row with a lifecycle")
     here = present(type(row), row.id)
     told = [f"{here} “{here.label()[:80]}” is {here.status} (version {here.version})"]
-    for move in causes(row):
+    for move in causes(here):
         told.append(("  because " if len(told) == 1 else "  which followed ") + move.say(who(move.actor)))
     if waits := waits_for(here):
         told.append(f"  waits for: {'; '.join(waits)}")

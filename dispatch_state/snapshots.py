@@ -278,9 +278,8 @@ def _later(model: type[Row]) -> tuple[str, ...]:
 
 
 def _insert(database: Database, model: type[Row], together: list[dict[str, Any]]) -> None:
-    statement = inserting(model, tuple(together[0]))
-    prepared = [statement.prepared(database.kind, tuple(columns.values())) for columns in together]
-    database.cursor().executemany(prepared[0][0], [parameters for _, parameters in prepared])
+    sql, bound = inserting(model, tuple(together[0])).prepared(database.kind)
+    database.cursor().executemany(sql, [bound(tuple(columns.values())) for columns in together])
 
 
 def _go_on_numbering(database: Database) -> None:

@@ -45,15 +45,18 @@ class StoreProxy(peewee.DatabaseProxy):
             raise StoreNotOpen()
         return getattr(self.obj, attribute)
 
-    def initialize(self, obj: Any) -> None:
-        """Stand for another database, or for none; statements begin anew with it."""
-        super().initialize(obj)
-        for statement in STATEMENTS:
-            statement.forget()
-
 
 DATABASE = StoreProxy()
 """The database of the open store; every model is bound to it."""
+
+
+def _begin_anew(database: Any) -> None:
+    """Another database was opened, or none is open any more: no statement goes on with the one before."""
+    for statement in STATEMENTS:
+        statement.forget()
+
+
+DATABASE.attach_callback(_begin_anew)  # type: ignore[no-untyped-call]
 Found = tuple[list[tuple[Any, ...]], Any]
 """Every row, and the cursor, of use until the next statement."""
 
@@ -104,10 +107,10 @@ class Statement:
         found = self.run(arguments)[0]
         return found[0] if found else None
 
-    def prepared(self, kind: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-        """The text for one kind of database, and its parameters."""
+    def prepared(self, kind: str) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
+        """The text for one kind of database, and what makes its parameters of a tuple of arguments."""
         text = self._text(kind)
-        return text.sql, text.bound(arguments)
+        return text.sql, _compiled("given", text.parameters, dict(text.names))
 
     def _text(self, kind: str) -> _Text:
         if kind not in self._texts:
@@ -115,7 +118,7 @@ class Statement:
             if getattr(DATABASE.obj, "kind", None) != kind:  # another thread has opened another meanwhile
                 raise StoreNotOpen()
             parameters, names = _parameters(template)
-            self._texts[kind] = _Text(sql, parameters, names, _compiled("given", parameters, dict(names)))
+            self._texts[kind] = _Text(sql, parameters, names)
         return self._texts[kind]
 
 
@@ -124,13 +127,11 @@ class _Text(NamedTuple):
 
     parameters: what becomes its parameters, as an expression of `given`, the tuple of arguments.
     names: what the names in that mean.
-    bound: that expression as a function.
     """
 
     sql: str
     parameters: str
     names: dict[str, Any]
-    bound: Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import lcm
 from typing import NamedTuple
 
+from dispatch_state.errors import StoreCorrupt
 from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
 
 WEIGHTS: Mapping[AgentType, Fraction] = {
@@ -73,6 +74,18 @@ class Ballot(NamedTuple):
     voter_type: AgentType
     decision: VoteDecision
     preferred_option: str | None = None
+
+
+KINDS = {str(kind): kind for kind in AgentType}
+_SAYINGS = {str(decision): decision for decision in VoteDecision}
+
+
+def ballot(voter: object, kind: str, says: str, option: str | None) -> Ballot:
+    """A ballot from what is stored of a vote; raises `StoreCorrupt` for words that no vote holds."""
+    try:
+        return Ballot(str(voter), KINDS[kind], _SAYINGS[says], option)
+    except KeyError:
+        raise StoreCorrupt("votes: a word in it is none of a vote's; store.verify() names the row") from None
 
 
 class Rules(NamedTuple):

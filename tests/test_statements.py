@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import Agent, ConfigEntry, Issue, Store, open_store
+from dispatch_state import Agent, ConfigEntry, InvalidValue, Issue, Store, open_store
 from dispatch_state.engine import Turn
 from dispatch_state.ids import REMEMBERED, Remembered, new_id
 from dispatch_state.models.keys import present
@@ -68,6 +68,15 @@ def test_what_no_key_looks_like_names_no_row(world: World, store: Store) -> None
         ConfigEntry.get_by_id(str(new_id()))
     with pytest.raises(ValueError, match="takes text"):
         present(ConfigEntry, new_id())
+
+
+def test_an_object_whose_id_is_replaced_by_text_is_refused(world: World, store: Store) -> None:
+    agent = world.agent()
+    agent.id = str(agent.id)
+    for write in (agent.heartbeat, lambda: agent.log("info", "it works")):
+        with pytest.raises(InvalidValue, match=r"id (of the object is none|is not one)"):
+            write()
+    assert "by system:store" in store.explain(agent)
 
 
 def test_what_is_remembered_has_a_bound() -> None:

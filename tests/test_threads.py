@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from queue import Queue
@@ -373,3 +374,31 @@ def test_closing_does_not_wait_for_who_waits_for_a_lock() -> None:
     thread.join(HANG)
     assert told == [StoreNotOpen]
     assert time.monotonic() - began < HANG
+
+
+def test_a_move_whose_store_is_closed_and_opened_again_leaves_nothing(target: str) -> None:
+    """Its remaining statements find no transaction in the new store, where each would commit by itself."""
+    armed, stores = threading.Event(), []
+
+    def reopen() -> None:
+        stores.pop().close()
+        stores.append(open_store(target, clock=clock))
+
+    def clock() -> datetime:
+        if armed.is_set():
+            armed.clear()
+            other = threading.Thread(target=reopen)
+            other.start()
+            other.join(HANG)
+        return datetime.now(UTC)
+
+    stores.append(open_store(target, clock=clock))
+    issue = World(stores[0]).new_issue()
+    armed.set()
+    with pytest.raises(StoreNotOpen):
+        issue.queue(by=MAINTAINER)
+    assert (issue.status, Issue.get_by_id(issue.id).status) == ("unassigned", "unassigned")
+    assert [move.trigger for move in stores[0].history(issue)] == ["create"]
+    assert stores[0].verify() == []
+    issue.queue(by=MAINTAINER)
+    stores[0].close()

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
+from dispatch_state.errors import StoreCorrupt
 from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
-from dispatch_state.voting import DEFAULTS, WEIGHTS, Ballot, Cause, Rules, Standing, favourite, passes, tally
+from dispatch_state.voting import DEFAULTS, WEIGHTS, Ballot, Cause, Rules, Standing, ballot, favourite, passes, tally
 
 LONG = bool(os.environ.get("DISPATCH_LONG"))
 HALVES = {"coder": 2, "reviewer": 3, "pm": 2, "security": 4, "docs": 1, "test": 2, "architect": 3}
@@ -346,3 +347,9 @@ def test_only_an_approval_chooses(threshold: str) -> None:
             count = tally(ballots, Rules(Threshold(threshold), required, ("a", "b")), expired=expired)
             assert (count.chosen_option == "a") == (count.standing is Standing.APPROVED)
             assert count.tied is False
+
+
+@pytest.mark.parametrize("stored", [("a", "king", "approve", None), ("a", "coder", "maybe", None)])
+def test_a_stored_vote_of_unknown_words_is_corrupt(stored: tuple[str, str, str, str | None]) -> None:
+    with pytest.raises(StoreCorrupt, match=r"store\.verify\(\) names the row"):
+        ballot(*stored)

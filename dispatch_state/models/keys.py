@@ -66,8 +66,7 @@ class ParentField(_Key[V]):
         return uuid(value, self.place)
 
     def stored(self, value: Any) -> str:
-        key = value.__data__.get("id") if isinstance(value, self.rel_model) else value
-        return uuid_text(key) if key.__class__ is UUID else str(key)
+        return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
     def placed(self, index: int) -> Slot:
         return Slot(index, number_text, part="int")

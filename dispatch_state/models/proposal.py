@@ -32,14 +32,12 @@ from dispatch_state.vocabulary import (
     Threshold,
     VoteDecision,
 )
-from dispatch_state.voting import DEFAULTS, Ballot, Rules, Standing, Tally, tally
+from dispatch_state.voting import DEFAULTS, KINDS, Ballot, Rules, Standing, Tally, ballot, tally
 
 if TYPE_CHECKING:
     from dispatch_state.models.ledger import Decision
 
 UNDECIDED = (ProposalStatus.OPEN, ProposalStatus.VOTING)
-_KINDS = {str(kind): kind for kind in AgentType}
-_SAYINGS = {str(decision): decision for decision in VoteDecision}
 VOTING_TIME = timedelta(hours=24)
 """How long a vote lasts, unless the proposal says otherwise."""
 
@@ -303,7 +301,7 @@ class Proposal(Stateful):
 
     def counted(self, now: Any) -> Tally:
         """What the votes say at a moment."""
-        required = tuple([_KINDS[kind] for kind in self.required_voters or ()])
+        required = tuple([KINDS[kind] for kind in self.required_voters or ()])
         rules = Rules(Threshold(self.threshold), required, self.option_names())
         expired = self.voting_deadline is not None and now >= self.voting_deadline
         return tally(ballots_on(self.id), rules, expired=expired)
@@ -429,7 +427,7 @@ def vote_of(proposal: UUID, agent: UUID) -> ModelSelect[Vote]:
 
 def ballots_on(proposal: UUID) -> list[Ballot]:
     """The votes on a proposal as the tally takes them."""
-    return [Ballot(str(who), _KINDS[kind], _SAYINGS[says], option) for who, kind, says, option in _cast_on(proposal)]
+    return [ballot(*cast) for cast in _cast_on(proposal)]
 
 
 @tuples
