@@ -18,6 +18,8 @@ import peewee
 from dispatch_state.errors import StoreNotOpen, WrongProcess
 
 PEEWEE = logging.getLogger("peewee")
+Found = tuple[list[tuple[Any, ...]], Any]
+"""Every row, and the cursor, of use until the next statement."""
 
 
 class _Savepoint(peewee._savepoint):
@@ -98,8 +100,16 @@ class Guarded(peewee.Database):
         if self.inherited:
             raise WrongProcess()
 
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[tuple[Any, ...]], Any]:
-        """Execute a statement: all its rows, and the cursor, of use until the next one."""
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to see each statement: a hook for queries, or Peewee's log at DEBUG."""
+        return bool(self.query_hooks) or PEEWEE.isEnabledFor(logging.DEBUG)
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
+        """Execute a statement: all its rows, and the cursor, of use until the next one.
+
+        It goes to the driver at once, through one cursor, unless somebody watches.
+        """
         cursor = self.execute_sql(sql, parameters)
         return (cursor.fetchall() if cursor.description else []), cursor
 
@@ -181,9 +191,16 @@ class Guarded(peewee.Database):
         """A block that commits as one: a transaction, or a savepoint in the one that is open."""
         return _Savepoint(self) if self._state.transactions else self.whole
 
+    def commit(self) -> None:
+        """Commit the transaction; one whose connection is gone is not, though a new one would take the word."""
+        if self.is_closed():
+            raise peewee.InterfaceError("the connection was closed")
+        self.run("COMMIT")
+
     def rollback(self) -> None:
+        """Roll the transaction back, if it is still there."""
         try:
-            super().rollback()
+            self.run("ROLLBACK")
         except peewee.PeeweeException:
             self.raise_unless_gone()
 

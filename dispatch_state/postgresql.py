@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import peewee
 from playhouse.pool import PooledDatabase
 
-from dispatch_state.connections import Guarded, original
+from dispatch_state.connections import Found, Guarded, original
 from dispatch_state.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
 from dispatch_state.targets import POSTGRESQL
 
@@ -39,6 +39,7 @@ class _Session(peewee.PostgresqlDatabase):
         text = sys.modules["psycopg.types.string"].TextLoader
         connection.adapters.register_loader("json", text)
         connection.adapters.register_loader("jsonb", text)
+        connection.kept = connection.cursor()
         return connection
 
 
@@ -59,6 +60,23 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
 
     def _can_reuse(self, connection: Any) -> bool:
         return len(self._connections) < self._kept and bool(self._adapter.is_connection_reusable(connection))
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
+        """Execute a statement: all its rows, and the cursor."""
+        if self.watched:
+            return super().run(sql, parameters)
+        connection = self._state.conn or self.connection()
+        try:
+            kept = connection.kept.execute(sql, parameters)
+            return (kept.fetchall() if kept.pgresult.nfields else []), kept
+        except Exception:
+            self.check_usable()  # another thread may have closed it
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+                raise
+
+    def begin(self, isolation_level: str | None = None) -> None:
+        """Begin a transaction, of the session's isolation unless another is said."""
+        self.run(f"BEGIN ISOLATION LEVEL {isolation_level}" if isolation_level else "BEGIN")
 
     def release(self) -> None:
         """Give this thread's connection back to the pool, between transactions."""

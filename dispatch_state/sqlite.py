@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 import threading
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 import peewee
 
-from dispatch_state.connections import INHERITED, PEEWEE, Guarded, original
+from dispatch_state.connections import INHERITED, Found, Guarded, original
 from dispatch_state.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -202,13 +201,10 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def _in_transaction(self, connection: sqlite3.Connection) -> bool:
         return connection.in_transaction
 
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[tuple[Any, ...]], Any]:
-        """Execute a statement: all its rows, and the cursor, of use until the next one.
-
-        It goes to the driver at once, unless somebody watches; in a transaction that is asked when it begins.
-        """
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
+        """Execute a statement: all its rows, and the cursor; in a transaction, who watches is asked as it begins."""
         connection = self._state.conn or self.connection()
-        if not connection.unwatched and (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG)):
+        if not connection.unwatched and self.watched:
             return super().run(sql, parameters)
         try:
             with connection.busy:
@@ -223,7 +219,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
         patient = lock_type == "DEFERRED" or connection.turn.take()
-        connection.unwatched = not (self.query_hooks or PEEWEE.isEnabledFor(logging.DEBUG))
+        connection.unwatched = not self.watched
         try:
             if self._file != _identity(self.database):
                 self._require_same_file()

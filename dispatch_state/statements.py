@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import peewee
 
+from dispatch_state.connections import Found
 from dispatch_state.errors import StoreNotOpen
 from dispatch_state.fields import Slot
 
@@ -57,8 +58,6 @@ def _begin_anew(database: Any) -> None:
 
 
 DATABASE.attach_callback(_begin_anew)  # type: ignore[no-untyped-call]
-Found = tuple[list[tuple[Any, ...]], Any]
-"""Every row, and the cursor, of use until the next statement."""
 
 
 class Statement:

@@ -121,6 +121,21 @@ def test_round_trips_of_a_move(store: Store, tmp_path: Path) -> None:
     assert traced.count("Sync") + traced.count("Query") == len(sent)
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_move_makes_no_cursor_and_describes_no_column(store: Store) -> None:
+    """Which psycopg does for whoever asks, for every statement anew."""
+    calls = moves.to_and_fro(store, moves.some_issues(store, 0))
+    for call in islice(calls, 100):
+        call()
+    last = next(calls)
+    found: Counter[str] = Counter()
+    sys.setprofile(lambda frame, event, argument: found.update((frame.f_code.co_qualname,)))
+    last()
+    sys.setprofile(None)
+    assert found["Cursor.execute"]
+    assert [name for name in ("Connection.cursor", "Column.__init__") if found[name]] == []
+
+
 def traced_messages(store: Store, path: Path, call: Any) -> list[str]:
     """What libpq sends to the server meanwhile, by the names of its messages."""
     connection = store.database.connection()
