@@ -17,7 +17,7 @@ import peewee
 
 from dispatch_state.errors import StoreNotOpen, WrongProcess
 
-PEEWEE = logging.getLogger("peewee")
+_debugging = partial(logging.getLogger("peewee").isEnabledFor, logging.DEBUG)
 Found = tuple[list[tuple[Any, ...]], Any]
 """Every row, and the cursor, of use until the next statement."""
 
@@ -49,7 +49,14 @@ class _Savepoint(peewee._savepoint):
 
 
 class _Transaction(peewee._transaction):
-    """Peewee's transaction, with what it asks of the database on each way in and out asked once."""
+    """Peewee's transaction, with what it asks of the database on each way in and out asked once.
+
+    One serves for all blocks that begin alike, also for several threads at once.
+
+    inner: what it is in a transaction that is open; when None, a part of that.
+    """
+
+    inner: _Savepoint | None = None
 
     def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(database, *arguments, **options)
@@ -59,13 +66,17 @@ class _Transaction(peewee._transaction):
         state = self.db._state
         if not state.transactions:
             self._start()  # which may make a connection, and with it another list
+        elif self.inner is not None:
+            self.inner.__enter__()
         state.transactions.append(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         state = self.db._state
         state.transactions.pop()
         if state.transactions:
+            if self.inner is not None:
+                self.inner.__exit__(kind, error, trace)
             return
         if kind is not None:
             self.rollback(False)
@@ -87,8 +98,8 @@ class Guarded(peewee.Database):
         _state: Any
     inherited = False
     """Whether this is a forked child, where the parent's transactions are left alone."""
-    whole: _Transaction
-    """A transaction of the ordinary kind; one serves for all, also for several threads at once."""
+    block: _Transaction
+    """Commits as one: a transaction, or a savepoint in the one that is open."""
     foreign_errors: tuple[type[Exception], ...]
     """What Peewee and its driver raise, none of which leaves the public calls."""
     _open = True
@@ -103,7 +114,7 @@ class Guarded(peewee.Database):
     @property
     def watched(self) -> bool:
         """Whether somebody wants to see each statement: a hook for queries, or Peewee's log at DEBUG."""
-        return bool(self.query_hooks) or PEEWEE.isEnabledFor(logging.DEBUG)
+        return bool(self.query_hooks) or _debugging()
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
         """Execute a statement: all its rows, and the cursor, of use until the next one.
@@ -118,7 +129,8 @@ class Guarded(peewee.Database):
         return _Transaction(self, *arguments, **options)
 
     def _begin_guard(self) -> None:
-        self.whole = _Transaction(self)
+        self.block = _Transaction(self)
+        self.block.inner = _Savepoint(self)
         self._owners: dict[int, tuple[threading.Thread, Any]] = {}
         self._owning = threading.RLock()
         _GUARDED.add(self)
@@ -186,10 +198,6 @@ class Guarded(peewee.Database):
 
     def savepoint(self) -> _Savepoint:
         return _Savepoint(self)
-
-    def block(self) -> _Transaction | _Savepoint:
-        """A block that commits as one: a transaction, or a savepoint in the one that is open."""
-        return _Savepoint(self) if self._state.transactions else self.whole
 
     def commit(self) -> None:
         """Commit the transaction; one whose connection is gone is not, though a new one would take the word."""

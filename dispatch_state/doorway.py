@@ -118,7 +118,7 @@ class Doorway:
             block: begins and ends the transaction; an ordinary one when None.
         """
         self._database.check_usable()
-        block = block or self._database.block()
+        block = block or self._database.block
         with self.border():
             block.__enter__()
         self._memory.blocks.append({})
@@ -152,11 +152,10 @@ class Doorway:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         database = self._database
         pooled = database.kind == POSTGRESQL
-        block = database.block()
         try:
             for attempt in range(1, TRIES + 1):
                 try:
-                    with block:
+                    with database.block:
                         if pooled:
                             self._lock(row, reach, touches, by)
                         turn = Turn(self.now())
@@ -164,7 +163,7 @@ class Doorway:
                     break
                 except (_FamilyGrew, peewee.PeeweeException) as error:
                     grew = isinstance(error, _FamilyGrew)
-                    if not grew and (block is not database.whole or not database.should_retry(error)):
+                    if not grew and (database.transaction_depth() or not database.should_retry(error)):
                         raise
                     if attempt == TRIES:
                         raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
@@ -356,7 +355,7 @@ class Doorway:
 
     def write(self, work: Callable[[Turn], T]) -> T:
         """Do `work` in one write transaction that concerns no row with a lifecycle."""
-        with self.border(), self._database.block():
+        with self.border(), self._database.block:
             return work(Turn(self.now()))
 
     def reload(self, row: Row) -> None:

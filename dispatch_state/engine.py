@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -94,15 +93,14 @@ class _Pending(NamedTuple):
     cause: int
 
 
-@dataclass(slots=True)
-class _Verdict:
+class _Verdict(NamedTuple):
     """A decision whose id is drawn and whose outcome is not yet known."""
 
+    id: UUID
     kind: DecisionType
     context: dict[str, UUID | None]
     details: dict[str, Any]
     description: str
-    id: UUID = field(default_factory=new_id)
 
 
 class Turn:
@@ -206,13 +204,8 @@ class Turn:
 
     def _moment(self, row: Stateful) -> datetime:
         """Now, and never before what the row has seen: a clock may step back."""
-        data = row.__data__
-        latest = self.now
-        for name in row.moments():
-            seen = data[name]
-            if seen is not None and seen > latest:
-                latest = seen
-        return latest
+        seen: Iterator[datetime | None] = map(row.__data__.__getitem__, row.moments())
+        return max(self.now, *filter(None, seen))
 
     @staticmethod
     def _require_owned(row: Stateful, trigger: Trigger, columns: Columns) -> None:
@@ -244,7 +237,7 @@ class Turn:
         decision: UUID | None,
     ) -> int:
         row = firing.row
-        columns = (
+        returned, cursor = _LOG.run(
             row._meta.table_name,
             row.__data__["id"],
             version,
@@ -258,7 +251,6 @@ class Turn:
             decision,
             self.now,
         )
-        returned, cursor = _LOG.run(columns)
         seq: int = returned[0][0] if returned else cursor.lastrowid
         return seq
 
@@ -386,7 +378,7 @@ def _verdict(edge: Edge, firing: Firing) -> _Verdict:
     assert edge.decision is not None
     label = row.label()[:80]
     description = f"{edge.decision.replace('_', ' ')}: {firing.trigger} {type(row).__name__.lower()} “{label}”"
-    return _Verdict(edge.decision, row.context(), row.verdict_details(firing), description)
+    return _Verdict(new_id(), edge.decision, row.context(), row.verdict_details(firing), description)
 
 
 def _resolved(columns: Mapping[str, Any], moment: datetime) -> dict[str, Any]:

@@ -295,7 +295,9 @@ class JsonAccessor(peewee.FieldAccessor):
             return self.field
         value = instance.__data__.get(self.name)
         if isinstance(value, list | dict):
-            instance.__dict__.setdefault("_handed", {}).setdefault(self.name, fingerprint(value))
+            handed = instance.__dict__.setdefault("_handed", {})
+            if self.name not in handed:
+                handed[self.name] = fingerprint(value)
         return value
 
 

@@ -43,22 +43,9 @@ class LockFile:
         self._taken = self._waited = self._next = 0.0
 
     def take(self) -> bool:
-        """Wait for the turn; False when it did not come in time."""
-        if self._mine:
-            return True
-        if self._next and (early := self._next - time.monotonic()) > 0:
-            time.sleep(early)
-        return self._locked() or self._wait(time.monotonic() + self._timeout)
-
-    def _wait(self, deadline: float) -> bool:
-        while (now := time.monotonic()) < deadline:
-            time.sleep(_random.uniform(0, PAUSE))
-            if self._locked():
-                self._waited = now
-                return True
-        return False
-
-    def _locked(self) -> bool:
+        """Take the turn, and have it still when it was taken; False when it is another's, or others are to go first."""
+        if self._next:
+            return False
         with self._closing:
             if self._file is None:
                 self._file = NONE if self._path is None else _opened(self._path)
@@ -71,8 +58,24 @@ class LockFile:
             except OSError:  # a file system without locks
                 self.close()
                 return True
-            self._mine, self._taken = True, time.monotonic()
+            self._mine = True
+            if self._waited:
+                self._taken = time.monotonic()
             return True
+
+    def wait(self) -> bool:
+        """Wait for the turn; False when it did not come in time."""
+        now = time.monotonic()
+        deadline = now + self._timeout
+        if self._next:
+            time.sleep(max(0, self._next - now))
+            self._next = 0.0
+        while not self.take():
+            if (now := time.monotonic()) > deadline:
+                return False
+            self._waited = now
+            time.sleep(_random.uniform(0, PAUSE))
+        return True
 
     def give(self) -> None:
         """End the turn, if it was taken."""

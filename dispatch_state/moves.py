@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -42,7 +41,6 @@ class Transition(NamedTuple):
     dest: Status
 
 
-@dataclass(slots=True)
 class Firing:
     """One use of a trigger: who, when, why, from which cause.
 
@@ -54,18 +52,32 @@ class Firing:
     before: the row's columns as they were; set by the move.
     """
 
-    row: Any
-    trigger: str
-    arguments: Mapping[str, Any]
-    by: Actor
-    reason: str
-    now: datetime
-    agent: Any = None
-    act: bool = True
-    cause: int | None = None
-    refusals: list[str] = field(default_factory=list)
-    status: str = field(init=False)
-    before: Mapping[str, Any] = field(init=False)
+    status: str
+    before: Mapping[str, Any]
+
+    def __init__(
+        self,
+        row: Any,
+        trigger: str,
+        arguments: Mapping[str, Any],
+        by: Actor,
+        reason: str,
+        now: datetime,
+        *,
+        agent: Any = None,
+        act: bool = True,
+        cause: int | None = None,
+    ) -> None:
+        self.row = row
+        self.trigger = trigger
+        self.arguments = arguments
+        self.by = by
+        self.reason = reason
+        self.now = now
+        self.agent = agent
+        self.act = act
+        self.cause = cause
+        self.refusals: list[str] = []
 
     def __getitem__(self, argument: str) -> Any:
         return self.arguments[argument]

@@ -279,7 +279,7 @@ def _later(model: type[Row]) -> tuple[str, ...]:
 
 def _insert(database: Database, model: type[Row], together: list[dict[str, Any]]) -> None:
     sql, bound = inserting(model, tuple(together[0])).prepared(database.kind)
-    database.cursor().executemany(sql, [bound(tuple(columns.values())) for columns in together])
+    database.cursor().executemany(sql, [bound(*columns.values()) for columns in together])
 
 
 def _go_on_numbering(database: Database) -> None:

@@ -218,7 +218,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
-        patient = lock_type == "DEFERRED" or connection.turn.take()
+        patient = lock_type == "DEFERRED" or connection.turn.take() or connection.turn.wait()
         connection.unwatched = not self.watched
         try:
             if self._file != _identity(self.database):

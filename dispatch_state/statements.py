@@ -63,21 +63,22 @@ DATABASE.attach_callback(_begin_anew)  # type: ignore[no-untyped-call]
 class Statement:
     """One query, its text kept per kind of database.
 
-    run: binds a tuple of arguments, executes, and returns every row, as the database hands it, and the cursor. Written
-        out for the open store's database when it is called first.
+    run: binds its arguments, executes, and returns every row, as the database hands it, and the cursor. Written out
+        for the open store's database when it is called first.
 
     Args:
         build: makes the query from its positional arguments; called with a `Slot` for each.
         size: how many arguments it takes.
     """
 
-    __slots__ = ("_build", "_size", "_texts", "run")
+    __slots__ = ("_arguments", "_build", "_size", "_texts", "run")
 
-    run: Callable[[tuple[Any, ...]], Found]
+    run: Callable[..., Found]
 
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
         self._size = size
+        self._arguments = ", ".join(f"a{place}" for place in range(size))
         self._texts: dict[str, _Text] = {}
         self.forget()
         STATEMENTS.append(self)
@@ -86,30 +87,30 @@ class Statement:
         """Begin anew with the database that is open when it is called next."""
         self.run = self._first_run
 
-    def _first_run(self, arguments: tuple[Any, ...]) -> Found:
+    def _first_run(self, *arguments: Any) -> Found:
         database = DATABASE.obj
         if database is None:
             raise StoreNotOpen()
         text = self._text(database.kind)
         names = {**text.names, "run": database.run, "sql": text.sql}
-        self.run = run = _compiled("given", f"run(sql, {text.parameters})", names)
+        self.run = run = _compiled(self._arguments, f"run(sql, {text.parameters})", names)
         if DATABASE.obj is not database:  # another thread has closed it, and perhaps opened another
             self.forget()
-        return run(arguments)  # type: ignore[no-any-return]
+        return run(*arguments)  # type: ignore[no-any-return]
 
     def rows(self, *arguments: Any) -> list[tuple[Any, ...]]:
         """Bind the arguments, execute, and return every row, as the database hands it."""
-        return self.run(arguments)[0]
+        return self.run(*arguments)[0]
 
     def first(self, *arguments: Any) -> tuple[Any, ...] | None:
         """Bind the arguments, execute, and return the first row, or None; for a query that is limited to one."""
-        found = self.run(arguments)[0]
+        found = self.run(*arguments)[0]
         return found[0] if found else None
 
-    def prepared(self, kind: str) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
-        """The text for one kind of database, and what makes its parameters of a tuple of arguments."""
+    def prepared(self, kind: str) -> tuple[str, Callable[..., tuple[Any, ...]]]:
+        """The text for one kind of database, and what makes its parameters of the arguments."""
         text = self._text(kind)
-        return text.sql, _compiled("given", text.parameters, dict(text.names))
+        return text.sql, _compiled(self._arguments, text.parameters, dict(text.names))
 
     def _text(self, kind: str) -> _Text:
         if kind not in self._texts:
@@ -124,7 +125,7 @@ class Statement:
 class _Text(NamedTuple):
     """What Peewee made of a query.
 
-    parameters: what becomes its parameters, as an expression of `given`, the tuple of arguments.
+    parameters: what becomes its parameters, as an expression of the arguments `a0`, `a1` and so on.
     names: what the names in that mean.
     """
 
@@ -142,7 +143,7 @@ def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
             names[f"fixed{place}"] = item
             parts.append(f"fixed{place}")
             continue
-        part = f"given[{item.index}]"
+        part = f"a{item.index}"
         if item.convert is not None:
             names[f"convert{place}"] = item.convert
             unless = "" if item.holds_null else f"None if {part} is None else "
@@ -151,9 +152,9 @@ def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
     return f"({''.join(f'{part}, ' for part in parts)})", names
 
 
-def _compiled(argument: str, expression: str, names: dict[str, Any]) -> Any:
-    """A function of one argument, written out for one statement as a person would: no loop, no look-ups by name."""
-    return eval(f"lambda {argument}: {expression}", names)  # noqa: S307 - our own text; names of columns at most
+def _compiled(arguments: str, expression: str, names: dict[str, Any]) -> Any:
+    """A function of these arguments, written out for one statement as a person would: no loop, no look-ups by name."""
+    return eval(f"lambda {arguments}: {expression}", names)  # noqa: S307 - our own text; names of columns at most
 
 
 def _statement(build: Callable[..., Any], finish: Callable[[Any], Any] = lambda query: query) -> Statement:
@@ -167,7 +168,7 @@ def rows(build: Callable[P, ModelSelect[M]]) -> Callable[P, list[M]]:
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
         model = _model_of(build)
-        return [load(model, found) for found in statement.run(arguments)[0]]
+        return [load(model, found) for found in statement.run(*arguments)[0]]
 
     return read
 
@@ -178,7 +179,7 @@ def one(build: Callable[P, ModelSelect[M]]) -> Callable[P, M | None]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        found = statement.run(arguments)[0]
+        found = statement.run(*arguments)[0]
         return load(_model_of(build), found[0]) if found else None
 
     return read
@@ -190,7 +191,7 @@ def tuples(build: Callable[P, ModelSelect[Any]]) -> Callable[P, list[tuple[Any, 
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> Any:
-        return statement.run(arguments)[0]
+        return statement.run(*arguments)[0]
 
     return read
 
@@ -201,7 +202,7 @@ def some(build: Callable[P, ModelSelect[Any]]) -> Callable[P, bool]:
 
     @wraps(build)
     def read(*arguments: P.args, **_: P.kwargs) -> bool:
-        return bool(statement.run(arguments)[0])
+        return bool(statement.run(*arguments)[0])
 
     return read
 
@@ -263,7 +264,7 @@ def _by_key(model: type[peewee.Model]) -> Statement:
 
 def find(model: type[M], key: Any) -> M | None:
     """The row of that key as it stands in the database, or None."""
-    found, _ = _by_key(model).run((key,))
+    found, _ = _by_key(model).run(key)
     return load(model, found[0]) if found else None
 
 
@@ -279,7 +280,7 @@ def inserting(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
 
 def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
     """Insert one row."""
-    inserting(model, tuple(columns)).run(tuple(columns.values()))
+    inserting(model, tuple(columns)).run(*columns.values())
 
 
 def appending(model: type[peewee.Model]) -> Statement:
@@ -306,7 +307,7 @@ def _update(model: type[peewee.Model], columns: tuple[str, ...], fence: tuple[st
 def update(model: type[peewee.Model], columns: Mapping[str, Any], key: Any) -> None:
     """Set columns of the row of that key."""
     name: str = model._meta.primary_key.name  # type: ignore[union-attr]
-    _update(model, tuple(columns), (name,)).run((*columns.values(), key))
+    _update(model, tuple(columns), (name,)).run(*columns.values(), key)
 
 
 FENCE = ("id", "version", "status")
@@ -316,7 +317,7 @@ FENCE = ("id", "version", "status")
 def move(model: type[peewee.Model], columns: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
     """Set columns of a row that is still where it was; whether it is."""
     statement = _update(model, tuple(columns), FENCE)
-    return bool(statement.run((*columns.values(), was["id"], was["version"], was["status"]))[1].rowcount)
+    return bool(statement.run(*columns.values(), was["id"], was["version"], was["status"])[1].rowcount)
 
 
 @cache
@@ -332,7 +333,7 @@ def _upsert(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
 
 def upsert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
     """Insert one row, or set these columns of the one that has its key; holds that row until the commit."""
-    _upsert(model, tuple(columns)).run(tuple(columns.values()))
+    _upsert(model, tuple(columns)).run(*columns.values())
 
 
 @cache
@@ -342,4 +343,4 @@ def _delete(model: type[peewee.Model]) -> Statement:
 
 def delete(model: type[peewee.Model], key: Any) -> bool:
     """Delete the row of that key; whether there was one."""
-    return bool(_delete(model).run((key,))[1].rowcount)
+    return bool(_delete(model).run(key)[1].rowcount)

@@ -118,7 +118,7 @@ def test_bad_claims(world: World, store: Store) -> None:
 def test_the_plan_reads_the_index_in_order(world: World, store: Store) -> None:
     """No scan, and no sorting, whatever the size of the table."""
     sql, bound = _candidates((), LOOK).prepared(store.database.kind)
-    parameters = bound(("coder",))
+    parameters = bound("coder")
     if store.database.kind == "sqlite":
         plan = [row[3] for row in store.database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         assert "USING INDEX idx_issues_claim (status=? AND <expr>=?)" in plan[0]

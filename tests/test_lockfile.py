@@ -46,6 +46,7 @@ def test_one_has_the_turn_until_it_gives_it(path: Path) -> None:
     first, second = LockFile(str(path), 0.05), LockFile(str(path), 0.05)
     assert first.take()
     assert not second.take()
+    assert not second.wait()
     first.give()
     assert second.take()
     assert second.take(), "who has the turn has it still"

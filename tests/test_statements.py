@@ -110,7 +110,7 @@ def test_a_statement_forgets_a_store_that_is_closed_at_its_first_use(
 
     monkeypatch.setattr(Statement, "_text", meanwhile)
     try:
-        assert statement.run(()) is not None
+        assert statement.run() is not None
         assert statement.run == statement._first_run
     finally:
         DATABASE.initialize(store.database)
