@@ -188,7 +188,7 @@ class Doorway:
             if data is not None:
                 if self._memory.blocks:
                     self._memory.remember(row)
-                if row._dirty or "_handed" in row.__dict__:
+                if row._dirty or row._handed:
                     unsaved = row.unsaved()
                     data = {name: value for name, value in data.items() if name not in unsaved}
                 row.take(data)
@@ -207,7 +207,7 @@ class Doorway:
         if reason != "" or trigger.needs_reason:
             reason = (values.words if trigger.needs_reason else values.text)(reason, f"{name}(reason)")
         arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.required else trigger.defaults
-        if row.is_new or row._dirty or "_handed" in row.__dict__ or not row.__data__.keys() >= _FENCED:
+        if row.is_new or row._dirty or row._handed or not row.__data__.keys() >= _FENCED:
             saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
@@ -411,9 +411,10 @@ def saved(row: Stateful) -> None:
 def newborn_columns(row: Stateful) -> dict[str, Any]:
     """The checked columns of a row to be born; raises `InvalidValue` for what is wrong or not set at birth."""
     columns = {}
+    born_with, given = row.born_with(), row.__data__
     for field in row._meta.sorted_fields:
-        value = row.__data__.get(field.name)
-        if field.name in row.born_with():
+        value = given.get(field.name)
+        if field.name in born_with:
             columns[field.name] = field.check(value) if value is not None or field.name not in row.filled else None
         elif value is not None and value != field.default:
             raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")

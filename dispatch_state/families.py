@@ -35,7 +35,7 @@ from dispatch_state.statements import Statement, find, rows
 from dispatch_state.vocabulary import IssueStatus, StageStatus
 
 ORDER: tuple[type[Stateful], ...] = (Epic, Proposal, PullRequest, Issue, Agent)
-BATCH = 1000
+BATCH = 1024
 """How many rows one statement locks at most."""
 
 Family = Mapping[type[Stateful], set[UUID]]
@@ -70,7 +70,8 @@ def lock(members: Family) -> None:
         keys = sorted(members.get(model, ()))
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
-            _locking(model, len(batch)).rows(*batch)
+            size = 1 << (len(batch) - 1).bit_length()  # a statement is kept for each, so there are few of them
+            _locking(model, size).rows(*batch, *batch[-1:] * (size - len(batch)))
 
 
 def covers(wider: Family, narrower: Family) -> bool:

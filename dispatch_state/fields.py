@@ -121,12 +121,26 @@ else:
     _Json = types.new_class("_Json", (Checked, peewee.JSONField, Generic[V]))
 
 
-class IdField(_Plain[V]):
+class Identifying(Checked):
+    """What columns that hold an id have in common: `uuid.UUID` in Python, text on SQLite, uuid on PostgreSQL."""
+
+    alike = UUID
+    swift = staticmethod(parse_uuid)
+
+    def placed(self, index: int) -> Slot:
+        return Slot(index, number_text, part="int")
+
+    def python_value(self, value: Any) -> Any:
+        try:
+            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
+        except ValueError:
+            raise self.unreadable() from None
+
+
+class IdField(Identifying, _Plain[V]):
     """A UUID: `uuid.UUID` in Python, dashed lower-case text on SQLite, uuid on PostgreSQL."""
 
     field_type = "UUID"
-    alike = UUID
-    swift = staticmethod(parse_uuid)
 
     @overload
     def __init__(self: IdField[UUID], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -140,15 +154,6 @@ class IdField(_Plain[V]):
 
     def stored(self, value: Any) -> str:
         return uuid_text(value)
-
-    def placed(self, index: int) -> Slot:
-        return Slot(index, number_text, part="int")
-
-    def python_value(self, value: Any) -> Any:
-        try:
-            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
-        except ValueError:
-            raise self.unreadable() from None
 
 
 class StampField(_Plain[V]):
@@ -295,7 +300,7 @@ class JsonAccessor(peewee.FieldAccessor):
             return self.field
         value = instance.__data__.get(self.name)
         if isinstance(value, list | dict):
-            handed = instance.__dict__.setdefault("_handed", {})
+            instance._handed = handed = instance._handed or {}
             if self.name not in handed:
                 handed[self.name] = fingerprint(value)
         return value

@@ -34,6 +34,8 @@ class Row(peewee.Model):
     """What writes rows of this model, as messages name it."""
     removed_by: ClassVar[str] = ""
     """What removes them, where something does."""
+    _handed: dict[str, str] | None = None
+    """The fingerprints of lists and dicts that this object has handed out, by column."""
 
     if TYPE_CHECKING:
         _dirty: set[str]
@@ -81,17 +83,16 @@ class Row(peewee.Model):
 
     def unsaved(self) -> tuple[str, ...]:
         """The columns changed in memory and not written, lists and dicts changed in place among them."""
-        if "_handed" in self.__dict__:
-            for name, was in self.__dict__["_handed"].items():
-                if fingerprint(self.__data__.get(name)) != was:
-                    self._dirty.add(name)
+        for name, was in (self._handed or {}).items():
+            if fingerprint(self.__data__.get(name)) != was:
+                self._dirty.add(name)
         return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty) if self._dirty else ()
 
     def take(self, data: dict[str, Any]) -> None:
         """Hold these columns as read from the database; unsaved changes to others stay."""
         self.__data__.update(data)
         self.__rel__.clear()
-        self.__dict__.pop("_handed", None)
+        self._handed = None
         if self._dirty:
             self._dirty.difference_update(data)
         self.is_new = False

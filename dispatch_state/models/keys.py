@@ -8,8 +8,8 @@ from uuid import UUID
 
 import peewee
 
-from dispatch_state.fields import Checked, IdField, Slot
-from dispatch_state.ids import number_text, parse_uuid, uuid_text
+from dispatch_state.fields import Checked, Identifying, IdField
+from dispatch_state.ids import uuid_text
 from dispatch_state.statements import find
 from dispatch_state.values import integer, shown, uuid
 
@@ -46,12 +46,10 @@ else:
     _Key = types.new_class("_Key", (Checked, peewee.ForeignKeyField, Generic[V]))
 
 
-class ParentField(_Key[V]):
+class ParentField(Identifying, _Key[V]):
     """A key to another row; given as that row, its id, or the id's text."""
 
     accessor_class = RowAccessor
-    alike = UUID
-    swift = staticmethod(parse_uuid)
 
     @overload
     def __init__(self: ParentField[M], model: type[M], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -67,15 +65,6 @@ class ParentField(_Key[V]):
 
     def stored(self, value: Any) -> str:
         return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
-
-    def placed(self, index: int) -> Slot:
-        return Slot(index, number_text, part="int")
-
-    def python_value(self, value: Any) -> Any:
-        try:
-            return parse_uuid(value) if isinstance(value, str) else self.readable(value)
-        except ValueError:
-            raise self.unreadable() from None
 
 
 class PointerField(peewee.DeferredForeignKey):
