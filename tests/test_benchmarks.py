@@ -14,6 +14,7 @@ import peewee
 import psycopg
 import pytest
 
+import benchmarks.by_hand
 from benchmarks import report, rivals, scenes
 from benchmarks.cases import CASES, claims, listing, lives, moves, postgres, refusals
 from benchmarks.measure import Calls, Ratio, at_least, at_most, interleaved, ratio
@@ -52,6 +53,31 @@ def everything(path: str) -> dict[str, list[Any]]:
     connection = sqlite3.connect(path)
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     found = {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
+    connection.close()
+    return found
+
+
+def test_the_move_by_hand_does_what_the_library_does(session: Session) -> None:
+    """Else what it takes would say nothing."""
+    path = session.scratch()
+    with open_store(path, durability="normal") as store:
+        made = moves.some_issues(store, 0)
+    paths = session.copy(path), session.copy(path)
+    recorded = taped(session.copy(path), moves.to_and_fro, made, 1)[0]
+    with open_store(paths[0], durability="normal") as store:
+        ours = [call() for call in islice(moves.to_and_fro(store, made), 70)]
+    by_hand = [call() for call in islice(benchmarks.by_hand.to_and_fro(paths[1], made, recorded), 70)]
+    assert by_hand == ours
+    assert standing(paths[0]) == standing(paths[1])
+
+
+def standing(path: str) -> list[Any]:
+    """Where every issue stands, and what the log says of it, without the times."""
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT id, version, status FROM issues ORDER BY id").fetchall()
+    found += connection.execute(
+        "SELECT seq, entity, entity_id, version, trigger, source, dest, actor, reason, details FROM transition_log"
+    ).fetchall()
     connection.close()
     return found
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from benchmarks import rivals
+from benchmarks import by_hand, rivals
 from benchmarks.measure import WARM_UP, Call, Calls, Contender, at_least, at_most, interleaved
 from benchmarks.report import Line, compared
 from benchmarks.scenes import COLUMNS, MAINTAINER, agents, issues, running_epic, running_stage
@@ -39,11 +39,19 @@ def move(session: Session) -> Iterator[Line]:
     batch = 20 if session.quick else 50
     contenders = twins(session, some_issues, to_and_fro, batch)
     others = rivals.present(session)
-    rounds = interleaved([*contenders, *others], session.rounds, batch)
+    rounds = interleaved([*contenders, _by_hand(session), *others], session.rounds, batch)
     pairs = [(other.name, OURS, at_least(FASTER[other.name]) if other.name in FASTER else None) for other in others]
-    yield from compared("move", rounds, (OURS, RAW, at_most(1.35)), *pairs)
+    yield from compared("move", rounds, (OURS, RAW, at_most(1.35)), (by_hand.NAME, RAW, None), *pairs)
     for name in rivals.absent():
         yield Line("move", name, "not installed")
+
+
+def _by_hand(session: Session) -> Contender:
+    path = session.scratch()
+    with opened(path) as store:
+        made = some_issues(store, 0)
+    recorded = taped(session.copy(path), to_and_fro, made, 1)[0]
+    return Calls(by_hand.NAME, by_hand.to_and_fro(path, made, recorded))
 
 
 def move_full(session: Session) -> Iterator[Line]:

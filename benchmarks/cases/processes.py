@@ -67,13 +67,14 @@ def _line(worker: subprocess.Popen[str]) -> Any:
 
 
 def claiming(session: Session) -> Iterator[Line]:
-    """Eight processes and one, through the library, and eight by raw statements."""
+    """Eight processes and one, through the library, and by raw statements."""
     path = large(session, queued=PLENTY, idle=PLENTY)
     tape = Path(session.scratch("tape"))
     tape.write_text(json.dumps(taped(session.copy(path), claims, None, 1)[0]))
     teams = {
         "one process": Team(1, "library", session.copy(path)),
         "eight processes": Team(EIGHT, "library", session.copy(path)),
+        "one process, raw": Team(1, "raw", session.copy(path), tape),
         "eight processes, raw": Team(EIGHT, "raw", path, tape),
     }
     seconds = 0.3 if session.quick else 0.5
@@ -91,11 +92,15 @@ def claiming(session: Session) -> Iterator[Line]:
 
 
 def _told(found: dict[str, list[Result]], seconds: float) -> Iterator[Line]:
-    one, eight, raw = found
+    one, eight, one_raw, raw = found
     rates: Rounds = {name: [sum(r.made) / seconds for r in results] for name, results in found.items()}
     for name in found:
         line = Line("claiming", name, f"{median(rates[name]):,.0f} claims/s")
-        yield line._replace(ratio=ratio(rates, name, one), base=one, limit=at_least(1)) if name == eight else line
+        if name == eight:
+            line = line._replace(ratio=ratio(rates, name, one), base=one, limit=at_least(1))
+        elif name == raw:
+            line = line._replace(ratio=ratio(rates, name, one_raw), base=one_raw)
+        yield line
     shares = [sum(r.made[k] for r in found[eight]) for k in range(EIGHT)]
     waits = {name: max(r.longest for r in found[name]) for name in found}
     failed = sum(r.failed for r in found[eight])
