@@ -1,29 +1,61 @@
 """Turns at writing, taken through a file beside a SQLite database.
 
-SQLite lets whoever asks at the right moment write next, and those who wait ask ever more rarely: with
-eight writers some of them starve until their timeout. So writers of ours ask for the lock of this file
-first, all of them equally often. It is a courtesy among us: SQLite's own lock stays the authority, and
-whoever cannot have the file's lock goes on without it.
+SQLite lets whoever asks at the right moment write next, and those who wait ask ever more rarely: with eight writers
+some of them starve until their timeout. So writers of ours ask for the lock of this file first, and queue for it:
+first come, first served. Who has it goes on for a while, because what a connection has read is forgotten when another
+one has written; then it goes to the end of the queue.
+
+The file holds who is first and for whom the turn is kept, by a clock that all processes of a machine share. It is
+empty until somebody has to wait. All this is a courtesy among us: SQLite's own lock stays the authority, and whoever
+does not get the turn in time goes on without it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
-from random import SystemRandom
+from contextlib import suppress
+from struct import Struct
+from typing import NamedTuple
 
-PAUSE = 0.002
-"""The longest sleep between two attempts, in seconds."""
-LONG = 0.001
-"""A turn that took longer, in seconds, is followed by a pause when others were waiting lately."""
-LATELY = 1.0
-"""In seconds."""
+WHILE = 0.05
+"""For how long one goes on while others wait, in seconds."""
+GAP = 0.001
+"""For how long the turn is kept for one that goes on, from the end of a transaction to the next, in seconds."""
+SOON, LATER = 0.0005, 0.003
+"""Seconds between two looks of the first in the queue, and of the others."""
+GONE = 0.05
+"""A first in the queue that has not looked for so many seconds waits no more."""
 NONE = -1
 """Stands for a file that there is not."""
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
-_random = SystemRandom()
+
+
+class _Queue(NamedTuple):
+    """What the file says; moments are of the monotonic clock.
+
+    kept: until then the turn is kept for who had it last.
+    arrived: since when the first in the queue has been waiting.
+    seen: when that one looked last.
+    """
+
+    kept: float = 0.0
+    arrived: float = math.inf
+    seen: float = -math.inf
+
+    def waits(self, now: float) -> bool:
+        """Whether anybody waits; what is of another machine, or from before it was started, is nobody."""
+        return 0 <= now - self.seen < GONE
+
+    def is_kept(self, now: float) -> bool:
+        """Whether the turn is kept for who had it last; for longer nobody keeps it, and it is of another machine."""
+        return 0 < self.kept - now < 2 * GAP
+
+
+_FORM = Struct("<3d")
 
 
 class LockFile:
@@ -38,19 +70,21 @@ class LockFile:
         self._path = path
         self._timeout = timeout
         self._file: int | None = None
-        self._mine = False
+        self._mine = self._yields = False
         self._closing = threading.RLock()
-        self._taken = self._waited = self._next = 0.0
+        self._since = self._given = -math.inf
 
     def take(self) -> bool:
         """Take the turn, and have it still when it was taken; False when it is another's, or others are to go first."""
-        if self._next:
-            return False
         with self._closing:
             if self._file is None:
                 self._file = NONE if self._path is None else _opened(self._path)
-            if self._file == NONE:
+            if self._file == NONE or self._mine:
                 return True
+            now = time.monotonic()
+            goes_on = now - self._given < GAP
+            if self._yields or not (goes_on or self._is_free(now)):
+                return False
             try:
                 fcntl.flock(self._file, _AT_ONCE)
             except BlockingIOError:
@@ -59,33 +93,61 @@ class LockFile:
                 self.close()
                 return True
             self._mine = True
-            if self._waited:
-                self._taken = time.monotonic()
+            if not goes_on:
+                self._since = now
             return True
 
     def wait(self) -> bool:
-        """Wait for the turn; False when it did not come in time."""
-        now = time.monotonic()
-        deadline = now + self._timeout
-        if self._next:
-            time.sleep(max(0, self._next - now))
-            self._next = 0.0
-        while not self.take():
-            if (now := time.monotonic()) > deadline:
+        """Queue for the turn; False when it did not come in time."""
+        arrived = now = time.monotonic()
+        self._yields = False
+        while True:
+            first = self._is_first(arrived, now)
+            if first and self.take():
+                self._write(_Queue(seen=now))  # others may wait, and the first of them will say so
+                return True
+            if now - arrived > self._timeout:
                 return False
-            self._waited = now
-            time.sleep(_random.uniform(0, PAUSE))
-        return True
+            time.sleep(SOON if first else LATER)
+            now = time.monotonic()
 
     def give(self) -> None:
-        """End the turn, if it was taken."""
+        """End the turn, if it was taken; it is kept for a moment, or for the next one it goes to the queue's end."""
         with self._closing:
             if not self._mine or self._file is None:
                 return
             self._mine = False
+            self._given = now = time.monotonic()
+            queue = self._read()
+            if queue is not None and queue.waits(now):
+                self._yields = now - self._since > WHILE
+                if not self._yields:
+                    self._write(queue._replace(kept=now + GAP))
             fcntl.flock(self._file, fcntl.LOCK_UN)
-            if self._waited and (now := time.monotonic()) - self._taken > LONG and now - self._waited < LATELY:
-                self._next = now + PAUSE
+
+    def _is_free(self, now: float) -> bool:
+        queue = self._read()
+        return queue is None or not queue.is_kept(now)
+
+    def _is_first(self, arrived: float, now: float) -> bool:
+        """Whether nobody waits who came earlier; who is first says so."""
+        queue = self._read() or _Queue()
+        first = arrived <= queue.arrived or not queue.waits(now)
+        if first:
+            self._write(queue._replace(arrived=arrived, seen=now))
+        return first
+
+    def _read(self) -> _Queue | None:
+        """What the file says; None when nobody has ever waited, or it cannot be read."""
+        with self._closing, suppress(OSError):
+            found = os.pread(self._file if self._file is not None else NONE, _FORM.size, 0)
+            return _Queue(*_FORM.unpack(found)) if len(found) == _FORM.size else None
+        return None
+
+    def _write(self, queue: _Queue) -> None:
+        """Say it; where that is impossible, as on a full disk, those who wait all ask alike."""
+        with self._closing, suppress(OSError):
+            os.pwrite(self._file if self._file is not None else NONE, _FORM.pack(*queue), 0)
 
     def abandon(self) -> None:
         """Leave the place to the parent, in a forked child: a thread that is not here may hold the lock for ever."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import math
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from dispatch_state import ConfigEntry, Store, StoreBusy, open_store
-from dispatch_state.lockfile import LockFile
+from dispatch_state import ConfigEntry, Store, StoreBusy, lockfile, open_store
+from dispatch_state.lockfile import GAP, GONE, WHILE, LockFile
 
 
 @pytest.fixture
@@ -42,17 +46,160 @@ def is_taken(path: Path) -> bool:
     return False
 
 
-def test_one_has_the_turn_until_it_gives_it(path: Path) -> None:
-    first, second = LockFile(str(path), 0.05), LockFile(str(path), 0.05)
+class Moments:
+    """A clock of its own, which only sleeping moves on.
+
+    meanwhile: what the others do until a moment, which is given.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.meanwhile: Callable[[float], object] = lambda until: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        until = self.now + seconds
+        self.meanwhile(until)
+        self.now = until
+
+
+@pytest.fixture
+def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
+    moments = Moments()
+    monkeypatch.setattr(lockfile, "time", moments)
+    return moments
+
+
+@pytest.fixture
+def places(path: Path) -> Iterator[list[LockFile]]:
+    """Four writers' places in one queue."""
+    places = [LockFile(str(path), 1) for _ in range(4)]
+    yield places
+    for place in places:
+        place.close()
+
+
+def test_one_has_the_turn_until_it_gives_it(places: list[LockFile], moments: Moments) -> None:
+    first, second, *_ = places
     assert first.take()
+    assert first.take(), "who has the turn has it still"
     assert not second.take()
-    assert not second.wait()
     first.give()
     assert second.take()
-    assert second.take(), "who has the turn has it still"
     second.close()
     assert first.take(), "closing ends the turn"
-    first.close()
+
+
+def test_who_waits_gives_up_in_time(places: list[LockFile], moments: Moments) -> None:
+    first, second, *_ = places
+    assert first.take()
+    assert not second.wait()
+    assert 1 <= moments.now - 1000 < 1.01
+
+
+def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: Moments) -> None:
+    """And then whoever waits is next, though the other one asks at once."""
+    busy, patient, *_ = places
+    turns = []
+
+    def goes_on(until: float) -> None:
+        while moments.now < until and busy.take():
+            turns.append(moments.now)
+            moments.now += GAP / 10
+            busy.give()
+
+    goes_on(moments.now + GAP)
+    assert busy.take()
+    assert not patient.take()
+    moments.meanwhile = goes_on
+    assert patient.wait()
+    assert turns[-1] - turns[0] == pytest.approx(WHILE, abs=2 * GAP)
+    assert max(later - earlier for earlier, later in pairwise(turns)) < GAP
+    assert not busy.take()
+    patient.give()
+    assert busy.wait(), "it is served again, behind the other one"
+
+
+def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[LockFile], moments: Moments) -> None:
+    busy, patient, newcomer, _ = places
+    assert busy.take()
+    assert not patient.take()
+    assert patient._is_first(moments.now, moments.now)  # and it waits
+    busy.give()
+    moments.now += GAP / 2
+    assert not patient.take()
+    assert not newcomer.take()
+    assert busy.take()
+    busy.give()
+    moments.now += 2 * GAP  # it does something else
+    assert newcomer.take()
+
+
+def test_first_come_first_served(places: list[LockFile], moments: Moments) -> None:
+    busy, *queue = places
+    arrivals = [moments.now + place for place in range(3)]
+    assert busy.take()
+    assert not any(place.take() for place in queue)
+    moments.now += 10
+    for _ in range(2):  # in whatever order they look
+        looks = [
+            place._is_first(arrived, moments.now) for place, arrived in zip(queue[::-1], arrivals[::-1], strict=True)
+        ]
+    assert looks == [False, False, True]
+    moments.now += 2 * GONE  # the first one was killed
+    assert queue[2]._is_first(arrivals[2], moments.now)
+    assert queue[1]._is_first(arrivals[1], moments.now), "who came before it and looked later"
+    assert not queue[2]._is_first(arrivals[2], moments.now)
+
+
+def test_who_is_served_leaves_the_queue(places: list[LockFile], moments: Moments) -> None:
+    busy, served, other, _ = places
+    assert busy.take()
+    assert not served.take()
+    assert not other.take()
+    moments.meanwhile = lambda until: busy.close()
+    assert served.wait()
+    assert other._is_first(moments.now, moments.now)
+
+
+SAID = {
+    "nothing": b"",
+    "too little": b"short",
+    "zeros": bytes(24),
+    "no numbers": b"\xff" * 24,
+    "text": b"text of somebody else, and more of it",
+    "the future": struct.pack("<3d", 1e9, 0, 1e9),
+    "the end of time": struct.pack("<3d", math.inf, -math.inf, math.inf),
+}
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+def test_what_another_machine_or_anybody_wrote_stops_nobody(
+    places: list[LockFile], moments: Moments, path: Path, said: bytes
+) -> None:
+    path.write_bytes(said)
+    first, second, *_ = places
+    assert first.take()
+    assert not second.wait()
+    first.give()
+    moments.now += 2 * GONE
+    assert second.wait()
+    second.give()
+    assert first.take() or first.wait()
+
+
+def test_a_full_disk_stops_nobody(places: list[LockFile], moments: Moments, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pread", full)
+    first, second, *_ = places
+    assert first.take()
+    moments.meanwhile = lambda until: first.give()
+    assert second.wait()
 
 
 def test_without_a_file_there_are_no_turns(tmp_path: Path) -> None:
