@@ -17,10 +17,13 @@ from dispatch_state import (
     Issue,
     Proposal,
     PullRequest,
+    Stage,
     Store,
+    StoreError,
     TransitionLog,
     enforcement,
 )
+from dispatch_state.engine import Turn
 from dispatch_state.models.agent import AgentLog
 from dispatch_state.models.proposal import Vote
 from dispatch_state.statements import DATABASE
@@ -255,3 +258,44 @@ def test_one_moment_for_one_turn(store: Store) -> None:
     stamps = {TransitionLog.get_by_id(move.seq).created_at for move in moves}
     assert stamps == {Agent.create(agent_type="coder").started_at}
     assert {Proposal, PullRequest} <= set(EVERYTHING)
+
+
+# ---- again, when the database asks for it ----------------------------------------------------------------
+
+
+def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was filled in from what others hold is asked again: they may hold more by then."""
+    epic = World(store).new_epic()
+    birth, tries = Turn.birth, []
+
+    def lost_once(turn: Turn, row: Any, *rest: Any) -> None:
+        birth(turn, row, *rest)
+        tries.append(row.name)
+        if tries == ["late"]:
+            raise peewee.OperationalError("lost to another")
+
+    def others_were_first(*_: object) -> bool:
+        epic.add_stage("first")
+        return True
+
+    monkeypatch.setattr(Turn, "birth", lost_once)
+    monkeypatch.setattr(type(store.database), "should_retry", others_were_first)
+    late = epic.add_stage("late")
+    assert tries == ["late", "first", "late"]
+    assert [stage.name for stage in epic.stages.order_by(Stage.stage_order)][-2:] == ["first", "late"]
+    assert dict(late.__data__) == dict(Stage.get_by_id(late.id).__data__)
+
+
+def test_a_turn_in_a_callers_block_is_not_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the block did before is lost with it, so only its caller can begin again."""
+    issue, tries = World(store).new_issue(), []
+
+    def loses(*_: object, **__: object) -> None:
+        tries.append(store.database.transaction_depth())
+        raise peewee.OperationalError("lost to another")
+
+    monkeypatch.setattr(Turn, "acts", loses)
+    monkeypatch.setattr(type(store.database), "should_retry", lambda *_: True)
+    with pytest.raises(StoreError), store.atomic():
+        issue.queue(by=MAINTAINER)
+    assert tries == [2]
