@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from dispatch_state import (
     Priority,
     RowNotFound,
     Store,
+    values,
 )
 from dispatch_state.ids import new_id
 from dispatch_state.values import MAX_TEXT
@@ -87,6 +89,16 @@ def test_a_list_changed_in_place_is_noticed(world: World) -> None:
         issue.queue(by=MAINTAINER)
     issue.save()
     assert Issue.get_by_id(issue.id).labels == ["a", "b"]
+
+
+def test_a_list_changed_in_place_and_read_again_is_noticed(world: World) -> None:
+    """What it was is what the row held when it was handed out first."""
+    issue = Issue.get_by_id(world.new_issue(labels=["a"]).id)
+    issue.labels.append("b")
+    assert issue.labels == ["a", "b"]
+    assert issue.unsaved() == ("labels",)
+    issue.reload()
+    assert (issue.labels, issue.unsaved()) == (["a"], ())
 
 
 def test_a_trigger_refuses_unsaved_changes(world: World) -> None:
@@ -210,6 +222,42 @@ JSON = [
 def test_json_comes_back(world: World, value: Any) -> None:
     line = world.agent().log("info", "message", context=value)
     assert AgentLog.get_by_id(line.id).context == value
+
+
+LONG = [
+    ("9223372036854775807", int), ("-9223372036854775808", int), ("9223372036854775808", float),
+    ("-9223372036854775809", float), ("9300000000000000000", float), ("1" + "0" * 23, float),
+    ("0.1234567890123456789012", float), ('"9300000000000000000"', str),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "kind"), LONG)
+def test_an_integer_beyond_64_bits_was_a_float(text: str, kind: type) -> None:
+    found = values.parse_json(f"[{text}]")[0]
+    assert (type(found), found) == (kind, kind(json.loads(text)))
+
+
+@pytest.mark.parametrize("text", ["[1] x", "[1]]", "{}{}", "1 2", "", " ", " [1] x"])
+def test_json_with_more_behind_it_is_none(text: str) -> None:
+    with pytest.raises(ValueError):
+        values.parse_json(text)
+
+
+@pytest.mark.parametrize("text", ["[1] \n", " [1]", "\t[1]\t"])
+def test_json_with_space_around_it_is_read(text: str) -> None:
+    assert values.parse_json(text) == values.parse_json(text.encode()) == [1]
+
+
+def test_the_present_is_asked_of_datetime_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tools that freeze time for a caller's tests need it: they replace the class in each module."""
+
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return cls(2020, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(values, "datetime", Frozen)
+    assert values.utc_now() == datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("offset", [-12, 0, 5.5, 14])

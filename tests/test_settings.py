@@ -12,7 +12,7 @@ from tests.conftest import Clock
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 0, 2**63 - 1, 1.5, 1e23, "text", "", "null", [], [1, [2]], {"a": {"b": None}}]
+    "value", [None, True, 0, 2**63 - 1, 1.5, 9.3e18, 1e23, "text", "", "null", [], [1, [2]], {"a": {"b": None}}]
 )
 def test_a_value_comes_back_as_it_went_in(store: Store, value: Any) -> None:
     ConfigEntry.write("key", value)
