@@ -271,14 +271,24 @@ def test_what_is_cut_off_while_it_is_open_is_told(file: Path) -> None:
             assert "restore it from a backup" in str(told)
 
 
-@pytest.mark.parametrize("column", ["updated_at", "labels", "epic_id", "id"])
-def test_a_value_that_cannot_be_read_is_told(column: str, file: Path) -> None:
+UNREADABLE = {
+    "a moment": ("updated_at", "not so"),
+    "JSON": ("labels", "not so"),
+    "JSON that nests too deep": ("labels", "[" * 500_000 + "]" * 500_000),
+    "a parent": ("epic_id", "not so"),
+    "a key": ("id", "not so"),
+}
+"""What is not what it should be: its column, and what is stored there."""
+
+
+@pytest.mark.parametrize(("column", "stored"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_value_that_cannot_be_read_is_told(column: str, stored: str, file: Path) -> None:
     """By the column's name, and never as an error of the parser."""
     with open_store(file) as store:
         issue = new_issue()
         with pytest.raises(StoreError), store.enforcement_suspended():
             store.database.execute_sql("PRAGMA defer_foreign_keys = 1")
-            store.database.execute_sql(f"UPDATE issues SET {column} = 'not so'")
+            store.database.execute_sql(f"UPDATE issues SET {column} = ?", (stored,))
             with pytest.raises(StoreCorrupt, match=f"issues.{column}: what is stored there"):
                 Issue.get()
             if column != "id":
