@@ -20,6 +20,7 @@ from dispatch_state import (
     Move,
     Proposal,
     Store,
+    StoreCorrupt,
     System,
     Vote,
 )
@@ -65,6 +66,20 @@ def test_options_may_be_objects(world: World, voters: dict[str, Agent]) -> None:
     proposal = world.new_proposal(options=options)
     proposal.vote(voters["coder"], "approve", WHY, preferred_option="b")
     assert (proposal.options, proposal.chosen_option) == (options, "b")
+
+
+@pytest.mark.parametrize("stored", ["[1]", '{"a": 1}', "5", '"ab"', "[null]", '[["a"]]', '[{"x": 1}]'])
+def test_stored_options_of_another_shape(world: World, store: Store, stored: str) -> None:
+    """JSON, so the database takes it from anybody: nothing foreign leaves what asks for them."""
+    proposal = world.new_proposal()
+    store.database.execute_sql(f"UPDATE proposals SET options = '{stored}'")
+    for ask in (
+        proposal.tally,
+        lambda: proposal.vote(world.agent(), "approve", WHY),
+        lambda: proposal.may("force_approve", by=MAINTAINER, choice="a"),
+    ):
+        with pytest.raises((InvalidValue, StoreCorrupt)):
+            ask()
 
 
 @pytest.mark.parametrize("options", [[], ["a", "a"], [{"title": "no id"}], [{"id": "a"}, "a"], [""], "a"])
