@@ -740,6 +740,17 @@ def test_a_server_that_ends_the_session_is_an_error_of_the_store(database: Datab
     assert one(database, "SELECT 1") == 1
 
 
+def test_a_commit_whose_connection_was_closed_is_told(database: Database) -> None:
+    """PostgreSQL takes COMMIT from a new connection too, though nothing is begun there: what was written is gone."""
+    database.execute_sql("CREATE TABLE t (x INTEGER)")
+    database.begin()
+    database.execute_sql("INSERT INTO t VALUES (1)")
+    database.close()
+    with pytest.raises(peewee.PeeweeException):
+        database.commit()
+    assert one(database, "SELECT count(*) FROM t") == 0
+
+
 def test_a_broken_constraint_is_no_fault_of_the_store(database: Database) -> None:
     database.execute_sql("CREATE TABLE t (x INTEGER NOT NULL)")
     assert refusal(database, lambda: database.execute_sql("INSERT INTO t VALUES (NULL)")) is None
