@@ -233,6 +233,50 @@ FAULTS = [
         "machine.py", "            if condition(*args):", "            if condition(*args) or True:",
         "test_guards.py",
     ),
+    Fault(
+        "a birth that is tried again with what the lost one was filled in with",
+        "doorway.py", "made(type(row), dict(columns))", "made(type(row), columns)",
+        "test_atomicity.py -k filled_in_anew",
+    ),
+    Fault(
+        "a turn in a caller's block that is tried again without the block",
+        "doorway.py",
+        "not grew and (database.transaction_depth() or not database.should_retry(error))",
+        "not grew and not database.should_retry(error)",
+        "test_atomicity.py -k callers_block",
+    ),
+    Fault(
+        "JSON too deep to be read that is no word of ours",
+        "statements.py", "KeyError, OverflowError, RecursionError\n", "KeyError, OverflowError\n",
+        "faults/test_storage.py -k cannot_be_read",
+    ),
+    Fault(
+        "JSON that is read to the end of its first value only",
+        "values.py", "return value if end == len(encoded) else decoder.decode(encoded)", "return value",
+        "test_rows.py -k json",
+    ),
+    Fault(
+        "a float that comes back as an integer beyond 64 bits",
+        "values.py", "\\d{19}", "\\d{20}",
+        "test_rows.py -k 64_bits",
+    ),
+    Fault(
+        "a commit that another connection takes",
+        "connections.py",
+        '        if self.is_closed():\n            raise peewee.InterfaceError("the connection was closed")\n',
+        "",
+        "test_database.py -k commit",
+    ),
+    Fault(
+        "a long turn followed by the next one at once",
+        "lockfile.py", "        if self._next:\n            return False\n", "",
+        "test_lockfile.py -k first",
+    ),
+    Fault(
+        "a list that is compared with what it was when it was handed out last",
+        "fields.py", "            if self.name not in handed:\n                handed", "            handed",
+        "test_rows.py -k in_place",
+    ),
 ]  # fmt: skip
 
 
