@@ -171,7 +171,7 @@ FAULTS = [
     ),
     Fault(
         "a child that keeps its parent's turn",
-        "connections.py", "            connection.turn.close()\n", "",
+        "connections.py", "            connection.turn.abandon()\n", "",
         "test_lockfile.py",
     ),
     Fault(
