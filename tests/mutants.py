@@ -268,9 +268,30 @@ FAULTS = [
         "test_database.py -k commit",
     ),
     Fault(
-        "a long turn followed by the next one at once",
-        "lockfile.py", "        if self._next:\n            return False\n", "",
-        "test_lockfile.py -k first",
+        "a writer that goes on for ever while others wait",
+        "lockfile.py", "self._yields = now - self._since > WHILE", "self._yields = False",
+        "test_lockfile.py -k while",
+    ),
+    Fault(
+        "a queue that serves whoever looks first",
+        "lockfile.py", "first = arrived <= queue.arrived or not queue.waits(now)", "first = True",
+        "test_lockfile.py -k come",
+    ),
+    Fault(
+        "a queue held up by one who died in it",
+        "lockfile.py", "first = arrived <= queue.arrived or not queue.waits(now)", "first = arrived <= queue.arrived",
+        "test_lockfile.py -k come",
+    ),
+    Fault(
+        "a statement kept for each size of a family",
+        "families.py", "size = 1 << (len(batch) - 1).bit_length()", "size = len(batch)",
+        "test_statements.py -k few",
+    ),
+    Fault(
+        "a cursor made for each statement on PostgreSQL",
+        "postgresql.py", "kept = connection.kept.execute(sql, parameters)",
+        "kept = connection.cursor().execute(sql, parameters)",
+        "test_costs.py -k cursor",
     ),
     Fault(
         "a list that is compared with what it was when it was handed out last",
