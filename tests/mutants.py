@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("dispatch_state", "migrations", "tests", "examples", "setup.cfg", "README.md", "CONTRIBUTING.md")
+COPIED = (
+    "dispatch_state",
+    "migrations",
+    "tests",
+    "examples",
+    "benchmarks",
+    "setup.cfg",
+    "README.md",
+    "CONTRIBUTING.md",
+)
 
 
 class Fault(NamedTuple):
