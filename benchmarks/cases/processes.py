@@ -77,7 +77,7 @@ def claiming(session: Session) -> Iterator[Line]:
         "one process, raw": Team(1, "raw", session.copy(path), tape),
         "eight processes, raw": Team(EIGHT, "raw", path, tape),
     }
-    seconds = 0.3 if session.quick else 0.5
+    seconds = 0.3 if session.quick else 1.0
     found: dict[str, list[Result]] = {name: [] for name in teams}
     try:
         for number in range(ROUNDS + 1):
