@@ -1,13 +1,13 @@
 """Turns at writing, taken through a file beside a SQLite database.
 
 SQLite lets whoever asks at the right moment write next, and those who wait ask ever more rarely: with eight writers
-some of them starve until their timeout. So writers of ours ask for the lock of this file first, and queue for it:
-first come, first served. Who has it goes on for a while, because what a connection has read is forgotten when another
-one has written; then it goes to the end of the queue.
+some of them starve until their timeout. So writers of ours ask for the lock of this file first, and queue for it.
+Who writes without pause goes on for a while, because what a connection has read is forgotten when another one has
+written; then it goes to the end of the queue.
 
-The file holds who is first and for whom the turn is kept, by a clock that all processes of a machine share. It is
-empty until somebody has to wait. All this is a courtesy among us: SQLite's own lock stays the authority, and whoever
-does not get the turn in time goes on without it.
+The file holds who is first in the queue and until when the turn is kept for the last one, by a clock that all
+processes of a machine share. It is empty until somebody has to wait. All this is a courtesy among us: SQLite's own
+lock stays the authority, and whoever does not get the turn in time goes on without it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
 
-WHILE = 0.05
+WHILE = 0.025
 """For how long one goes on while others wait, in seconds."""
 GAP = 0.001
-"""For how long the turn is kept for one that goes on, from the end of a transaction to the next, in seconds."""
+"""Who begins a transaction within so many seconds of its last one goes on; so long the turn is kept for it."""
 SOON, LATER = 0.0005, 0.003
 """Seconds between two looks of the first in the queue, and of the others."""
 GONE = 0.05
 """A first in the queue that has not looked for so many seconds waits no more."""
-NONE = -1
-"""Stands for a file that there is not."""
+NONE, UNOPENED = -1, -2
+"""Stand for a file that there is not, and for one that was not needed yet."""
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
@@ -48,13 +48,14 @@ class _Queue(NamedTuple):
 
     def waits(self, now: float) -> bool:
         """Whether anybody waits; what is of another machine, or from before it was started, is nobody."""
-        return 0 <= now - self.seen < GONE
+        return abs(now - self.seen) < GONE
 
     def is_kept(self, now: float) -> bool:
         """Whether the turn is kept for who had it last; for longer nobody keeps it, and it is of another machine."""
         return 0 < self.kept - now < 2 * GAP
 
 
+_NOBODY = _Queue()
 _FORM = Struct("<3d")
 
 
@@ -69,20 +70,20 @@ class LockFile:
     def __init__(self, path: str | None, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
-        self._file: int | None = None
-        self._mine = self._yields = False
+        self._file = UNOPENED
+        self._mine = self._goes_on = self._yields = False
         self._closing = threading.RLock()
         self._since = self._given = -math.inf
 
     def take(self) -> bool:
         """Take the turn, and have it still when it was taken; False when it is another's, or others are to go first."""
         with self._closing:
-            if self._file is None:
+            if self._file == UNOPENED:
                 self._file = NONE if self._path is None else _opened(self._path)
             if self._file == NONE or self._mine:
                 return True
             now = time.monotonic()
-            goes_on = now - self._given < GAP
+            self._goes_on = goes_on = now - self._given < GAP
             if self._yields or not (goes_on or self._is_free(now)):
                 return False
             try:
@@ -98,31 +99,33 @@ class LockFile:
             return True
 
     def wait(self) -> bool:
-        """Queue for the turn; False when it did not come in time."""
+        """Queue for the turn that `take` did not get; False when it did not come in time."""
         arrived = now = time.monotonic()
-        self._yields = False
-        while True:
-            first = self._is_first(arrived, now)
-            if first and self.take():
-                self._write(_Queue(seen=now))  # others may wait, and the first of them will say so
-                return True
-            if now - arrived > self._timeout:
-                return False
-            time.sleep(SOON if first else LATER)
-            now = time.monotonic()
+        goes_on, self._yields, first = self._goes_on, False, False
+        try:
+            while True:
+                first = self._is_first(arrived, now)
+                if first and self.take():
+                    self._goes_on, self._since = goes_on, now
+                    return True
+                if now - arrived > self._timeout:
+                    return False
+                time.sleep(SOON if first else LATER)
+                now = time.monotonic()
+        finally:
+            if first:
+                self._write(_NOBODY)  # whoever is next will say so
 
     def give(self) -> None:
-        """End the turn, if it was taken; it is kept for a moment, or for the next one it goes to the queue's end."""
+        """End the turn, if it was taken; while others wait it is kept for one that goes on, for its while."""
         with self._closing:
-            if not self._mine or self._file is None:
+            if not self._mine:
                 return
             self._mine = False
             self._given = now = time.monotonic()
-            queue = self._read()
-            if queue is not None and queue.waits(now):
+            if self._goes_on and (queue := self._read()) and queue.waits(now):
                 self._yields = now - self._since > WHILE
-                if not self._yields:
-                    self._write(queue._replace(kept=now + GAP))
+                self._write(queue._replace(kept=0.0 if self._yields else now + GAP))
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _is_free(self, now: float) -> bool:
@@ -131,7 +134,7 @@ class LockFile:
 
     def _is_first(self, arrived: float, now: float) -> bool:
         """Whether nobody waits who came earlier; who is first says so."""
-        queue = self._read() or _Queue()
+        queue = self._read() or _NOBODY
         first = arrived <= queue.arrived or not queue.waits(now)
         if first:
             self._write(queue._replace(arrived=arrived, seen=now))
@@ -139,15 +142,16 @@ class LockFile:
 
     def _read(self) -> _Queue | None:
         """What the file says; None when nobody has ever waited, or it cannot be read."""
-        with self._closing, suppress(OSError):
-            found = os.pread(self._file if self._file is not None else NONE, _FORM.size, 0)
-            return _Queue(*_FORM.unpack(found)) if len(found) == _FORM.size else None
-        return None
+        try:
+            found = os.pread(self._file, _FORM.size, 0)
+        except OSError:
+            return None
+        return _Queue(*_FORM.unpack(found)) if len(found) == _FORM.size else None
 
     def _write(self, queue: _Queue) -> None:
         """Say it; where that is impossible, as on a full disk, those who wait all ask alike."""
         with self._closing, suppress(OSError):
-            os.pwrite(self._file if self._file is not None else NONE, _FORM.pack(*queue), 0)
+            os.pwrite(self._file, _FORM.pack(*queue), 0)
 
     def abandon(self) -> None:
         """Leave the place to the parent, in a forked child: a thread that is not here may hold the lock for ever."""
@@ -158,7 +162,7 @@ class LockFile:
         """Give up the place."""
         with self._closing:
             file, self._file, self._mine = self._file, NONE, False
-            if file not in (None, NONE):
+            if file >= 0:
                 os.close(file)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from dispatch_state import ConfigEntry, Store, StoreBusy, lockfile, open_store
-from dispatch_state.lockfile import GAP, GONE, WHILE, LockFile
+from dispatch_state.lockfile import GAP, GONE, SOON, WHILE, LockFile
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_who_waits_gives_up_in_time(places: list[LockFile], moments: Moments) ->
 
 def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: Moments) -> None:
     """And then whoever waits is next, though the other one asks at once."""
-    busy, patient, *_ = places
+    busy, patient, newcomer, _ = places
     turns = []
 
     def goes_on(until: float) -> None:
@@ -118,12 +118,19 @@ def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: M
     assert turns[-1] - turns[0] == pytest.approx(WHILE, abs=2 * GAP)
     assert max(later - earlier for earlier, later in pairwise(turns)) < GAP
     assert not busy.take()
+    moments.now += 2 * GAP
     patient.give()
     assert busy.wait(), "it is served again, behind the other one"
+    assert patient._is_first(moments.now, moments.now)
+    busy.give()
+    moments.now += GAP / 2
+    assert not newcomer.take(), "and goes on"
 
 
 def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[LockFile], moments: Moments) -> None:
     busy, patient, newcomer, _ = places
+    assert busy.take()
+    busy.give()
     assert busy.take()
     assert not patient.take()
     assert patient._is_first(moments.now, moments.now)  # and it waits
@@ -135,6 +142,23 @@ def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[Lock
     busy.give()
     moments.now += 2 * GAP  # it does something else
     assert newcomer.take()
+
+
+def test_the_turn_is_not_kept_for_who_took_it_once(places: list[LockFile], moments: Moments) -> None:
+    """Else many who write now and then would wait for each other's absence."""
+    single, patient, *_ = places
+    assert single.take()
+    assert not patient.take()
+    moments.meanwhile = lambda until: single.give()
+    assert patient.wait()
+    assert moments.now == 1000 + SOON, "at its next look"
+
+
+def test_who_gives_up_leaves_the_queue(places: list[LockFile], moments: Moments) -> None:
+    busy, hasty, patient, _ = places
+    assert busy.take()
+    assert not hasty.wait()
+    assert patient._is_first(moments.now, moments.now)
 
 
 def test_first_come_first_served(places: list[LockFile], moments: Moments) -> None:
@@ -188,6 +212,17 @@ def test_what_another_machine_or_anybody_wrote_stops_nobody(
     assert second.wait()
     second.give()
     assert first.take() or first.wait()
+
+
+def test_a_file_system_without_locks_stops_nobody(places: list[LockFile], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    for place in places:
+        assert place.take()
+        place.give()
+        assert place.take()
 
 
 def test_a_full_disk_stops_nobody(places: list[LockFile], moments: Moments, monkeypatch: pytest.MonkeyPatch) -> None:
