@@ -117,10 +117,7 @@ class Guarded(peewee.Database):
         return bool(self.query_hooks) or _debugging()
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
-        """Execute a statement: all its rows, and the cursor, of use until the next one.
-
-        It goes to the driver at once, through one cursor, unless somebody watches.
-        """
+        """Execute a statement where Peewee shows it to who watches: all its rows, and the cursor."""
         cursor = self.execute_sql(sql, parameters)
         return (cursor.fetchall() if cursor.description else []), cursor
 
@@ -198,12 +195,6 @@ class Guarded(peewee.Database):
 
     def savepoint(self) -> _Savepoint:
         return _Savepoint(self)
-
-    def commit(self) -> None:
-        """Commit the transaction; one whose connection is gone is not, though a new one would take the word."""
-        if self.is_closed():
-            raise peewee.InterfaceError("the connection was closed")
-        self.run("COMMIT")
 
     def rollback(self) -> None:
         """Roll the transaction back, if it is still there."""

@@ -17,6 +17,8 @@ from dispatch_state.targets import POSTGRESQL
 
 CHANNEL = "dispatch_state"
 """On which a session hears that a move was committed."""
+MANY = 1000
+"""A cursor that has read more rows than this is not kept, nor is what it holds of them."""
 LOOK_EVERY = 0.01
 """Seconds between two looks at who is still writing."""
 _WRITING = """SELECT virtualtransaction FROM pg_locks
@@ -62,21 +64,38 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
         return len(self._connections) < self._kept and bool(self._adapter.is_connection_reusable(connection))
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
-        """Execute a statement: all its rows, and the cursor."""
+        """Execute a statement, through one cursor unless somebody watches: all its rows, and the cursor."""
         if self.watched:
             return super().run(sql, parameters)
         connection = self._state.conn or self.connection()
         try:
             kept = connection.kept.execute(sql, parameters)
-            return (kept.fetchall() if kept.pgresult.nfields else []), kept
+            found = kept.fetchall() if kept.pgresult.nfields else []
+            if len(found) > MANY:
+                connection.kept = connection.cursor()
+            return found, kept
         except Exception:
             self.check_usable()  # another thread may have closed it
             with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
                 raise
 
-    def begin(self, isolation_level: str | None = None) -> None:
-        """Begin a transaction, of the session's isolation unless another is said."""
-        self.run(f"BEGIN ISOLATION LEVEL {isolation_level}" if isolation_level else "BEGIN")
+    def begin(self, isolation_level: str | int | None = None) -> None:
+        """Begin a transaction; its isolation is the session's, or is said as text or as psycopg's number."""
+        level = self._adapter.isolation_level_str(isolation_level)
+        self.run(f"BEGIN ISOLATION LEVEL {level}" if level else "BEGIN")
+
+    def commit(self) -> None:
+        """Commit the transaction.
+
+        Raises:
+            InterfaceError: its connection was closed; a new one would take the word all the same.
+            InternalError: a statement of it had failed, and it was rolled back, which PostgreSQL says by the way.
+        """
+        if self.is_closed():
+            raise peewee.InterfaceError("the connection was closed")
+        _, cursor = self.run("COMMIT")
+        if cursor.statusmessage == "ROLLBACK":
+            raise peewee.InternalError("an error in the transaction was passed over, and nothing of it is written")
 
     def release(self) -> None:
         """Give this thread's connection back to the pool, between transactions."""

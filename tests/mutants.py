@@ -271,10 +271,15 @@ FAULTS = [
     ),
     Fault(
         "a commit that another connection takes",
-        "connections.py",
+        "postgresql.py",
         '        if self.is_closed():\n            raise peewee.InterfaceError("the connection was closed")\n',
         "",
         "test_database.py -k commit",
+    ),
+    Fault(
+        "a commit of a failed transaction that nobody is told of",
+        "postgresql.py", 'if cursor.statusmessage == "ROLLBACK":', "if False:",
+        "test_atomicity.py -k passes",
     ),
     Fault(
         "a writer that goes on for ever while others wait",

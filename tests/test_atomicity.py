@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import peewee
@@ -299,3 +299,19 @@ def test_a_turn_in_a_callers_block_is_not_tried_again(store: Store, monkeypatch:
     with pytest.raises(StoreError), store.atomic():
         issue.queue(by=MAINTAINER)
     assert tries == [2]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_block_that_passes_over_an_error_of_the_database_is_told(store: Store, watched: bool) -> None:
+    """PostgreSQL rolls such a transaction back when it is to commit, and says so by the way only."""
+    row = World(store).new_issue()
+    if watched:
+        store.database.query_hooks.append(lambda event: None)
+    with pytest.raises(StoreError, match="nothing of it is written"), store.atomic():
+        row.queue(by=MAINTAINER)
+        with suppress(peewee.ProgrammingError):
+            store.database.execute_sql("SELECT nonsense")
+    assert row.status == "unassigned"
+    assert row.reload().version == 1
+    row.queue(by=MAINTAINER)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+import psycopg
 import pytest
 
 from dispatch_state import database as databases
@@ -749,6 +750,23 @@ def test_a_commit_whose_connection_was_closed_is_told(database: Database) -> Non
     with pytest.raises(peewee.PeeweeException):
         database.commit()
     assert one(database, "SELECT count(*) FROM t") == 0
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_transaction_may_ask_for_its_isolation(database: Database) -> None:
+    for level in (psycopg.IsolationLevel.SERIALIZABLE, "SERIALIZABLE"):
+        with database.atomic(level):
+            assert one(database, "SHOW transaction_isolation") == "serializable"
+    with database.atomic():
+        assert one(database, "SHOW transaction_isolation") == "read committed"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_long_result_is_not_kept(database: Database) -> None:
+    found, _ = database.run("SELECT generate_series(1, 5000)")
+    assert len(found) == 5000
+    assert database.connection().kept.pgresult is None
+    assert database.run("SELECT 1")[0] == [(1,)]
 
 
 def test_a_broken_constraint_is_no_fault_of_the_store(database: Database) -> None:

@@ -99,7 +99,8 @@ def test_who_waits_gives_up_in_time(places: list[LockFile], moments: Moments) ->
     assert 1 <= moments.now - 1000 < 1.01
 
 
-def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: Moments) -> None:
+@pytest.mark.parametrize("long", [0, 2 * GAP])
+def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: Moments, long: float) -> None:
     """And then whoever waits is next, though the other one asks at once."""
     busy, patient, newcomer, _ = places
     turns = []
@@ -118,7 +119,7 @@ def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: M
     assert turns[-1] - turns[0] == pytest.approx(WHILE, abs=2 * GAP)
     assert max(later - earlier for earlier, later in pairwise(turns)) < GAP
     assert not busy.take()
-    moments.now += 2 * GAP
+    moments.now += long
     patient.give()
     assert busy.wait(), "it is served again, behind the other one"
     assert patient._is_first(moments.now, moments.now)
