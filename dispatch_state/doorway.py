@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -95,14 +96,10 @@ class Doorway:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self.now: Clock = clock if clock is values.utc_now else partial(_told_by, clock)
+        """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
         self._memory = _Memory()
         self._border = Border(database)
-
-    def now(self) -> datetime:
-        """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
-        moment = self._clock()
-        return moment if moment.__class__ is datetime and moment.tzinfo is UTC else values.instant(moment, "clock")
 
     # ---- transactions ----------------------------------------------------------------------------
 
@@ -363,6 +360,10 @@ class Doorway:
         fresh = self.read(lambda: present(type(row), row._pk))
         self._memory.remember(row)
         row.take(fresh.__data__)
+
+
+def _told_by(clock: Clock) -> datetime:
+    return values.instant(clock(), "clock")
 
 
 class _FamilyGrew(Exception):

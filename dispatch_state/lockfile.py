@@ -56,7 +56,7 @@ class _Queue(NamedTuple):
 
 
 _NOBODY = _Queue()
-_FORM = Struct("<3d")
+_FORM, _KEPT = Struct("<3d"), Struct("<d")
 
 
 class LockFile:
@@ -71,9 +71,9 @@ class LockFile:
         self._path = path
         self._timeout = timeout
         self._file = UNOPENED
-        self._mine = self._goes_on = self._yields = False
+        self._mine = self._goes_on = self._wanted = self._yields = False
         self._closing = threading.RLock()
-        self._since = self._given = -math.inf
+        self._since = self._given = self._looked = -math.inf
 
     def take(self) -> bool:
         """Take the turn, and have it still when it was taken; False when it is another's, or others are to go first."""
@@ -114,7 +114,7 @@ class LockFile:
                 now = time.monotonic()
         finally:
             if first:
-                self._write(_NOBODY)  # whoever is next will say so
+                self._write(_FORM.pack(*_NOBODY))  # whoever is next will say so
 
     def give(self) -> None:
         """End the turn, if it was taken; while others wait it is kept for one that goes on, for its while."""
@@ -123,9 +123,13 @@ class LockFile:
                 return
             self._mine = False
             self._given = now = time.monotonic()
-            if self._goes_on and (queue := self._read()) and queue.waits(now):
-                self._yields = now - self._since > WHILE
-                self._write(queue._replace(kept=0.0 if self._yields else now + GAP))
+            if self._goes_on:
+                if now - self._looked > GAP:
+                    queue, self._looked = self._read(), now
+                    self._wanted = queue is not None and queue.waits(now)
+                if self._wanted:
+                    self._yields = now - self._since > WHILE
+                    self._write(_KEPT.pack(0.0 if self._yields else now + GAP))
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _is_free(self, now: float) -> bool:
@@ -137,7 +141,7 @@ class LockFile:
         queue = self._read() or _NOBODY
         first = arrived <= queue.arrived or not queue.waits(now)
         if first:
-            self._write(queue._replace(arrived=arrived, seen=now))
+            self._write(_FORM.pack(queue.kept, arrived, now))
         return first
 
     def _read(self) -> _Queue | None:
@@ -148,10 +152,10 @@ class LockFile:
             return None
         return _Queue(*_FORM.unpack(found)) if len(found) == _FORM.size else None
 
-    def _write(self, queue: _Queue) -> None:
+    def _write(self, said: bytes) -> None:
         """Say it; where that is impossible, as on a full disk, those who wait all ask alike."""
         with self._closing, suppress(OSError):
-            os.pwrite(self._file, _FORM.pack(*queue), 0)
+            os.pwrite(self._file, said, 0)
 
     def abandon(self) -> None:
         """Leave the place to the parent, in a forked child: a thread that is not here may hold the lock for ever."""
