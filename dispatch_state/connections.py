@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import peewee
 
@@ -120,6 +120,12 @@ class Guarded(peewee.Database):
         """Execute a statement where Peewee shows it to who watches: all its rows, and the cursor."""
         cursor = self.execute_sql(sql, parameters)
         return (cursor.fetchall() if cursor.description else []), cursor
+
+    def refuse(self, error: Exception) -> NoReturn:
+        """Raise what an error of the driver is to Peewee's users, or that another thread has closed the store."""
+        self.check_usable()
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            raise error
 
     def transaction(self, *arguments: Any, **options: Any) -> _Transaction:
         """A transaction as Peewee has it; arguments say how it begins."""

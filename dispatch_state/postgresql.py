@@ -74,10 +74,8 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
             if len(found) > MANY:
                 connection.kept = connection.cursor()
             return found, kept
-        except Exception:
-            self.check_usable()  # another thread may have closed it
-            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-                raise
+        except Exception as error:
+            self.refuse(error)
 
     def begin(self, isolation_level: str | int | None = None) -> None:
         """Begin a transaction; its isolation is the session's, or is said as text or as psycopg's number."""

@@ -210,10 +210,8 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             with connection.busy:
                 kept = connection.kept.execute(sql, parameters)
                 return kept.fetchall(), kept
-        except Exception:
-            self.check_usable()  # another thread may have closed it
-            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-                raise
+        except Exception as error:
+            self.refuse(error)
 
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
@@ -244,9 +242,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def commit(self) -> None:
         """Commit, and let others have their turn."""
         self.run("COMMIT")
-        connection = self._state.conn
-        connection.unwatched = False
-        connection.turn.give()
+        self._state.conn.end()
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""

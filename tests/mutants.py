@@ -186,8 +186,8 @@ FAULTS = [
     Fault(
         "a turn that is not given back",
         "sqlite.py",
-        "        connection.unwatched = False\n        connection.turn.give()",
-        "        connection.unwatched = False",
+        "        self.unwatched = False\n        self.turn.give()",
+        "        self.unwatched = False",
         "test_lockfile.py",
     ),
     Fault(

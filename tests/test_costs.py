@@ -84,8 +84,8 @@ def planned(connection: sqlite3.Connection, sent: Sent) -> Iterator[str]:
 
 # ---- calls -----------------------------------------------------------------------------------------------
 
-CALLS = {"call": 54, "c_call": 58}
-"""Functions of Python, and of C, that one move calls, the database's and two looks at the clock among them."""
+CALLS = {"call": 55, "c_call": 58}
+"""Functions of Python, and of C, that one move calls, with the look for others that is due once in a millisecond."""
 
 
 def test_calls_of_a_move(tmp_path: Path) -> None:
