@@ -253,10 +253,10 @@ def outside() -> Iterator[Entry]:
         method("aio.run", queued, lambda m: lambda call: asyncio.run(aio.run(call)), {"call": lambda m: m[0].counts}),
         method("Store.watch", queued, lambda m: lambda **given: next(m[0].watch(**given), None),
                {"after": 0, "timeout": 0.0}),
-        method("Store.backup", queued, lambda m: m[0].backup, {"path": "copy.db"}),
         method("Store.export", queued, lambda m: m[0].export, {"file": lambda m: io.BytesIO(), "progress": None}),
         method("Store.import_snapshot", queued, lambda m: m[0].import_snapshot,
                {"file": lambda m: io.BytesIO(), "progress": None}),
+        method("Store.backup", queued, lambda m: m[0].backup, {"path": "copy.db"}),  # SQLite's: its files come last
     )  # fmt: skip
     for entry in entries:
         yield entry._replace(in_block=False)

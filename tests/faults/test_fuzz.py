@@ -34,10 +34,12 @@ def test_no_entry_point_is_forgotten() -> None:
     assert recipes.arguments_left_out() == set()
 
 
-def test_every_argument(tmp_path: Path) -> None:
+def test_every_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both databases say the same of the same values."""
     outcomes = {}
     for backend in BACKENDS:
+        (tmp_path / backend).mkdir()
+        monkeypatch.chdir(tmp_path / backend)
         place = postgres.fresh_schema() if backend == "postgresql" else nullcontext(str(tmp_path / "dispatch.db"))
         with place as target:
             found, failures = fuzz.fuzz(target, DRAWS)
