@@ -30,7 +30,6 @@ def to_and_fro(path: str, made: list[UUID], recorded: list[Sent]) -> Iterator[Ca
     """Issues that are queued and taken off the queue, for ever, by the statements of a recorded move."""
     texts = {sent.sql.split()[0]: sent.sql for sent in recorded}
     cursor = bare(path, "normal").cursor()
-    cursor.execute(texts["SELECT"], (str(made[0]),))
     turn = os.open(f"{path}-turn", os.O_CREAT | os.O_RDWR)
     place = path, os.stat(path).st_ino, turn  # noqa: PTH116
     rows = [load(Issue, cursor.execute(texts["SELECT"], (str(key),)).fetchone()) for key in made]

@@ -17,7 +17,7 @@ import peewee
 
 from dispatch_state.errors import StoreNotOpen, WrongProcess
 
-debugging = partial(logging.getLogger("peewee").isEnabledFor, logging.DEBUG)
+_debugging = partial(logging.getLogger("peewee").isEnabledFor, logging.DEBUG)
 Found = tuple[list[tuple[Any, ...]], Any]
 """Every row, and the cursor, of use until the next statement."""
 
@@ -114,7 +114,7 @@ class Guarded(peewee.Database):
     @property
     def watched(self) -> bool:
         """Whether somebody wants to see each statement: a hook for queries, or Peewee's log at DEBUG."""
-        return bool(self.query_hooks) or debugging()
+        return bool(self.query_hooks) or _debugging()
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
         """Execute a statement where Peewee shows it to who watches: all its rows, and the cursor."""

@@ -71,9 +71,14 @@ class LockFile:
         self._path = path
         self._timeout = timeout
         self._file = UNOPENED
-        self._mine = self._goes_on = self._wanted = self._yields = False
         self._closing = threading.RLock()
-        self._since = self._given = self._looked = -math.inf
+        self._mine = False
+        self._goes_on = False  # whether its last turn began within GAP of the one before
+        self._wanted = False  # whether others waited when it looked last
+        self._yields = False  # whether it has had its while, and others are to go first
+        self._since = self._given = (
+            self._looked
+        ) = -math.inf  # when its while began, its last turn ended, it looked last
 
     def take(self) -> bool:
         """Take the turn, and have it still when it was taken; False when it is another's, or others are to go first."""

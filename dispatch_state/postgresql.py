@@ -93,7 +93,10 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
             raise peewee.InterfaceError("the connection was closed")
         _, cursor = self.run("COMMIT")
         if cursor.statusmessage == "ROLLBACK":
-            raise peewee.InternalError("an error in the transaction was passed over, and nothing of it is written")
+            raise peewee.InternalError(
+                "an error in the transaction was passed over, and nothing of it is written; "
+                "put what may fail into a store.atomic() of its own"
+            )
 
     def release(self) -> None:
         """Give this thread's connection back to the pool, between transactions."""

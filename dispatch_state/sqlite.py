@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import peewee
 
-from dispatch_state.connections import INHERITED, Found, Guarded, debugging, original
+from dispatch_state.connections import INHERITED, Found, Guarded, original
 from dispatch_state.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -217,7 +217,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
         patient = lock_type == "DEFERRED" or connection.turn.take() or connection.turn.wait()
-        connection.unwatched = not (self.query_hooks or debugging())
+        connection.unwatched = not self.watched
         try:
             if self._file != _identity(self.database):
                 self._require_same_file()

@@ -71,14 +71,13 @@ class Statement:
         size: how many arguments it takes.
     """
 
-    __slots__ = ("_arguments", "_build", "_size", "_texts", "run")
+    __slots__ = ("_build", "_size", "_texts", "run")
 
     run: Callable[..., Found]
 
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
         self._size = size
-        self._arguments = ", ".join(f"a{place}" for place in range(size))
         self._texts: dict[str, _Text] = {}
         self.forget()
         STATEMENTS.append(self)
@@ -93,7 +92,7 @@ class Statement:
             raise StoreNotOpen()
         text = self._text(database.kind)
         names = {**text.names, "run": database.run, "sql": text.sql}
-        self.run = run = _compiled(self._arguments, f"run(sql, {text.parameters})", names)
+        self.run = run = _compiled(_arguments(self._size), f"run(sql, {text.parameters})", names)
         if DATABASE.obj is not database:  # another thread has closed it, and perhaps opened another
             self.forget()
         return run(*arguments)  # type: ignore[no-any-return]
@@ -110,7 +109,7 @@ class Statement:
     def prepared(self, kind: str) -> tuple[str, Callable[..., tuple[Any, ...]]]:
         """The text for one kind of database, and what makes its parameters of the arguments."""
         text = self._text(kind)
-        return text.sql, _compiled(self._arguments, text.parameters, dict(text.names))
+        return text.sql, _compiled(_arguments(self._size), text.parameters, dict(text.names))
 
     def _text(self, kind: str) -> _Text:
         if kind not in self._texts:
@@ -150,6 +149,10 @@ def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
             part = f"{unless}convert{place}({part}.{item.part})" if item.part else f"{unless}convert{place}({part})"
         parts.append(part)
     return f"({''.join(f'{part}, ' for part in parts)})", names
+
+
+def _arguments(size: int) -> str:
+    return ", ".join(f"a{place}" for place in range(size))
 
 
 def _compiled(arguments: str, expression: str, names: dict[str, Any]) -> Any:

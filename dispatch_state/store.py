@@ -144,6 +144,10 @@ class Store:
         """A block whose moves commit together or not at all; blocks nest.
 
         When it rolls back, the row objects that moved in it are put back to what they were before.
+
+        Raises:
+            StoreBusy: others held the database for longer than the store's timeout.
+            StoreError: it cannot be committed; on PostgreSQL also when an error of the database was passed over in it.
         """
         return self._doorway.atomic()
 

@@ -314,4 +314,8 @@ def test_a_block_that_passes_over_an_error_of_the_database_is_told(store: Store,
             store.database.execute_sql("SELECT nonsense")
     assert row.status == "unassigned"
     assert row.reload().version == 1
-    row.queue(by=MAINTAINER)
+    with store.atomic():
+        row.queue(by=MAINTAINER)
+        with suppress(peewee.ProgrammingError), store.atomic():  # as the error advises
+            store.database.execute_sql("SELECT nonsense")
+    assert row.reload().status == "queued"
