@@ -3,6 +3,7 @@
 from dispatch_state._version import __version__
 from dispatch_state.actors import SANGHA, Actor, Human, System
 from dispatch_state.errors import (
+    CommitUnknown,
     DispatchError,
     GuardRefused,
     IllegalTransition,
@@ -20,6 +21,7 @@ from dispatch_state.errors import (
     StoreNotFound,
     StoreNotOpen,
     StoreReadOnly,
+    StoreUnreachable,
     WrongProcess,
 )
 from dispatch_state.models.agent import Agent, AgentLog
@@ -62,6 +64,7 @@ __all__ = [
     "AgentLog",
     "AgentStatus",
     "AgentType",
+    "CommitUnknown",
     "ConfigEntry",
     "Decision",
     "DecisionType",
@@ -105,6 +108,7 @@ __all__ = [
     "StoreNotFound",
     "StoreNotOpen",
     "StoreReadOnly",
+    "StoreUnreachable",
     "SyncState",
     "System",
     "Threshold",

@@ -8,11 +8,10 @@ from pathlib import Path
 import peewee
 
 from dispatch_state import values
-from dispatch_state.connections import original
-from dispatch_state.errors import InvalidValue, StoreError, StoreNotFound
-from dispatch_state.postgresql import PostgresStore
+from dispatch_state.errors import InvalidValue, StoreError, StoreNotFound, StoreUnreachable
+from dispatch_state.postgresql import PostgresStore, reason
 from dispatch_state.sqlite import SYNCHRONOUS, SqliteStore, make_file
-from dispatch_state.targets import MEMORY, POSTGRESQL, Target
+from dispatch_state.targets import MEMORY, POSTGRESQL, Target, without_password
 from dispatch_state.values import shown
 
 Database = SqliteStore | PostgresStore
@@ -60,15 +59,25 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
 def _reach_postgresql(target: Target, timeout: float, kept: int) -> PostgresStore:
     if "psycopg" not in sys.modules:
         raise StoreError('PostgreSQL takes psycopg: pip install "dispatch-state[postgres]"')
-    database = PostgresStore(target.location, timeout=timeout, pool_size=kept)
+    try:
+        database = PostgresStore(target.location, timeout=timeout, pool_size=kept)
+    except sys.modules["psycopg"].ProgrammingError:
+        # libpq quotes what it could not read, which may be the password
+        raise InvalidValue("target: the URL cannot be read") from None
     try:
         database.execute_sql("SELECT 1").fetchone()
     except peewee.PeeweeException as error:
         database.close_all()
-        if isinstance(error, peewee.ProgrammingError):
-            # libpq quotes what it could not read, which may be the password
-            raise InvalidValue("target: the URL cannot be read") from None
-        if "does not exist" in str(error) and "database" in str(error):
-            raise StoreNotFound(f"{target}: that database does not exist; create it first") from None
-        raise StoreError(f"{target} cannot be reached: {type(original(error)).__name__}") from error
+        raise _unreached(target, error) from error
     return database
+
+
+def _unreached(target: Target, error: Exception) -> StoreError:
+    """Why a server could not be reached, in libpq's words, without the password."""
+    if isinstance(error, StoreError) and not isinstance(error, StoreUnreachable):
+        return error
+    why = without_password(reason(error.__cause__ or error), target.location)
+    if "does not exist" in why and "database" in why:
+        return StoreNotFound(f"{target}: that database does not exist; create it first")
+    kind = StoreError if "does not exist" in why or "authentication failed" in why else StoreUnreachable
+    return kind(f"{target} cannot be reached: {why}")

@@ -7,9 +7,8 @@ only after success, and are put back when a `store.atomic()` block around them r
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -19,71 +18,23 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.actors import SANGHA, STORE, Actor, Human, System
+from dispatch_state.blocks import Border, CallersBlock, Memory
 from dispatch_state.database import Database
 from dispatch_state.engine import Turn
-from dispatch_state.errors import DispatchError, GuardRefused, InvalidValue, StaleRow, StoreBusy, StoreError
-from dispatch_state.families import covers, family, lock
+from dispatch_state.errors import GuardRefused, InvalidValue, StaleRow, StoreError, StoreUnreachable
+from dispatch_state.families import hold
 from dispatch_state.machine import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.moves import Firing, Move
+from dispatch_state.retries import Outdated, Retries
 from dispatch_state.statements import FENCE, find, made
 from dispatch_state.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
 T = TypeVar("T")
-TRIES = 3
-"""How often a turn starts over before it is `StoreBusy`."""
-
-
-class _Memory(threading.local):
-    """What row objects were before the blocks of this thread changed them, block by block."""
-
-    def __init__(self) -> None:
-        self.blocks: list[dict[int, tuple[Row, dict[str, Any]]]] = []
-
-    def remember(self, row: Row) -> None:
-        if self.blocks and id(row) not in self.blocks[-1]:
-            state = {name: _copied(value) for name, value in vars(row).items()}
-            self.blocks[-1][id(row)] = (row, state)
-
-    def forget_block(self, restore: bool) -> None:
-        block = self.blocks.pop()
-        for key, (row, state) in block.items():
-            if restore:
-                vars(row).clear()
-                vars(row).update(state)
-            elif self.blocks:
-                self.blocks[-1].setdefault(key, (row, state))
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, dict | set) else value
-
-
-class Border:
-    """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        self._database.check_usable()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._database.release()
-        if error is not None and isinstance(error, self._database.foreign_errors):
-            self.turn_back(error)
-
-    def turn_back(self, error: Exception) -> None:
-        """Raise what an error of the database or its driver becomes, unless it is one of ours too."""
-        if isinstance(error, DispatchError):
-            return
-        self._database.check_usable()  # another thread may have closed the store meanwhile
-        first = str(error).partition("\n")[0]
-        raise self._database.store_error(error) or StoreError(f"the database refused: {first}") from error
 
 
 class Doorway:
@@ -91,14 +42,14 @@ class Doorway:
 
     Args:
         database: where the rows are.
-        clock: tells the moment, as an aware datetime.
+        clock: tells the moment, as an aware datetime; the database's own when None.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self.now: Clock = clock if clock is values.utc_now else partial(_told_by, clock)
+        self.now: Clock = database.clock if clock is None else partial(_told_by, clock)
         """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
-        self._memory = _Memory()
+        self._memory = Memory()
         self._border = Border(database)
 
     # ---- transactions ----------------------------------------------------------------------------
@@ -107,38 +58,20 @@ class Doorway:
         """A block that nothing foreign leaves; `store_error` says what it becomes."""
         return self._border
 
-    @contextmanager
-    def atomic(self, block: AbstractContextManager[Any] | None = None) -> Iterator[None]:
+    def atomic(self, block: AbstractContextManager[Any] | None = None) -> AbstractContextManager[None]:
         """A block that commits as one; when it rolls back, row objects are put back to what they were.
+
+        Queries that the caller writes in it raise Peewee's errors.
 
         Args:
             block: begins and ends the transaction; an ordinary one when None.
         """
         self._database.check_usable()
-        block = block or self._database.block
-        with self.border():
-            block.__enter__()
-        self._memory.blocks.append({})
-        restore = True
-        try:
-            yield  # outside the border: queries that the caller writes here raise Peewee's errors
-        except BaseException as error:
-            if self._database.usable:
-                with self.border():
-                    block.__exit__(type(error), error, error.__traceback__)
-            raise
-        else:
-            with self.border():
-                block.__exit__(None, None, None)
-            restore = False
-        finally:
-            if not self._database.usable:
-                self._database._state.transactions.clear()  # nobody else leaves the blocks of a closed store
-            self._memory.forget_block(restore)
+        return CallersBlock(self._database, self._border, self._memory, block)
 
     def _run(
         self,
-        row: Row,
+        row: Row | None,
         work: Callable[[Turn], T],
         *,
         by: Actor,
@@ -148,36 +81,31 @@ class Doorway:
     ) -> T:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         database = self._database
+        depth = len(database._state.transactions)
         pooled = database.kind == POSTGRESQL
+        retries: Retries | None = None
         try:
-            for attempt in range(1, TRIES + 1):
+            while True:
                 try:
                     with database.block:
-                        if pooled:
-                            self._lock(row, reach, touches, by)
+                        if pooled and row is not None:
+                            hold(row, reach, touches, by)
                         turn = Turn(self.now())
                         result = work(turn)
                     break
-                except (_FamilyGrew, peewee.PeeweeException) as error:
-                    grew = isinstance(error, _FamilyGrew)
-                    if not grew and (database.transaction_depth() or not database.should_retry(error)):
-                        raise
-                    if attempt == TRIES:
-                        raise StoreBusy(f"others kept moving the rows around {row}; try again") from error
-        except database.foreign_errors as error:
-            self._border.turn_back(error)
+                except (Outdated, peewee.PeeweeException) as error:
+                    retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
+                    retries.require(error, depth)
+            self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
+            return result
+        except BaseException as error:
+            database.recover(depth)
+            if isinstance(error, database.foreign_errors):
+                self._border.turn_back(error)
             raise
         finally:
             if pooled:
                 database.release()
-        self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
-        return result
-
-    def _lock(self, row: Row, reach: str, touches: tuple[Any, ...], by: Actor) -> None:
-        members = family(row, reach, touches, by)
-        lock(members)
-        if not covers(members, family(row, reach, touches, by)):
-            raise _FamilyGrew
 
     def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
         for row in handed:
@@ -208,8 +136,7 @@ class Doorway:
             saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
-            with self.border():
-                self._fenced(row, rows)
+            self.read(lambda: self._fenced(row, rows))
             row.machine.require(row, name)
         if "error" in arguments and (name == "fail" or not reason):
             reason = arguments["error"]
@@ -251,20 +178,22 @@ class Doorway:
             checked = found.checked((), arguments)
         except TypeError:
             raise InvalidValue(f"{trigger}: takes {listed(found.parameters)}, by name") from None
-        with self.border():
-            fresh = present(type(row), row.id)
-            if fresh.status not in found.edges:
-                return [row.machine.illegal(fresh, trigger)]
-            agent = find(Agent, by.id) if isinstance(by, Agent) else None
-            read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in checked.items()}
-            firing = Firing(fresh, trigger, read, by, "", self.now(), agent=agent)
-            if refusal := Turn.standing(by, agent, fresh, trigger):
-                firing.refusals.append(refusal)
-            try:
-                fresh.machine.decide(firing)
-            except GuardRefused as error:
-                return list(error.reasons)
-            return []
+        return self.read(lambda: self._refusals(row, found, by, checked))
+
+    def _refusals(self, row: Stateful, trigger: Trigger, by: Actor, arguments: dict[str, Any]) -> list[str]:
+        fresh = present(type(row), row.id)
+        if fresh.status not in trigger.edges:
+            return [row.machine.illegal(fresh, trigger.name)]
+        agent = find(Agent, by.id) if isinstance(by, Agent) else None
+        read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
+        firing = Firing(fresh, trigger.name, read, by, "", self.now(), agent=agent)
+        if refusal := Turn.standing(by, agent, fresh, trigger.name):
+            firing.refusals.append(refusal)
+        try:
+            fresh.machine.decide(firing)
+        except GuardRefused as error:
+            return list(error.reasons)
+        return []
 
     # ---- other writing ---------------------------------------------------------------------------
 
@@ -346,14 +275,24 @@ class Doorway:
         self._run(row, lambda turn: turn.remove(self._fenced(row)[0], by, reason), by=by, reach="remove")
 
     def read(self, ask: Callable[[], T]) -> T:
-        """Ask something of the database."""
-        with self.border():
-            return ask()
+        """Ask something of the database; outside of a transaction once more, when the connection was lost."""
+        database = self._database
+        depth = len(database._state.transactions)
+        retries: Retries | None = None
+        while True:
+            try:
+                with self._border:
+                    return ask()
+            except StoreUnreachable as error:
+                retries = retries or Retries(database, "")
+                retries.require(error, depth)
+            except BaseException:
+                database.recover(depth)
+                raise
 
     def write(self, work: Callable[[Turn], T]) -> T:
-        """Do `work` in one write transaction that concerns no row with a lifecycle."""
-        with self.border(), self._database.block:
-            return work(Turn(self.now()))
+        """Do `work` in one write transaction, begun again when the database asks for it; it may fire triggers."""
+        return self._run(None, work, by=STORE, reach="")
 
     def reload(self, row: Row) -> None:
         """Read a row object afresh, in place."""
@@ -364,10 +303,6 @@ class Doorway:
 
 def _told_by(clock: Clock) -> datetime:
     return values.instant(clock(), "clock")
-
-
-class _FamilyGrew(Exception):
-    """The rows to lock changed while their locks were being taken."""
 
 
 # ---- what is checked before any SQL ------------------------------------------------------------------

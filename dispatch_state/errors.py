@@ -11,6 +11,8 @@
         ├── StoreAlreadyOpen    this process has a store open
         ├── StoreNotOpen        (also peewee.InterfaceError)    no store is open, or it was closed
         ├── StoreBusy           (also peewee.OperationalError)  others held the locks too long; retryable
+        ├── StoreUnreachable    (also peewee.OperationalError)  the database server cannot be reached; retryable
+        ├── CommitUnknown       (also peewee.OperationalError)  the connection was lost while committing
         ├── StoreFull           (also peewee.OperationalError)  no room to write
         ├── StoreReadOnly       (also peewee.OperationalError)  the file, its folder or the role may not write
         ├── StoreCorrupt        (also peewee.DatabaseError)     not a database, or a damaged one
@@ -20,8 +22,8 @@
         └── MigrationFailed     a migration stopped; the database is as it was
 
 They are looked for in this order: StoreNotOpen, WrongProcess, InvalidValue, RowNotFound,
-StaleRow, IllegalTransition, GuardRefused. After any of them nothing has changed, in the
-database or in memory.
+StaleRow, IllegalTransition, GuardRefused. After any of them but `CommitUnknown` nothing has
+changed, in the database or in memory.
 """
 
 from __future__ import annotations
@@ -39,13 +41,14 @@ class DispatchError(Exception):
     """Whether the same call may succeed a moment later."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message or _first_sentence(type(self)))
+        super().__init__(message or summary(type(self)))
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-def _first_sentence(error: type[DispatchError]) -> str:
+def summary(error: type[DispatchError]) -> str:
+    """The first line of what an error says of itself."""
     return (error.__doc__ or error.__name__).partition("\n")[0]
 
 
@@ -103,6 +106,23 @@ class StoreBusy(StoreError, peewee.OperationalError):
     """Others held the locks too long; the same call may succeed a moment later."""
 
     retryable = True
+
+
+class StoreUnreachable(StoreError, peewee.OperationalError):
+    """The database server cannot be reached, or it ended the connection; nothing has changed.
+
+    Outside of a `store.atomic()` block the call was tried again for as long as the store's timeout. A block is over:
+    its row objects are put back, and it may be begun again.
+    """
+
+    retryable = True
+
+
+class CommitUnknown(StoreError, peewee.OperationalError):
+    """The connection was lost while committing: what was asked may have been done, or not.
+
+    Row objects hold what they held before. `reload()` them, or read `store.history(row)`, before asking again.
+    """
 
 
 class StoreFull(StoreError, peewee.OperationalError):

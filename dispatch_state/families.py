@@ -31,6 +31,7 @@ from dispatch_state.models.issue import (
 )
 from dispatch_state.models.proposal import Proposal, proposals_of
 from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.retries import Outdated
 from dispatch_state.statements import Statement, find, rows
 from dispatch_state.vocabulary import IssueStatus, StageStatus
 
@@ -62,6 +63,18 @@ def family(row: Row, trigger: str, others: Iterable[Row], actor: object = None) 
         other = find(type(named), named._pk) or named
         _REACH.get(type(other), _alone)(members, other, trigger)
     return members
+
+
+def hold(row: Row, trigger: str, others: Iterable[Row] = (), actor: object = None) -> None:
+    """Lock the family of a trigger on a row; arguments as for `family`.
+
+    Raises:
+        Outdated: it has grown while its locks were being taken.
+    """
+    members = family(row, trigger, others, actor)
+    lock(members)
+    if not covers(members, family(row, trigger, others, actor)):
+        raise Outdated
 
 
 def lock(members: Family) -> None:

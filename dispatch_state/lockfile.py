@@ -91,14 +91,15 @@ class LockFile:
             self._goes_on = goes_on = now - self._given < GAP
             if self._yields or not (goes_on or self._is_free(now)):
                 return False
+            self._mine = True  # before it is: a signal's exception may come in between, and `give` must know
             try:
                 fcntl.flock(self._file, _AT_ONCE)
             except BlockingIOError:
+                self._mine = False
                 return False
             except OSError:  # a file system without locks
                 self.close()
                 return True
-            self._mine = True
             if not goes_on:
                 self._since = now
             return True
@@ -126,16 +127,18 @@ class LockFile:
         with self._closing:
             if not self._mine:
                 return
-            self._mine = False
-            self._given = now = time.monotonic()
-            if self._goes_on:
-                if now - self._looked > GAP:
-                    queue, self._looked = self._read(), now
-                    self._wanted = queue is not None and queue.waits(now)
-                if self._wanted:
-                    self._yields = now - self._since > WHILE
-                    self._write(_KEPT.pack(0.0 if self._yields else now + GAP))
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            try:
+                self._given = now = time.monotonic()
+                if self._goes_on:
+                    if now - self._looked > GAP:
+                        queue, self._looked = self._read(), now
+                        self._wanted = queue is not None and queue.waits(now)
+                    if self._wanted:
+                        self._yields = now - self._since > WHILE
+                        self._write(_KEPT.pack(0.0 if self._yields else now + GAP))
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+                self._mine = False
 
     def _is_free(self, now: float) -> bool:
         queue = self._read()

@@ -24,12 +24,15 @@ from dispatch_state.errors import (
     StoreNotFound,
     StoreReadOnly,
     WrongProcess,
+    summary,
 )
 from dispatch_state.ids import new_id
 from dispatch_state.lockfile import LockFile
 from dispatch_state.targets import MEMORY, SQLITE
+from dispatch_state.values import utc_now
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+GONE = "the database has rolled this block back, after an error in it; leave the block, and begin it again"
 LOOK_EVERY = 0.05
 """Seconds between two looks for commits of others; each reads one number that all processes share in memory."""
 
@@ -125,7 +128,8 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             cached_statements=512,
             factory=_Connection,
         )
-        self._wait = timeout
+        self.lock_timeout = timeout
+        self.clock = utc_now
         self._file: tuple[int, int] | None = None
         self._lock_file = None if memory else f"{location}-turn"
         self._begin_guard()
@@ -151,7 +155,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             self._file = self._file or self._only_name()
             self._require_same_file()
             connection.file = self._file
-        connection.turn = LockFile(self._lock_file, self._wait)
+        connection.turn = LockFile(self._lock_file, self.lock_timeout)
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
 
@@ -198,9 +202,6 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
                 connection.busy.release()
         return idle
 
-    def _in_transaction(self, connection: sqlite3.Connection) -> bool:
-        return connection.in_transaction
-
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> Found:
         """Execute a statement: all its rows, and the cursor; in a transaction, who watches is asked as it begins."""
         connection = self._state.conn or self.connection()
@@ -216,9 +217,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, when the turn has come; one that only reads (DEFERRED) takes none."""
         connection = self._state.conn or self.connection()
-        patient = lock_type == "DEFERRED" or connection.turn.take() or connection.turn.wait()
-        connection.unwatched = not self.watched
         try:
+            patient = lock_type == "DEFERRED" or connection.turn.take() or connection.turn.wait()
+            connection.unwatched = not self.watched
             if self._file != _identity(self.database):
                 self._require_same_file()
             if patient:
@@ -226,32 +227,69 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             else:
                 self._begin_at_once()
         except BaseException:
-            if self._open and connection.in_transaction:
-                self.run("ROLLBACK")
-            connection.end()
+            self._roll_back()
             raise
 
     def _begin_at_once(self) -> None:
         """Who has waited for the turn as long as may be takes SQLite's lock at once, or not at all."""
-        self.run("PRAGMA busy_timeout = 0")
         try:
+            self.run("PRAGMA busy_timeout = 0")
             self.run("BEGIN IMMEDIATE")
         finally:
-            self.run(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
+            self.run(f"PRAGMA busy_timeout = {int(self.lock_timeout * 1000)}")
+
+    def begin_savepoint(self, depth: int) -> None:
+        """Set the savepoint of a depth of blocks.
+
+        Raises:
+            InternalError: the transaction around it is gone; a savepoint would begin another one.
+        """
+        connection = self._state.conn or self.connection()
+        try:
+            gone = not connection.in_transaction
+        except sqlite3.Error as error:
+            self.refuse(error)
+        if gone:
+            raise peewee.InternalError(GONE)
+        super().begin_savepoint(depth)
 
     def commit(self) -> None:
-        """Commit, and let others have their turn."""
-        self.run("COMMIT")
+        """Commit, and let others have their turn.
+
+        Raises:
+            InternalError: the transaction is gone.
+        """
+        try:
+            self.run("COMMIT")
+        except peewee.OperationalError as error:
+            if getattr(original(error), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                raise peewee.InternalError(GONE) from error
+            raise
         self._state.conn.end()
 
     def rollback(self) -> None:
         """Roll back, and let others have their turn."""
         try:
             self.run("ROLLBACK")
-        except peewee.PeeweeException:
-            self.raise_unless_gone()
         finally:
             self.connection().end()
+
+    def _roll_back(self) -> None:
+        connection = self._state.conn
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                self.run("ROLLBACK")
+        except self.foreign_errors:
+            self._close(connection)  # which ends its transaction
+            self._state.reset()
+        finally:
+            connection.end()
+
+    def _savepoint_lost(self, error: Exception) -> None:
+        if getattr(original(error), "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:  # else it is released already
+            self._roll_back()
 
     def execute(self, query: Any, **context_options: Any) -> Any:
         """As Peewee does, with the first rows read at once.
@@ -312,7 +350,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             known = StoreCorrupt
         if known is None and code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
             return StoreError(f"the disk cannot be read or written; see to it, and open the store again ({error})")
-        return known(f"{known.__doc__} ({error})") if known else None
+        return known(f"{summary(known)} ({error})") if known else None
 
     def should_retry(self, error: Exception) -> bool:
         """Never: SQLite has waited for the lock already."""

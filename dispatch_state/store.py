@@ -80,7 +80,7 @@ def open_store(
             raise StoreAlreadyOpen(f"{_Opened.store} is open in this process; close() it first")
         database = connect(place, create=create, timeout=timeout, pool_size=pool_size, durability=durability)
         _up_to_date(database, migrate, create)
-        _Opened.store = Store(database, Doorway(database, clock or values.utc_now), str(place))
+        _Opened.store = Store(database, Doorway(database, clock), str(place))
         return _Opened.store
 
 
@@ -213,8 +213,7 @@ class Store:
         Raises:
             StoreCorrupt: the file is damaged so that it cannot be read.
         """
-        with self._doorway.border():
-            return verify(self.database)
+        return self._doorway.read(lambda: verify(self.database))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy one moment of the store to a new file, while others go on writing (SQLite).
@@ -285,8 +284,7 @@ class Store:
 
     def history(self, row: Stateful) -> list[TransitionLog]:
         """Every move of a row, the oldest first; also of one that was removed."""
-        with self._doorway.border():
-            return overview.history(row)
+        return self._doorway.read(lambda: overview.history(row))
 
     def explain(self, row: Stateful) -> str:
         """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for.
@@ -294,8 +292,7 @@ class Store:
         Raises:
             RowNotFound: the row is gone.
         """
-        with self._doorway.border():
-            return overview.explain(row)
+        return self._doorway.read(lambda: overview.explain(row))
 
     def changes(self, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
         """The moves recorded after one, in the order of `seq`.
@@ -304,8 +301,7 @@ class Store:
             after: the `seq` to begin behind.
             limit: how many at most.
         """
-        with self._doorway.border():
-            return overview.changes(after, limit)
+        return self._doorway.read(lambda: overview.changes(after, limit))
 
     def watch(self, after: int | None = None, *, timeout: float | None = None) -> Iterator[TransitionLog]:
         """Every committed move behind one, in the order of `seq`, as they come, of all processes; none twice.
@@ -325,10 +321,8 @@ class Store:
 
     def needs_human(self) -> list[NeedsHuman]:
         """Everything that goes on only when a person says so: gates, blocked issues, errored agents and the like."""
-        with self._doorway.border():
-            return overview.needs_human()
+        return self._doorway.read(overview.needs_human)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows stand in each status, by table."""
-        with self._doorway.border():
-            return overview.counts()
+        return self._doorway.read(overview.counts)

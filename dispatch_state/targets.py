@@ -26,7 +26,15 @@ class Target:
             return self.location
         url = urlsplit(self.location)
         user = f"{url.username}@" if url.username else ""
-        return f"postgresql://{user}{url.hostname or ''}{url.path}"
+        return f"postgresql://{user}{url.netloc.rpartition('@')[2]}{url.path}"
+
+
+def without_password(text: str, url: str) -> str:
+    """A text of others about a URL, its password left out should they quote it."""
+    password = urlsplit(url).password
+    for written in {password, unquote(password)} if password else ():
+        text = text.replace(written, "…")
+    return text
 
 
 def resolve(target: str | os.PathLike[str] | None) -> Target:

@@ -2,11 +2,13 @@
 
 Moves are told in the order of their numbers. On SQLite that is the order of commits. On PostgreSQL a number is
 drawn before the commit, so a later one can be committed first: nothing is told while a transaction is open that
-may hold an earlier number (`PostgresStore.settled`).
+may hold an earlier number (`PostgresStore.settled`). A connection that is lost is made anew: the next look begins
+behind the last move that was told, so nothing is lost or told twice.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +18,12 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.database import Database
-from dispatch_state.errors import InvalidValue
+from dispatch_state.errors import InvalidValue, StoreUnreachable
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.statements import one, rows
 
 BATCH = 1000
+LOGGER = logging.getLogger("dispatch_state")
 SLICE = 0.5
 """Seconds; so long is waited before one looks anyway, whether or not a commit was heard of."""
 
@@ -40,8 +43,12 @@ def watch(database: Database, border: Border, after: int | None, timeout: float 
 def _told(database: Database, border: Border, behind: int, patience: float) -> Iterator[TransitionLog]:
     until = time.monotonic() + patience
     while True:
-        with border():
-            found = _next(database, behind, min(SLICE, until - time.monotonic()))
+        try:
+            with border():
+                found = _next(database, behind, min(SLICE, until - time.monotonic()))
+        except StoreUnreachable as error:
+            _wait_for_the_server(error, until)
+            continue
         for move in found:
             yield move
             behind = move.seq
@@ -49,6 +56,14 @@ def _told(database: Database, border: Border, behind: int, patience: float) -> I
             until = time.monotonic() + patience
         elif time.monotonic() >= until:
             return
+
+
+def _wait_for_the_server(error: StoreUnreachable, until: float) -> None:
+    """Wait a moment before asking again; raises the error when the watch ends first."""
+    if time.monotonic() >= until:
+        raise error
+    LOGGER.warning("watch: %s; it goes on when the database is back", error)
+    time.sleep(SLICE)
 
 
 def _next(database: Database, behind: int, patience: float) -> list[TransitionLog]:

@@ -158,7 +158,7 @@ def test_a_refused_scheme_is_told_what_is_allowed() -> None:
 
 def test_the_text_of_a_target_has_no_password() -> None:
     target = resolve("postgresql://u:secret@h:99/d?password=secret")
-    assert str(target) == "postgresql://u@h/d"
+    assert str(target) == "postgresql://u@h:99/d"
     assert "secret" not in repr(target)
 
 

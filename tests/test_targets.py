@@ -86,7 +86,7 @@ def test_several_hosts_are_left_for_the_driver_to_read(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("postgresql://u:secret@h:99/d", "postgresql://u@h/d"),
+        ("postgresql://u:secret@h:99/d", "postgresql://u@h:99/d"),
         ("postgresql://u:secret@h/d?password=secret&sslpassword=secret", "postgresql://u@h/d"),
         ("postgresql://:secret@h/d", "postgresql://h/d"),
         ("postgresql:///d?user=u&password=secret", "postgresql:///d"),

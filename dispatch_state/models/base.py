@@ -90,12 +90,10 @@ class Row(peewee.Model):
 
     def take(self, data: dict[str, Any]) -> None:
         """Hold these columns as read from the database; unsaved changes to others stay."""
-        self.__data__.update(data)
-        self.__rel__.clear()
-        self._handed = None
-        if self._dirty:
-            self._dirty.difference_update(data)
-        self.is_new = False
+        dirty = self._dirty - data.keys() if self._dirty else self._dirty
+        held = {**self.__data__, **data}
+        # in one step: an exception of a signal may come at any line
+        self.__dict__.update(__data__=held, __rel__={}, _handed=None, _dirty=dirty, is_new=False)
 
     def reload(self) -> Self:
         """Read this row afresh, in place; unsaved changes are dropped. Returns the row.

@@ -1,0 +1,488 @@
+"""An exception at any line, as a signal's handler raises it: all is as before, or as after, and nothing is held."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import dispatch_state
+from dispatch_state import Agent, InvalidValue, Issue, Store, TransitionLog, lockfile, open_store
+from tests.races.workers import LONG, SPAWN
+from tests.test_atomicity import EVERYTHING, STORIES, Story, dump
+from tests.world import MAINTAINER, WHY, World
+
+PACKAGE = str(Path(dispatch_state.__file__).parent)
+LINES = 12
+"""At how many lines of a story the short form raises; the long form raises at each."""
+INTERRUPTS = 2000 if LONG else 300
+"""How many real signals interrupt what is under way."""
+
+
+class Interrupted(BaseException):
+    """What the handler of a signal raises."""
+
+
+class Interruption:
+    """Counts the lines of the package that run in this thread, and raises at one of them.
+
+    Args:
+        at: which one; none when 0.
+    """
+
+    def __init__(self, at: int = 0) -> None:
+        self.at = at
+        self.lines = 0
+        self.place = ""
+
+    def __enter__(self) -> Interruption:
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(None)
+
+    def _called(self, frame: Any, event: str, argument: Any) -> Any:
+        return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
+
+    def _line(self, frame: Any, event: str, argument: Any) -> Any:
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.at:
+                self.place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_qualname}"
+                raise Interrupted
+        return self._line
+
+
+# ---- what is interrupted ---------------------------------------------------------------------------------
+
+
+def a_block(world: World) -> tuple[list[Any], Callable[[], object]]:
+    issue = world.issues("unassigned")
+
+    def act() -> None:
+        with world.store.atomic():
+            issue.queue(by=MAINTAINER)
+            issue.dequeue(by=MAINTAINER)
+
+    return [issue], act
+
+
+def a_block_in_a_block(world: World) -> tuple[list[Any], Callable[[], object]]:
+    issue = world.issues("unassigned")
+
+    def act() -> None:
+        with world.store.atomic():
+            issue.queue(by=MAINTAINER)
+            with world.store.atomic():
+                issue.dequeue(by=MAINTAINER)
+
+    return [issue], act
+
+
+def an_inner_block_that_rolls_back(world: World) -> tuple[list[Any], Callable[[], object]]:
+    issue, other = world.issues("unassigned"), world.issues("unassigned")
+
+    def act() -> None:
+        with world.store.atomic():
+            try:
+                with world.store.atomic():
+                    issue.queue(by=MAINTAINER)
+                    raise ZeroDivisionError
+            except ZeroDivisionError:
+                other.queue(by=MAINTAINER)
+
+    return [issue, other], act
+
+
+def a_block_of_peewee(world: World) -> tuple[list[Any], Callable[[], object]]:
+    agent = world.agent()
+
+    def act() -> None:
+        with world.store.database.atomic(), world.store.database.atomic():
+            Agent.get_by_id(agent.id).stop(by=MAINTAINER, reason=WHY)  # Peewee puts no row object back
+
+    return [agent], act
+
+
+def a_claim(world: World) -> tuple[list[Any], Callable[[], object]]:
+    world.issues("queued")
+    agent = world.agent()
+    return [agent], lambda: world.store.claim(agent)
+
+
+def a_save(world: World) -> tuple[list[Any], Callable[[], object]]:
+    issue = world.issues("unassigned")
+
+    def act() -> None:
+        fresh = Issue.get_by_id(issue.id)
+        fresh.prompt = f"{fresh.prompt}, and more"
+        fresh.save()
+
+    return [issue], act
+
+
+BLOCKS = [a_block, a_block_in_a_block, an_inner_block_that_rolls_back, a_block_of_peewee, a_claim, a_save]
+
+
+# ---- at any line -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("story", [*BLOCKS, *STORIES], ids=lambda story: story.__name__)
+def test_an_exception_at_any_line(store: Store, target: str, story: Story) -> None:
+    """It comes out as it was raised; all is as it was, or as it would be, and nothing stays locked."""
+    world = World(store)
+    _, act = story(world)
+    with Interruption() as whole:
+        act()
+    lines = range(1, whole.lines + 1)
+    for at in lines if LONG else random.Random(story.__name__).sample(lines, min(LINES, len(lines))):
+        interrupted(world, target, story, at)
+    assert store.verify() == []
+
+
+def interrupted(world: World, target: str, story: Story, at: int) -> None:
+    objects, act = story(world)
+    known = TransitionLog.select().count()
+    before, held = dump(), [dict(row.__data__) for row in objects]
+    with Interruption(at) as interruption:
+        try:
+            act()
+        except Interrupted:
+            pass
+    place = interruption.place
+    assert not world.store.database.transaction_depth(), place
+    assert_nothing_is_locked(target, place)
+    for row, was in zip(objects, held, strict=True):
+        if not row.is_new and type(row).get_or_none(id=row.id) is not None:
+            assert row.__data__ in (was, type(row).get_by_id(row.id).__data__), place
+    if dump() == before:
+        for row in objects:
+            if not row.is_new:
+                row.reload()
+        act()  # what did not happen can happen now
+    assert TransitionLog.select().count() > known or story is a_save, place
+    assert dump() != before, place
+
+
+def assert_nothing_is_locked(target: str, place: str) -> None:
+    """Another connection can write at once, and take the turn."""
+    if target.startswith("postgresql"):
+        with psycopg.connect(target, autocommit=True) as other:
+            other.execute("SET lock_timeout = '10s'")  # a connection that was closed ends a little later on the server
+            tables = ", ".join(model._meta.table_name for model in EVERYTHING)
+            with other.transaction():
+                other.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+        return
+    other = sqlite3.connect(target, timeout=0, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        raise AssertionError(place) from error
+    finally:
+        other.close()
+    assert is_free(target), place
+
+
+def is_free(target: str) -> bool:
+    with Path(f"{target}-turn").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+# ---- real signals ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alarms() -> Iterator[Callable[[float], None]]:
+    """Gives what raises KeyboardInterrupt after so many seconds, as Ctrl-C does; nothing comes after the block."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds) and None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+MOST = 3
+"""An interrupt comes within so many times as long as what it interrupts takes."""
+UNOWNED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""psycopg warns of a connection that is interrupted while it is being made."""
+
+
+def to_and_fro(store: Store, issue: Issue) -> None:
+    with store.atomic():
+        issue.queue(by=MAINTAINER)
+        with store.atomic():
+            issue.dequeue(by=MAINTAINER)
+    issue.queue(by=MAINTAINER)
+    issue.dequeue(by=MAINTAINER)
+
+
+def interrupt(store: Store, issue: Issue, moments: random.Random, interrupt_after: Callable[[float], None]) -> None:
+    """Interrupt moves and blocks at a random moment, and bring the issue back to where it was."""
+    began = time.perf_counter()
+    to_and_fro(store, issue)
+    longest = MOST * (time.perf_counter() - began)
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            interrupt_after(moments.uniform(0.00002, longest))
+            while True:
+                to_and_fro(store, issue)
+        finally:
+            interrupt_after(0)
+
+
+def set_back(issue: Issue) -> None:
+    if issue.reload().status == "queued":
+        issue.dequeue(by=MAINTAINER)
+
+
+@UNOWNED
+def test_signals_at_random_moments(store: Store, target: str) -> None:
+    """KeyboardInterrupt is never replaced, nothing stays locked, and the next move works."""
+    issue = World(store).issues("unassigned")
+    moments = random.Random(7)
+    with alarms() as interrupt_after:
+        for number in range(INTERRUPTS):
+            interrupt(store, issue, moments, interrupt_after)
+            assert not store.database.transaction_depth()
+            assert_nothing_is_locked(target, f"interrupt {number}")
+            set_back(issue)
+    assert store.verify() == []
+
+
+def write_on(target: str, line: Any) -> None:
+    """A writer beside it: makes moves until it is told to stop, and says how often it gave up waiting for its turn."""
+    gave_up = 0
+    wait = lockfile.LockFile.wait
+
+    def counted(turn: lockfile.LockFile) -> bool:
+        nonlocal gave_up
+        came = wait(turn)
+        gave_up += not came
+        return came
+
+    lockfile.LockFile.wait = counted  # type: ignore[method-assign]
+    moves = 0
+    with open_store(target, timeout=20, durability="normal") as store:
+        issue = Issue.create(title="Beside", prompt="…", issue_type="bug", repo_path="/src")
+        line.send("ready")
+        while not line.poll():
+            issue.queue(by=MAINTAINER)
+            issue.dequeue(by=MAINTAINER)
+            moves += 2
+        line.send((moves, gave_up, [str(found) for found in store.verify()]))
+
+
+@UNOWNED
+def test_signals_while_another_process_writes(target: str) -> None:
+    """It waits no longer than the lock is really held: its turn always comes."""
+    with open_store(target, durability="normal") as store:
+        issue = World(store).issues("unassigned")
+        ours, theirs = SPAWN.Pipe()
+        beside = SPAWN.Process(target=write_on, args=(target, theirs), daemon=True)
+        beside.start()
+        assert ours.recv() == "ready"
+        moments = random.Random(8)
+        with alarms() as interrupt_after:
+            for _ in range(INTERRUPTS):
+                interrupt(store, issue, moments, interrupt_after)
+                set_back(issue)
+        ours.send("stop")
+        moves, gave_up, broken = ours.recv()
+        beside.join()
+        assert moves
+        assert (gave_up, broken) == (0, [])
+
+
+def test_an_interrupt_of_a_running_statement_leaves_a_connection_that_works(store: Store) -> None:
+    """Also one that psycopg does not know, such as a time limit's: the statement is stopped, the interrupt goes on."""
+    if store.database.kind == "sqlite":
+        pytest.skip("SQLite's statements end before a signal is seen")
+
+    class TimeIsUp(Exception):
+        pass
+
+    def raise_it(error: type[BaseException]) -> Any:
+        def handler(number: int, frame: Any) -> None:
+            raise error
+
+        return handler
+
+    agent = Agent.create(agent_type="coder")
+    for error in (KeyboardInterrupt, TimeIsUp):
+        before = signal.signal(signal.SIGALRM, raise_it(error))
+        try:
+            with pytest.raises(error), store.atomic():
+                agent.heartbeat()
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                store.database.execute_sql("SELECT pg_sleep(60)")
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        agent.stop(by=MAINTAINER, reason=WHY)
+        agent = Agent.create(agent_type="coder")
+    assert store.verify() == []
+
+
+# ---- who drops a block -----------------------------------------------------------------------------------
+
+
+def test_a_block_that_was_never_left_is_rolled_back_when_it_is_dropped(store: Store, target: str) -> None:
+    issue = World(store).issues("unassigned")
+    block = store.atomic()
+    block.__enter__()
+    issue.queue(by=MAINTAINER)
+    del block
+    gc.collect()
+    assert not store.database.transaction_depth()
+    assert (issue.status, issue.version) == ("unassigned", 1)
+    assert_nothing_is_locked(target, "dropped")
+
+
+# ---- tasks of asyncio ------------------------------------------------------------------------------------
+
+INSIDE = {
+    "a trigger": lambda store, issue: issue.queue(by=MAINTAINER),
+    "a block": lambda store, issue: store.atomic().__enter__(),
+    "a block of Peewee": lambda store, issue: store.database.atomic().__enter__(),
+    "a save": lambda store, issue: issue.save(only=["title"]),
+}
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("kind", ["store", "database"])
+def test_a_task_cannot_enter_the_block_of_another(store: Store, kind: str, inside: str) -> None:
+    world = World(store)
+    mine, theirs = world.issues("unassigned"), world.issues("unassigned")
+    if inside == "a save":
+        theirs.title = "Another title"
+    title = Issue.get_by_id(theirs.id).title
+
+    async def holder(entered: asyncio.Event, leave: asyncio.Event) -> None:
+        with (store if kind == "store" else store.database).atomic():
+            mine.queue(by=MAINTAINER)
+            entered.set()
+            await leave.wait()
+            mine.dequeue(by=MAINTAINER)
+
+    async def both() -> None:
+        entered, leave = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(holder(entered, leave))
+        await entered.wait()
+        with pytest.raises(InvalidValue, match="another asyncio task"):
+            INSIDE[inside](store, theirs)
+        leave.set()
+        await first
+
+    asyncio.run(both())
+    assert mine.reload().version == 3
+    stored = Issue.get_by_id(theirs.id)
+    assert (stored.version, stored.title) == (1, title)
+
+
+def test_a_task_cannot_leave_the_block_of_another(store: Store) -> None:
+    issue = World(store).issues("unassigned")
+    block = store.atomic()
+
+    async def enters(entered: asyncio.Event, left: asyncio.Event) -> None:
+        block.__enter__()
+        issue.queue(by=MAINTAINER)
+        entered.set()
+        await left.wait()
+        block.__exit__(None, None, None)
+
+    async def both() -> None:
+        entered, left = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(enters(entered, left))
+        await entered.wait()
+        for error in ((None, None, None), (KeyError, KeyError(), None)):
+            with pytest.raises(InvalidValue, match="another asyncio task"):
+                block.__exit__(*error)
+        left.set()
+        await first
+
+    asyncio.run(both())
+    assert issue.reload().status == "queued"
+
+
+def test_two_tasks_that_each_open_a_block(store: Store) -> None:
+    """The one that comes second is refused; what the first one does is committed or rolled back as it ends."""
+    world = World(store)
+    issues = [world.issues("unassigned") for _ in range(2)]
+
+    async def work(issue: Issue, fails: bool) -> None:
+        with store.atomic():
+            issue.queue(by=MAINTAINER)
+            await asyncio.sleep(0.01)
+            if fails:
+                raise ZeroDivisionError
+
+    async def both(fails: bool) -> list[Any]:
+        return await asyncio.gather(work(issues[0], fails), work(issues[1], False), return_exceptions=True)
+
+    assert [type(found) for found in asyncio.run(both(True))] == [ZeroDivisionError, InvalidValue]
+    assert [issue.reload().version for issue in issues] == [1, 1]
+    assert [type(found) for found in asyncio.run(both(False))] == [type(None), InvalidValue]
+    assert [issue.reload().version for issue in issues] == [2, 1]
+
+
+def test_a_task_may_not_use_a_block_that_was_opened_outside_the_loop(store: Store) -> None:
+    issue = World(store).issues("unassigned")
+
+    async def moves() -> None:
+        issue.queue(by=MAINTAINER)
+
+    with store.atomic(), pytest.raises(InvalidValue, match="another asyncio task"):
+        asyncio.run(moves())
+    assert issue.reload().version == 1
+
+
+def test_moves_of_many_tasks_without_a_block_are_each_their_own(store: Store) -> None:
+    world = World(store)
+    issues = [world.issues("unassigned") for _ in range(5)]
+
+    async def work(issue: Issue) -> None:
+        issue.queue(by=MAINTAINER)
+        await asyncio.sleep(0)
+        with store.atomic():
+            issue.dequeue(by=MAINTAINER)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(work, issues))
+
+    asyncio.run(all_of_them())
+    assert {issue.reload().version for issue in issues} == {3}
+
+
+def test_a_child_of_a_block_goes_its_own_way(store: Store) -> None:
+    """The parent's block is the parent's, also when the child drops it."""
+    issue = World(store).issues("unassigned")
+    with store.atomic():
+        issue.queue(by=MAINTAINER)
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert issue.reload().status == "queued"
