@@ -261,8 +261,9 @@ def main() -> int:
     job = Job(options.database, repo, str(repo.path), *given)
     with store, bar or nullcontext():
         for number in range(options.demo):
-            text = {"title": f"Example {number + 1}", "prompt": f"Write page {number + 1}."}
-            Issue.create(**text, issue_type="chore", repo_path=job.path, by=RUNNER).queue(by=RUNNER)
+            title, prompt = f"Example {number + 1}", f"Write page {number + 1}."
+            issue = Issue.create(title=title, prompt=prompt, issue_type="chore", repo_path=job.path, by=RUNNER)
+            issue.queue(by=RUNNER)
         if not options.watch and not issues(job):
             say(f"there are no issues for {job.path}; --demo 6 adds some")
             return 0

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -61,6 +61,7 @@ def test_a_person_is_needed(world: World, store: Store, clock: Clock, kind: str)
     found = [need for need in store.needs_human() if need.kind == kind]
     assert [(need.row, need.since) for need in found] == [(row, came)]
     assert isinstance(found[0], NeedsHuman)
+    assert type(row) in get_args(get_type_hints(NeedsHuman)["row"])
     assert found[0].why
 
 
