@@ -37,7 +37,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent_worker import PAUSE, RUNNER, SIGNALS, STEPS, Job, listen, live, stop, told
+from agent_worker import PAUSE, RUNNER, SIGNALS, STEPS, Job, answer, listen, live, stop, told
 from peewee import JOIN
 from workshop import Failed, Repository, one_line, send
 
@@ -115,7 +115,7 @@ class Crew:
             member.process.terminate()
         while len(told) < 2 and any(member.process.is_alive() for member in self.members):
             time.sleep(PAUSE)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        answer(signal.SIGINT, signal.SIG_DFL)
         for member in self.members:
             send(member.group.value, signal.SIGKILL)
             member.process.kill()

@@ -1157,6 +1157,22 @@ def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
         assert command.wait() == 130
 
 
+@sqlite
+def test_where_ctrl_c_is_ignored_it_stays_so(target: str) -> None:
+    """As a shell has it for what it starts in the background."""
+    open_store(target).close()
+    with process("--database", target, "log", "--after", "0", "--follow", ignores_ctrl_c=True) as command:
+        assert command.stdout is not None
+        with open_store(target):
+            Agent.create(agent_type="coder")
+            assert b"create" in command.stdout.readline()
+            command.send_signal(signal.SIGINT)
+            Agent.create(agent_type="pm")
+            assert b"create" in command.stdout.readline()
+        command.terminate()
+        assert command.wait() == -signal.SIGTERM
+
+
 @reads
 @sqlite
 def test_an_interrupt_stays_one_whatever_comes_behind_it(
