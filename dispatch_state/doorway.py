@@ -170,6 +170,8 @@ class Doorway:
         finally:
             if pooled:
                 database.release()
+        if turn.lines:
+            turn.report(committed=not database.transaction_depth())
         self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
         return result
 
