@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
-from dispatch_state import Agent, Decision, Gate, Issue, Store, StoreError, TransitionLog, open_store
+from dispatch_state import Agent, Decision, Epic, Gate, Issue, Store, StoreError, TransitionLog, open_store
 from dispatch_state import migrate as migrations
 from dispatch_state.cli import reading, standing, terminal
 from dispatch_state.cli.commands import COMMANDS, main
@@ -451,9 +452,26 @@ def test_a_prompt_is_shown_on_demand_only(shell: Shell, ids: Ids) -> None:
 
 @reads
 def test_a_removed_row_has_its_history(shell: Shell, ids: Ids) -> None:
-    assert f"issues {ids['gone']} is not there any more" in shell("show", ids["gone"][-12:])
+    assert f"issues {ids['gone']} is not there any more: it was removed\n" in shell("show", ids["gone"][-12:])
+    for words in (["explain", "{}"], ["diagram", "{}"], ["fire", "{}", "queue", "--as", "me"]):
+        shell(*[word.format(ids["gone"][-12:]) for word in words], code=1)
+        assert f"issues {ids['gone']} is not there any more: it was removed; show tells its history" in shell.err
+    shell("board", "--epic", ids["gone"][-12:], code=1)
+    assert "no Epic here has an id that ends in" in shell.err
     told = shell.json("show", ids["gone"])
     assert (told["id"], [move["trigger"] for move in told["history"]]) == (ids["gone"], ["create", "cancel", "remove"])
+
+
+@sqlite
+def test_a_row_that_somebody_deleted_past_the_log_is_not_called_removed(shell: Shell, ids: Ids, place: str) -> None:
+    with open_store(place) as store, store.database.atomic():
+        migrations.enforcement.remove(store.database)
+        store.database.execute_sql(f"DELETE FROM agents WHERE id = '{ids['idle']}'")
+        migrations.enforcement.install(store.database)
+    told = f"agents {ids['idle']} is not there any more: its log does not say that it was removed; verify the store"
+    assert shell("show", ids["idle"]).splitlines()[0] == told
+    shell("explain", ids["idle"], code=1)
+    assert f"{told}; show tells its history" in shell.err
 
 
 @reads
@@ -840,10 +858,45 @@ def test_the_end_of_more_than_one_id(shell: Shell, ids: Ids, inside: Any) -> Non
     ends = Counter(key[-1] for key in every)
     end, count = ends.most_common(1)[0]
     assert count > 1
-    for words in (["show", end], ["explain", end], ["diagram", end], ["fire", end, "queue", "--as", "me"]):
+    for words in (["show", end], ["explain", end], ["diagram", end]):
         shell(*words, code=1)
         assert f"{end} is the end of more than one id: " in shell.err
         assert shell.err.count("-7") >= 2
+        assert (", and others; give more of it" in shell.err) == (count > 4)
+
+
+def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, target: str) -> None:
+    """Lines of logs whose ids end alike are in nobody's way, nor are rows that were removed."""
+    with open_store(target, durability="normal"):
+        agent = Agent.create(id=UUID(int=1), agent_type="coder")
+        lines = [str(agent.log("info", str(number)).id) for number in range(40)]
+        end, count = Counter(line[-1] for line in lines if line[-1] != "1").most_common(1)[0]
+        epic = Epic.create(id=f"{'0' * 31}{end}", title="Live", description="d", repo_path="/src")
+        for number in range(2):
+            gone = f"{number}{'0' * 26}beef{end}"
+            issue = Issue.create(id=gone, title="Gone", prompt="p", issue_type="bug", repo_path="/src")
+            issue.cancel(by=MAINTAINER, reason=WHY)
+            issue.remove(by=MAINTAINER, reason=WHY)
+    assert count > 1
+    for word in (end, str(epic.id)[-4:]):
+        assert [shell.json("show", word)[column] for column in ("table", "id")] == ["epics", str(epic.id)]
+    assert shell.json("show", lines[0][-8:])["table"] == "agent_logs"
+    shell("show", f"beef{end}", code=1)
+    both = [f"issues {number}{'0' * 7}-0000-0000-0000-0000000beef{end} (not there any more)" for number in range(2)]
+    assert f"beef{end} is the end of more than one id: {both[0]}, {both[1]}; give more of it" in shell.err
+
+
+def test_a_short_end_changes_nothing(shell: Shell, ids: Ids, inside: Any) -> None:
+    """It takes four characters, of what a trigger's argument names too."""
+    key, idle = ids["issue"], ids["idle"]
+    for end in (key[-1:], key[-3:]):
+        shell("fire", end, "dequeue", "--as", "me", code=2)
+        assert f"dispatch-state: {end}: to change a row, give at least 4 characters of its id\n" == shell.err
+    shell("fire", key[-8:], "assign", f"agent={idle[-3:]}", "--as", "me", code=2)
+    assert f"{idle[-3:]}: to change a row, give at least 4 characters" in shell.err
+    assert shell.json("show", key)["status"] == "queued"
+    shell("fire", key[-6:], "assign", f"agent={idle[-6:]}", "--as", "me")
+    assert shell.json("show", key)["status"] == "assigned"
 
 
 @reads

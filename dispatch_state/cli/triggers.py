@@ -106,7 +106,7 @@ def _json(text: str, name: str) -> Any:
 
 
 def _a_row(model: type[Stateful]) -> Callable[[str, str], Any]:
-    return lambda text, name: row_of(text, (model,))
+    return lambda text, name: row_of(text, (model,), to_change=True)
 
 
 _READ: dict[str, Callable[[str, str], Any]] = {
