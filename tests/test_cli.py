@@ -662,9 +662,66 @@ def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
         shell(trigger, ids["gate"], code=2)
         assert f"{trigger} is a trigger, no command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
     shell("aprove", ids["gate"], code=2)
-    assert "invalid choice" in shell.err
+    meant = '"aprove" is no command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
+    assert shell.err == f"dispatch-state: {meant}\n"
     shell("diagram", "issues", "--format", "approve", code=2)
     assert "invalid choice" in shell.err
+    assert "trigger" not in shell.err
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("stauts", '"stauts" is no command; did you mean status?'),
+        ("help stauts", '"stauts" is no command; did you mean status?'),
+        ("log --lsat 3", "unrecognized arguments: --lsat 3; did you mean --last? (usage: dispatch-state log "),
+        ("log --lsat=3", "unrecognized arguments: --lsat=3; did you mean --last? (usage: dispatch-state log "),
+        ("status --jsn", "unrecognized arguments: --jsn; did you mean --json? (usage: dispatch-state status "),
+        ("diagram issues --format svgg", "did you mean svg? (usage: dispatch-state diagram "),
+        (
+            "diagram isues",
+            "nor a table: epics, stages, gates, issues, pull_requests, agents, proposals; did you mean iss",
+        ),
+        ("diagram cascade", "proposals; did you mean cascades?"),
+        ("fire {gate} aprove --as me", 'Gate has no trigger "aprove"; did you mean approve?'),
+        ("fire {gate} approve coment=x --as me", "takes comment, choice as NAME=VALUE; did you mean comment?"),
+        ("fire {gate} approve --raeson x --as me", "did you mean --reason? (usage: dispatch-state fire "),
+    ],
+)
+def test_what_was_probably_meant(words: str, meant: str, shell: Shell, ids: Ids) -> None:
+    shell(*words.format(**ids).split(), code=2)
+    assert meant in shell.err
+
+
+def test_a_word_like_none_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell("", capsys)
+    shell("zzz", code=2)
+    assert shell.err == f'dispatch-state: "zzz" is no command; there are {", ".join(EVERY_NAME)}\n'
+    shell("status", "--zzz", code=2)
+    assert "did you mean" not in shell.err
+
+
+EVERY_NAME = [*(command.name for command in COMMANDS), "help"]
+
+
+def test_help_is_given_to_whoever_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a word, by an option, or by saying nothing; programs are told that they said nothing."""
+
+    def told(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        out, err = capsys.readouterr()
+        assert (ended.value.code, err) == (0, "")
+        return str(out)
+
+    whole = told("--help")
+    assert all(re.search(rf"^ +{name} ", whole, re.MULTILINE) for name in EVERY_NAME)
+    assert told("help") == told() == told("--database", "x") == whole
+    assert told("help", "fire") == told("fire", "--help") != whole
+    assert told("help", "help") == told("help", "--help")
+    assert (main(["--json"]), json.loads(capsys.readouterr().err)["error"]) == (2, "InvalidValue")
 
 
 @reads
@@ -948,7 +1005,7 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["nonsense"], ["status", "extra"], ["status", "--limit", "0"], ["status", "--limit", "x"],
+        ["nonsense"], ["status", "extra"], ["status", "--limit", "0"], ["status", "--limit", "x"],
         ["status", "--limit", "-1"], ["status", "--limit", str(2**70)], ["log", "--last", "0"], ["log", "--after", "x"],
         ["log", "--after", "-5"], ["log", "--after", "1" * 5000],
         ["log", "--after", "1", "--last", "2"], ["log", "--after", str(2**70)], ["log", "--timeout", "nan"],

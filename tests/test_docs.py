@@ -168,6 +168,8 @@ def understood(words: list[str]) -> bool:
         parsed(COMMANDS, words[1:])
     except InvalidValue:
         return False
+    except SystemExit as help_was_given:
+        return help_was_given.code == 0
     return True
 
 
