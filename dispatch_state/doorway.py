@@ -97,6 +97,8 @@ class Doorway:
                     retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
                     retries.require(error, depth)
             self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
+            if turn.lines:
+                turn.report(committed=not depth)
             return result
         except BaseException as error:
             database.recover(depth)

@@ -113,9 +113,16 @@ class Turn:
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.moves: list[Move] = []
+        self.lines: list[str] = []
+        """Each move in a line, for the log at DEBUG; empty when nobody listens."""
         self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
         self._pending: list[_Pending] = []
         self._aloud = LOGGER.isEnabledFor(logging.DEBUG)
+
+    def report(self, committed: bool) -> None:
+        """Log the moves at DEBUG: as made, or as part of a transaction of the caller's that is still open."""
+        for line in self.lines:
+            LOGGER.debug("%s" if committed else "%s, in a transaction that is still open", line)
 
     # ---- acts ----------------------------------------------------------------------------------
 
@@ -222,7 +229,7 @@ class Turn:
     def _record_move(self, firing: Firing, source: str | None, dest: str | None, seq: int) -> None:
         row, trigger = firing.row, firing.trigger
         if self._aloud:
-            LOGGER.debug("%s %s: %s -> %s by %s", row, trigger, source, dest, firing.by.actor)
+            self.lines.append(f"{row} {trigger}: {source} -> {dest} by {firing.by.actor}")
         self.moves.append(Move(row._meta.table_name, row.__data__["id"], trigger, source, dest, seq))
         if (rule := RULES.get((type(row), trigger))) is not None:
             self._pending.append(_Pending(rule(row, firing), seq))
@@ -334,6 +341,8 @@ class Turn:
             other_firing = Firing(other, "remove", {}, by, reason, self.now, cause=firing.cause)
             seq = self._log(other_firing, other.status, None, other.version + 1, {}, None)
             firing.cause = firing.cause or seq
+            if self._aloud:
+                self.lines.append(f"{other} remove: {other.status} -> None by {by.actor}")
             self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
         delete(type(row), row.id)
 

@@ -191,6 +191,10 @@ class WordField(_Plain[V]):
 
     field_type = "TEXT"
 
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: V | str) -> None: ...
+
     @overload
     def __init__(self: WordField[E], words: type[E], *, null: Literal[False] = ..., **options: Any) -> None: ...
     @overload

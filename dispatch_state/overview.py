@@ -44,7 +44,7 @@ class NeedsHuman(NamedTuple):
     """
 
     kind: str
-    row: Stateful
+    row: Gate | Stage | Issue | Agent | Proposal
     since: datetime
     why: str
 

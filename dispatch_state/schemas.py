@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 import marshmallow
@@ -48,6 +48,8 @@ class InvalidPayload(InvalidValue, marshmallow.ValidationError):
 
     messages: what is wrong, by column; by position first where there are many, as marshmallow keeps it.
     """
+
+    messages: dict[Any, Any]
 
     def __init__(self, schema: str, error: marshmallow.ValidationError) -> None:
         marshmallow.ValidationError.__init__(self, error.messages, data=error.data, valid_data=error.valid_data)
@@ -158,6 +160,10 @@ class RowSchema(marshmallow.Schema):
     """
 
     model: ClassVar[type[Row]]
+
+    if TYPE_CHECKING:
+
+        def dump(self, obj: Any, *, many: bool | None = None) -> Any: ...
 
     def load(
         self,

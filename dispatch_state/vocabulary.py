@@ -8,7 +8,16 @@ in `models/`: this module knows the words, not the ways between them.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
+
+L = TypeVar("L", bound=LiteralString)
+FINAL = True
+
+
+def member(value: L, meaning: str, final: bool = False) -> L:
+    """What the classes below make a member of, which a type checker takes for the stored value alone."""
+    made: Any = (value, meaning, final) if final else (value, meaning)
+    return made  # type: ignore[no-any-return]
 
 
 class Word(StrEnum):
@@ -43,188 +52,185 @@ class Status(StrEnum):
     @classmethod
     def live(cls) -> tuple[Self, ...]:
         """Every status of this lifecycle that is not final, in its own order."""
-        return tuple(member for member in cls if not member.final)
-
-
-FINAL = True
+        return tuple(status for status in cls if not status.final)
 
 
 class EpicStatus(Status):
     """Where an epic stands."""
 
-    DRAFT = "draft", "Being written; stages may still be added and reordered."
-    READY = "ready", "Written and waiting for somebody to start it."
-    IN_PROGRESS = "in_progress", "One of its stages is being worked on, or a word of a person is due."
-    AWAITING_GATE = "awaiting_gate", "A stage is finished and its gates wait for people."
-    COMPLETED = "completed", "Every stage is approved or skipped and no issue is live.", FINAL
-    CANCELLED = "cancelled", "Given up by a person, with everything in it.", FINAL
+    DRAFT = member("draft", "Being written; stages may still be added and reordered.")
+    READY = member("ready", "Written and waiting for somebody to start it.")
+    IN_PROGRESS = member("in_progress", "One of its stages is being worked on, or a word of a person is due.")
+    AWAITING_GATE = member("awaiting_gate", "A stage is finished and its gates wait for people.")
+    COMPLETED = member("completed", "Every stage is approved or skipped and no issue is live.", FINAL)
+    CANCELLED = member("cancelled", "Given up by a person, with everything in it.", FINAL)
 
 
 class StageStatus(Status):
     """Where a stage stands."""
 
-    PENDING = "pending", "Waits for the stages before it."
-    IN_PROGRESS = "in_progress", "Its issues are queued and worked on."
-    AWAITING_GATE = "awaiting_gate", "Its issues are closed; its gates wait for people."
-    APPROVED = "approved", "Its issues are closed and every gate let it through.", FINAL
-    SKIPPED = "skipped", "Passed over by a person.", FINAL
+    PENDING = member("pending", "Waits for the stages before it.")
+    IN_PROGRESS = member("in_progress", "Its issues are queued and worked on.")
+    AWAITING_GATE = member("awaiting_gate", "Its issues are closed; its gates wait for people.")
+    APPROVED = member("approved", "Its issues are closed and every gate let it through.", FINAL)
+    SKIPPED = member("skipped", "Passed over by a person.", FINAL)
 
 
 class GateStatus(Status):
     """Where a gate stands."""
 
-    PENDING = "pending", "Nobody has decided yet."
-    APPROVED = "approved", "Somebody entitled to it said yes.", FINAL
-    REJECTED = "rejected", "Somebody entitled to it said no; the stage is being reworked."
-    SKIPPED = "skipped", "Taken out of the way by a person.", FINAL
+    PENDING = member("pending", "Nobody has decided yet.")
+    APPROVED = member("approved", "Somebody entitled to it said yes.", FINAL)
+    REJECTED = member("rejected", "Somebody entitled to it said no; the stage is being reworked.")
+    SKIPPED = member("skipped", "Taken out of the way by a person.", FINAL)
 
 
 class GateType(Word):
     """What a gate asks of a person."""
 
-    APPROVAL = "approval", "A person says yes or no."
-    REVIEW = "review", "A person has looked at the work."
-    CHECKPOINT = "checkpoint", "Opens by itself at a set time, unless a person is faster."
-    DECISION = "decision", "A person chooses one of the gate's options."
+    APPROVAL = member("approval", "A person says yes or no.")
+    REVIEW = member("review", "A person has looked at the work.")
+    CHECKPOINT = member("checkpoint", "Opens by itself at a set time, unless a person is faster.")
+    DECISION = member("decision", "A person chooses one of the gate's options.")
 
 
 class IssueStatus(Status):
     """Where an issue stands."""
 
-    UNASSIGNED = "unassigned", "Known, but not offered to agents yet."
-    QUEUED = "queued", "Offered: the next fitting agent that claims gets it."
-    ASSIGNED = "assigned", "Given to an agent that has not begun."
-    IN_PROGRESS = "in_progress", "The assigned agent works on it."
-    AWAITING_REVIEW = "awaiting_review", "Handed in; nobody reviews it yet."
-    IN_REVIEW = "in_review", "An agent or a person reviews it."
-    DONE = "done", "Finished; rework is a new issue.", FINAL
-    BLOCKED = "blocked", "Cannot go on until somebody unblocks, releases or cancels it."
-    CANCELLED = "cancelled", "Given up.", FINAL
+    UNASSIGNED = member("unassigned", "Known, but not offered to agents yet.")
+    QUEUED = member("queued", "Offered: the next fitting agent that claims gets it.")
+    ASSIGNED = member("assigned", "Given to an agent that has not begun.")
+    IN_PROGRESS = member("in_progress", "The assigned agent works on it.")
+    AWAITING_REVIEW = member("awaiting_review", "Handed in; nobody reviews it yet.")
+    IN_REVIEW = member("in_review", "An agent or a person reviews it.")
+    DONE = member("done", "Finished; rework is a new issue.", FINAL)
+    BLOCKED = member("blocked", "Cannot go on until somebody unblocks, releases or cancels it.")
+    CANCELLED = member("cancelled", "Given up.", FINAL)
 
 
 class IssueType(Word):
     """What kind of work an issue is."""
 
-    FEATURE = "feature", "Something new for users."
-    BUG = "bug", "Something that does not work as it should."
-    DOCS = "docs", "Words for readers."
-    REFACTOR = "refactor", "A better shape, the same behaviour."
-    TEST = "test", "Proof that something works."
-    SECURITY = "security", "Something an attacker could use."
-    CHORE = "chore", "Housekeeping."
+    FEATURE = member("feature", "Something new for users.")
+    BUG = member("bug", "Something that does not work as it should.")
+    DOCS = member("docs", "Words for readers.")
+    REFACTOR = member("refactor", "A better shape, the same behaviour.")
+    TEST = member("test", "Proof that something works.")
+    SECURITY = member("security", "Something an attacker could use.")
+    CHORE = member("chore", "Housekeeping.")
 
 
 class Priority(Word):
     """How urgent an issue is, most urgent first."""
 
-    CRITICAL = "critical", "Before everything else."
-    HIGH = "high", "Before ordinary work."
-    MEDIUM = "medium", "Ordinary work."
-    LOW = "low", "When nothing else is waiting."
+    CRITICAL = member("critical", "Before everything else.")
+    HIGH = member("high", "Before ordinary work.")
+    MEDIUM = member("medium", "Ordinary work.")
+    LOW = member("low", "When nothing else is waiting.")
 
 
 class AgentType(Word):
     """What an agent is good at."""
 
-    CODER = "coder", "Writes code."
-    REVIEWER = "reviewer", "Reads and judges code."
-    PM = "pm", "Plans and prioritises."
-    SECURITY = "security", "Looks for what an attacker would."
-    DOCS = "docs", "Writes for readers."
-    TEST = "test", "Writes tests."
-    ARCHITECT = "architect", "Decides structure."
+    CODER = member("coder", "Writes code.")
+    REVIEWER = member("reviewer", "Reads and judges code.")
+    PM = member("pm", "Plans and prioritises.")
+    SECURITY = member("security", "Looks for what an attacker would.")
+    DOCS = member("docs", "Writes for readers.")
+    TEST = member("test", "Writes tests.")
+    ARCHITECT = member("architect", "Decides structure.")
 
 
 class AgentStatus(Status):
     """Where one session of one agent process stands."""
 
-    IDLE = "idle", "Free: may be given an issue."
-    STARTING = "starting", "Given an issue; its process is coming up."
-    WORKING = "working", "At work on its issue."
-    WAITING_FOR_INPUT = "waiting_for_input", "Asked a person something; does not beat meanwhile."
-    WAITING_FOR_VOTE = "waiting_for_vote", "Waits for a proposal of its own to be decided."
-    PAUSED = "paused", "Held still on purpose; does not beat meanwhile."
-    ERRORED = "errored", "Failed, or was given up for dead; may recover."
-    COMPLETED = "completed", "The session is over.", FINAL
+    IDLE = member("idle", "Free: may be given an issue.")
+    STARTING = member("starting", "Given an issue; its process is coming up.")
+    WORKING = member("working", "At work on its issue.")
+    WAITING_FOR_INPUT = member("waiting_for_input", "Asked a person something; does not beat meanwhile.")
+    WAITING_FOR_VOTE = member("waiting_for_vote", "Waits for a proposal of its own to be decided.")
+    PAUSED = member("paused", "Held still on purpose; does not beat meanwhile.")
+    ERRORED = member("errored", "Failed, or was given up for dead; may recover.")
+    COMPLETED = member("completed", "The session is over.", FINAL)
 
 
 class PullRequestStatus(Status):
     """Where a pull request stands."""
 
-    DRAFT = "draft", "Not offered for review yet."
-    OPEN = "open", "Offered for review."
-    MERGED = "merged", "In the main line.", FINAL
-    CLOSED = "closed", "Withdrawn; may be reopened while its issue is live."
+    DRAFT = member("draft", "Not offered for review yet.")
+    OPEN = member("open", "Offered for review.")
+    MERGED = member("merged", "In the main line.", FINAL)
+    CLOSED = member("closed", "Withdrawn; may be reopened while its issue is live.")
 
 
 class ReviewStatus(Word):
     """What the reviews of a pull request say; a column, not a status."""
 
-    PENDING = "pending", "No verdict yet."
-    APPROVED = "approved", "A reviewer approved."
-    CHANGES_REQUESTED = "changes_requested", "A reviewer asked for changes."
-    DISMISSED = "dismissed", "The verdict was withdrawn."
+    PENDING = member("pending", "No verdict yet.")
+    APPROVED = member("approved", "A reviewer approved.")
+    CHANGES_REQUESTED = member("changes_requested", "A reviewer asked for changes.")
+    DISMISSED = member("dismissed", "The verdict was withdrawn.")
 
 
 class ProposalStatus(Status):
     """Where a proposal stands."""
 
-    OPEN = "open", "Proposed; nobody has voted."
-    VOTING = "voting", "Votes are being cast, until the tally is final or the deadline passes."
-    APPROVED = "approved", "Decided for; waits to be executed."
-    REJECTED = "rejected", "Decided against.", FINAL
-    EXECUTING = "executing", "Being carried out."
-    EXECUTED = "executed", "Carried out; may still be rolled back."
-    ROLLED_BACK = "rolled_back", "Carried out, at least in part, and undone.", FINAL
-    VETOED = "vetoed", "Stopped by a person after it was approved.", FINAL
+    OPEN = member("open", "Proposed; nobody has voted.")
+    VOTING = member("voting", "Votes are being cast, until the tally is final or the deadline passes.")
+    APPROVED = member("approved", "Decided for; waits to be executed.")
+    REJECTED = member("rejected", "Decided against.", FINAL)
+    EXECUTING = member("executing", "Being carried out.")
+    EXECUTED = member("executed", "Carried out; may still be rolled back.")
+    ROLLED_BACK = member("rolled_back", "Carried out, at least in part, and undone.", FINAL)
+    VETOED = member("vetoed", "Stopped by a person after it was approved.", FINAL)
 
 
 class ProposalType(Word):
     """What a proposal is about; sets its default threshold and required voters."""
 
-    IMPLEMENTATION_APPROACH = "implementation_approach", "How to build something."
-    TECH_STACK_CHOICE = "tech_stack_choice", "What to build it with."
-    ARCHITECTURE_DECISION = "architecture_decision", "How the whole is divided."
-    NEW_AGENT_TYPE = "new_agent_type", "A new kind of agent."
-    WORKFLOW_CHANGE = "workflow_change", "How work moves."
-    GOVERNANCE_RULE = "governance_rule", "How decisions are made."
-    TOOL_INTEGRATION = "tool_integration", "A tool to connect."
-    PROMPT_IMPROVEMENT = "prompt_improvement", "Better words for agents."
+    IMPLEMENTATION_APPROACH = member("implementation_approach", "How to build something.")
+    TECH_STACK_CHOICE = member("tech_stack_choice", "What to build it with.")
+    ARCHITECTURE_DECISION = member("architecture_decision", "How the whole is divided.")
+    NEW_AGENT_TYPE = member("new_agent_type", "A new kind of agent.")
+    WORKFLOW_CHANGE = member("workflow_change", "How work moves.")
+    GOVERNANCE_RULE = member("governance_rule", "How decisions are made.")
+    TOOL_INTEGRATION = member("tool_integration", "A tool to connect.")
+    PROMPT_IMPROVEMENT = member("prompt_improvement", "Better words for agents.")
 
 
 class Threshold(Word):
     """How much approval a proposal needs."""
 
-    UNANIMOUS = "unanimous", "Somebody approves and nobody rejects."
-    SUPER_MAJORITY = "super_majority", "At least two thirds of the weight cast for or against."
-    SIMPLE_MAJORITY = "simple_majority", "More than half of the weight cast for or against."
-    SINGLE_APPROVAL = "single_approval", "One approval is enough."
+    UNANIMOUS = member("unanimous", "Somebody approves and nobody rejects.")
+    SUPER_MAJORITY = member("super_majority", "At least two thirds of the weight cast for or against.")
+    SIMPLE_MAJORITY = member("simple_majority", "More than half of the weight cast for or against.")
+    SINGLE_APPROVAL = member("single_approval", "One approval is enough.")
 
 
 class VoteDecision(Word):
     """What a voter says."""
 
-    APPROVE = "approve", "For it."
-    REJECT = "reject", "Against it."
-    ABSTAIN = "abstain", "Heard, neither for nor against."
-    NEED_MORE_INFO = "need_more_info", "Cannot say yet; holds the tally open until the deadline."
+    APPROVE = member("approve", "For it.")
+    REJECT = member("reject", "Against it.")
+    ABSTAIN = member("abstain", "Heard, neither for nor against.")
+    NEED_MORE_INFO = member("need_more_info", "Cannot say yet; holds the tally open until the deadline.")
 
 
 class DecisionType(Word):
     """What kind of decision a row of `decisions` records."""
 
-    PROPOSAL_APPROVED = "proposal_approved", "The tally, or the deadline, approved a proposal."
-    PROPOSAL_REJECTED = "proposal_rejected", "The tally, or the deadline, rejected a proposal."
-    HUMAN_OVERRIDE = "human_override", "A person overrode the ordinary course."
-    HUMAN_VETO = "human_veto", "A person stopped an approved proposal."
-    GATE_APPROVED = "gate_approved", "A gate let its stage through."
-    GATE_REJECTED = "gate_rejected", "A gate sent its stage back."
+    PROPOSAL_APPROVED = member("proposal_approved", "The tally, or the deadline, approved a proposal.")
+    PROPOSAL_REJECTED = member("proposal_rejected", "The tally, or the deadline, rejected a proposal.")
+    HUMAN_OVERRIDE = member("human_override", "A person overrode the ordinary course.")
+    HUMAN_VETO = member("human_veto", "A person stopped an approved proposal.")
+    GATE_APPROVED = member("gate_approved", "A gate let its stage through.")
+    GATE_REJECTED = member("gate_rejected", "A gate sent its stage back.")
 
 
 class LogLevel(Word):
     """How much a line of an agent's log matters."""
 
-    DEBUG = "debug", "Of use when looking for a fault."
-    INFO = "info", "What happened."
-    WARN = "warn", "Worth a look."
-    ERROR = "error", "Something failed."
+    DEBUG = member("debug", "Of use when looking for a fault.")
+    INFO = member("info", "What happened.")
+    WARN = member("warn", "Worth a look.")
+    ERROR = member("error", "Something failed.")

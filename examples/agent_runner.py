@@ -37,7 +37,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent_worker import PAUSE, RUNNER, SIGNALS, STEPS, Job, listen, live, stop, told
+from agent_worker import PAUSE, RUNNER, SIGNALS, STEPS, Job, answer, listen, live, stop, told
 from peewee import JOIN
 from workshop import Failed, Repository, one_line, send
 
@@ -115,7 +115,7 @@ class Crew:
             member.process.terminate()
         while len(told) < 2 and any(member.process.is_alive() for member in self.members):
             time.sleep(PAUSE)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        answer(signal.SIGINT, signal.SIG_DFL)
         for member in self.members:
             send(member.group.value, signal.SIGKILL)
             member.process.kill()
@@ -261,8 +261,9 @@ def main() -> int:
     job = Job(options.database, repo, str(repo.path), *given)
     with store, bar or nullcontext():
         for number in range(options.demo):
-            text = {"title": f"Example {number + 1}", "prompt": f"Write page {number + 1}."}
-            Issue.create(**text, issue_type="chore", repo_path=job.path, by=RUNNER).queue(by=RUNNER)
+            title, prompt = f"Example {number + 1}", f"Write page {number + 1}."
+            issue = Issue.create(title=title, prompt=prompt, issue_type="chore", repo_path=job.path, by=RUNNER)
+            issue.queue(by=RUNNER)
         if not options.watch and not issues(job):
             say(f"there are no issues for {job.path}; --demo 6 adds some")
             return 0

@@ -68,8 +68,14 @@ told: list[int] = []
 def listen() -> None:
     """From now on keep in mind the signals that ask to stop, those that were held back until now included."""
     for number in SIGNALS:
-        signal.signal(number, lambda number, frame: told.append(number))
+        answer(number, lambda number, frame: told.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def answer(number: int, handler: Callable[[int, object], object] | signal.Handlers) -> None:
+    """Answer a signal, unless this process was started to ignore it, as a shell starts one in the background."""
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def over() -> bool:

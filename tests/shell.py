@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -136,11 +137,28 @@ def buffered() -> dict[str, str]:
 
 
 @contextmanager
-def process(*arguments: str | bytes, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def ctrl_c(*, ignored: bool = False) -> Iterator[None]:
+    """A block whose child processes end by SIGINT, or ignore it, however the suite itself was started.
+
+    A shell that starts it in the background has it ignore SIGINT, and its children inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def process(
+    *arguments: str | bytes, ignores_ctrl_c: bool = False, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A command as a process of its own, with warnings as errors; it is gone afterwards, whatever happens."""
     command = [sys.executable, "-W", "error", "-m", "dispatch_state", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env={**buffered(), **environment}) as running:
+    with ctrl_c(ignored=ignores_ctrl_c):
+        started = subprocess.Popen(command, stdout=pipe, stderr=pipe, env={**buffered(), **environment})
+    with started as running:
         given_up = threading.Timer(HANG, running.kill)
         given_up.start()
         try:

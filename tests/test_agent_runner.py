@@ -21,6 +21,7 @@ import pytest
 
 from dispatch_state import Agent, AgentLog, Epic, Issue, PullRequest, Store, TransitionLog, open_store
 from tests.invariants import broken
+from tests.shell import ctrl_c
 from tests.world import MAINTAINER, RUNNER, WHY
 
 ROOT = Path(__file__).parent.parent
@@ -104,11 +105,12 @@ class Scene:
             made[-1].queue(by=MAINTAINER)
         return made
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, ignores_ctrl_c: bool = False) -> subprocess.Popen[str]:
         """A runner in a session of its own, as in a terminal."""
         command = shlex.join([sys.executable, str(self.desk / "command.py"), str(self.desk), str(self.repo)])
         given = ["--repo", str(self.repo), "--database", self.target, "--command", command, *options]
-        return self.run("-W", "error", str(ROOT / "examples" / "agent_runner.py"), *given)
+        with ctrl_c(ignored=ignores_ctrl_c):
+            return self.run("-W", "error", str(ROOT / "examples" / "agent_runner.py"), *given)
 
     def run(self, *arguments: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
@@ -346,6 +348,19 @@ def test_a_second_ctrl_c_ends_at_once(scene: Scene, shared: Store) -> None:
         finish(runner, 128 + signal.SIGINT)
     assert all_stopped()
     wait_until(lambda: all(map(unlocked, scene.desk.glob("*.alive"))))
+
+
+@on_sqlite
+def test_where_ctrl_c_is_ignored_it_stays_so(scene: Scene, shared: Store) -> None:
+    """As a shell has it for what it starts in the background: also while the run ends."""
+    with no_survivors(scene.start("--watch", "--agents", "1", ignores_ctrl_c=True)) as runner:
+        wait_until(lambda: Agent.select().count() == 2, runner)
+        os.killpg(runner.pid, signal.SIGINT)
+        (issue,) = scene.queue("good")
+        wait_until(lambda: times_done(issue), runner)
+        runner.terminate()
+        assert "stopping" in finish(runner, 128 + signal.SIGTERM)
+    assert all_stopped()
 
 
 @on_sqlite

@@ -37,7 +37,7 @@ from dispatch_state.cli.terminal import Terminal, cells, visible
 from dispatch_state.models.keys import short
 from dispatch_state.targets import resolve
 from tests import boards as golden
-from tests.shell import HANG, Screen, Seen, Shell, buffered, process
+from tests.shell import HANG, Screen, Seen, Shell, buffered, ctrl_c, process
 from tests.world import MAINTAINER, WHY, World
 
 EVIL = "</style><script>alert('x')</script> & \"quotes\" \x1b[2J\u202e"
@@ -330,7 +330,9 @@ def test_a_board_on_a_real_terminal_until_ctrl_c(store: Store, target: str, epic
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
     environment = {k: v for k, v in buffered().items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
     command = [sys.executable, "-m", "dispatch_state", "--database", target, "board", "--watch"]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as running:
+    with ctrl_c():
+        started = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    with started as running:
         given_up = threading.Timer(HANG, running.kill)
         given_up.start()
         os.close(theirs)

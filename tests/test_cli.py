@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
-from dispatch_state import Agent, Decision, Gate, Issue, Store, StoreError, TransitionLog, open_store
+from dispatch_state import Agent, Decision, Epic, Gate, Issue, Store, StoreError, TransitionLog, open_store
 from dispatch_state import migrate as migrations
 from dispatch_state.cli import reading, standing, terminal
 from dispatch_state.cli.commands import COMMANDS, main
@@ -451,9 +452,26 @@ def test_a_prompt_is_shown_on_demand_only(shell: Shell, ids: Ids) -> None:
 
 @reads
 def test_a_removed_row_has_its_history(shell: Shell, ids: Ids) -> None:
-    assert f"issues {ids['gone']} is not there any more" in shell("show", ids["gone"][-12:])
+    assert f"issues {ids['gone']} is not there any more: it was removed\n" in shell("show", ids["gone"][-12:])
+    for words in (["explain", "{}"], ["diagram", "{}"], ["fire", "{}", "queue", "--as", "me"]):
+        shell(*[word.format(ids["gone"][-12:]) for word in words], code=1)
+        assert f"issues {ids['gone']} is not there any more: it was removed; show tells its history" in shell.err
+    shell("board", "--epic", ids["gone"][-12:], code=1)
+    assert "no Epic here has an id that ends in" in shell.err
     told = shell.json("show", ids["gone"])
     assert (told["id"], [move["trigger"] for move in told["history"]]) == (ids["gone"], ["create", "cancel", "remove"])
+
+
+@sqlite
+def test_a_row_that_somebody_deleted_past_the_log_is_not_called_removed(shell: Shell, ids: Ids, place: str) -> None:
+    with open_store(place) as store, store.database.atomic():
+        migrations.enforcement.remove(store.database)
+        store.database.execute_sql(f"DELETE FROM agents WHERE id = '{ids['idle']}'")
+        migrations.enforcement.install(store.database)
+    told = f"agents {ids['idle']} is not there any more: its log does not say that it was removed; verify the store"
+    assert shell("show", ids["idle"]).splitlines()[0] == told
+    shell("explain", ids["idle"], code=1)
+    assert f"{told}; show tells its history" in shell.err
 
 
 @reads
@@ -644,9 +662,66 @@ def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
         shell(trigger, ids["gate"], code=2)
         assert f"{trigger} is a trigger, no command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
     shell("aprove", ids["gate"], code=2)
-    assert "invalid choice" in shell.err
+    meant = '"aprove" is no command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
+    assert shell.err == f"dispatch-state: {meant}\n"
     shell("diagram", "issues", "--format", "approve", code=2)
     assert "invalid choice" in shell.err
+    assert "trigger" not in shell.err
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("stauts", '"stauts" is no command; did you mean status?'),
+        ("help stauts", '"stauts" is no command; did you mean status?'),
+        ("log --lsat 3", "unrecognized arguments: --lsat 3; did you mean --last? (usage: dispatch-state log "),
+        ("log --lsat=3", "unrecognized arguments: --lsat=3; did you mean --last? (usage: dispatch-state log "),
+        ("status --jsn", "unrecognized arguments: --jsn; did you mean --json? (usage: dispatch-state status "),
+        ("diagram issues --format svgg", "did you mean svg? (usage: dispatch-state diagram "),
+        (
+            "diagram isues",
+            "nor a table: epics, stages, gates, issues, pull_requests, agents, proposals; did you mean iss",
+        ),
+        ("diagram cascade", "proposals; did you mean cascades?"),
+        ("fire {gate} aprove --as me", 'Gate has no trigger "aprove"; did you mean approve?'),
+        ("fire {gate} approve coment=x --as me", "takes comment, choice as NAME=VALUE; did you mean comment?"),
+        ("fire {gate} approve --raeson x --as me", "did you mean --reason? (usage: dispatch-state fire "),
+    ],
+)
+def test_what_was_probably_meant(words: str, meant: str, shell: Shell, ids: Ids) -> None:
+    shell(*words.format(**ids).split(), code=2)
+    assert meant in shell.err
+
+
+def test_a_word_like_none_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell("", capsys)
+    shell("zzz", code=2)
+    assert shell.err == f'dispatch-state: "zzz" is no command; there are {", ".join(EVERY_NAME)}\n'
+    shell("status", "--zzz", code=2)
+    assert "did you mean" not in shell.err
+
+
+EVERY_NAME = [*(command.name for command in COMMANDS), "help"]
+
+
+def test_help_is_given_to_whoever_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a word, by an option, or by saying nothing; programs are told that they said nothing."""
+
+    def told(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        out, err = capsys.readouterr()
+        assert (ended.value.code, err) == (0, "")
+        return str(out)
+
+    whole = told("--help")
+    assert all(re.search(rf"^ +{name} ", whole, re.MULTILINE) for name in EVERY_NAME)
+    assert told("help") == told() == told("--database", "x") == whole
+    assert told("help", "fire") == told("fire", "--help") != whole
+    assert told("help", "help") == told("help", "--help")
+    assert (main(["--json"]), json.loads(capsys.readouterr().err)["error"]) == (2, "InvalidValue")
 
 
 @reads
@@ -840,10 +915,45 @@ def test_the_end_of_more_than_one_id(shell: Shell, ids: Ids, inside: Any) -> Non
     ends = Counter(key[-1] for key in every)
     end, count = ends.most_common(1)[0]
     assert count > 1
-    for words in (["show", end], ["explain", end], ["diagram", end], ["fire", end, "queue", "--as", "me"]):
+    for words in (["show", end], ["explain", end], ["diagram", end]):
         shell(*words, code=1)
         assert f"{end} is the end of more than one id: " in shell.err
         assert shell.err.count("-7") >= 2
+        assert (", and others; give more of it" in shell.err) == (count > 4)
+
+
+def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, target: str) -> None:
+    """Lines of logs whose ids end alike are in nobody's way, nor are rows that were removed."""
+    with open_store(target, durability="normal"):
+        agent = Agent.create(id=UUID(int=1), agent_type="coder")
+        lines = [str(agent.log("info", str(number)).id) for number in range(40)]
+        end, count = Counter(line[-1] for line in lines if line[-1] != "1").most_common(1)[0]
+        epic = Epic.create(id=f"{'0' * 31}{end}", title="Live", description="d", repo_path="/src")
+        for number in range(2):
+            gone = f"{number}{'0' * 26}beef{end}"
+            issue = Issue.create(id=gone, title="Gone", prompt="p", issue_type="bug", repo_path="/src")
+            issue.cancel(by=MAINTAINER, reason=WHY)
+            issue.remove(by=MAINTAINER, reason=WHY)
+    assert count > 1
+    for word in (end, str(epic.id)[-4:]):
+        assert [shell.json("show", word)[column] for column in ("table", "id")] == ["epics", str(epic.id)]
+    assert shell.json("show", lines[0][-8:])["table"] == "agent_logs"
+    shell("show", f"beef{end}", code=1)
+    both = [f"issues {number}{'0' * 7}-0000-0000-0000-0000000beef{end} (not there any more)" for number in range(2)]
+    assert f"beef{end} is the end of more than one id: {both[0]}, {both[1]}; give more of it" in shell.err
+
+
+def test_a_short_end_changes_nothing(shell: Shell, ids: Ids, inside: Any) -> None:
+    """It takes four characters, of what a trigger's argument names too."""
+    key, idle = ids["issue"], ids["idle"]
+    for end in (key[-1:], key[-3:]):
+        shell("fire", end, "dequeue", "--as", "me", code=2)
+        assert f"dispatch-state: {end}: to change a row, give at least 4 characters of its id\n" == shell.err
+    shell("fire", key[-8:], "assign", f"agent={idle[-3:]}", "--as", "me", code=2)
+    assert f"{idle[-3:]}: to change a row, give at least 4 characters" in shell.err
+    assert shell.json("show", key)["status"] == "queued"
+    shell("fire", key[-6:], "assign", f"agent={idle[-6:]}", "--as", "me")
+    assert shell.json("show", key)["status"] == "assigned"
 
 
 @reads
@@ -895,7 +1005,7 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["nonsense"], ["status", "extra"], ["status", "--limit", "0"], ["status", "--limit", "x"],
+        ["nonsense"], ["status", "extra"], ["status", "--limit", "0"], ["status", "--limit", "x"],
         ["status", "--limit", "-1"], ["status", "--limit", str(2**70)], ["log", "--last", "0"], ["log", "--after", "x"],
         ["log", "--after", "-5"], ["log", "--after", "1" * 5000],
         ["log", "--after", "1", "--last", "2"], ["log", "--after", str(2**70)], ["log", "--timeout", "nan"],
@@ -1155,6 +1265,22 @@ def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
         command.send_signal(signal.SIGINT)
         assert (command.stdout.read(), command.stderr.read()) == (b"", b"")
         assert command.wait() == 130
+
+
+@sqlite
+def test_where_ctrl_c_is_ignored_it_stays_so(target: str) -> None:
+    """As a shell has it for what it starts in the background."""
+    open_store(target).close()
+    with process("--database", target, "log", "--after", "0", "--follow", ignores_ctrl_c=True) as command:
+        assert command.stdout is not None
+        with open_store(target):
+            Agent.create(agent_type="coder")
+            assert b"create" in command.stdout.readline()
+            command.send_signal(signal.SIGINT)
+            Agent.create(agent_type="pm")
+            assert b"create" in command.stdout.readline()
+        command.terminate()
+        assert command.wait() == -signal.SIGTERM
 
 
 @reads

@@ -71,7 +71,7 @@ KNOWN = {
     "Any", "bool", "bytes", "bytearray", "dict", "float", "int", "list", "object", "str", "tuple", "type", "None",
     "datetime", "os.PathLike", "PathLike", "Path", "UUID", "IO", "Callable", "Iterator", "Mapping", "Sequence",
     "AbstractContextManager", "SearchStrategy", "RuleBasedStateMachine", "Fraction", "ModelSelect",
-    "Model", "Stateful", "Row", "Status", "S", "P", "P.args", "P.kwargs", "T",
+    "Literal", "any", "Model", "Stateful", "Row", "Status", "S", "P", "P.args", "P.kwargs", "T",
 }  # fmt: skip
 """Types of Python, Peewee and Hypothesis, and what stands for a model, its words, or whatever a caller has."""
 
@@ -168,6 +168,8 @@ def understood(words: list[str]) -> bool:
         parsed(COMMANDS, words[1:])
     except InvalidValue:
         return False
+    except SystemExit as help_was_given:
+        return help_was_given.code == 0
     return True
 
 

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 LAYERS = [
     "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "connections",
     "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.keys",
+    "models.columns",
     "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue",
     "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "retries", "families",

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, get_args, get_type_hints
 
+import peewee
 import pytest
 
-from dispatch_state import InvalidValue, NeedsHuman, RowNotFound, Stage, Store
+from dispatch_state import IllegalTransition, InvalidValue, NeedsHuman, RowNotFound, Stage, Store, StoreError
 from dispatch_state.ids import new_id
 from tests.conftest import Clock
 from tests.world import MAINTAINER, WHY, World
@@ -61,6 +63,7 @@ def test_a_person_is_needed(world: World, store: Store, clock: Clock, kind: str)
     found = [need for need in store.needs_human() if need.kind == kind]
     assert [(need.row, need.since) for need in found] == [(row, came)]
     assert isinstance(found[0], NeedsHuman)
+    assert type(row) in get_args(get_type_hints(NeedsHuman)["row"])
     assert found[0].why
 
 
@@ -238,6 +241,47 @@ def test_every_move_is_logged_once_without_what_was_asked(
     assert "queue: unassigned -> queued by human:maintainer" in ours[-1].message
     assert not [record for record in ours if "secret" in record.message]
     assert not [record for record in caplog.records if record.name.startswith("transitions")]
+
+
+@pytest.mark.parametrize("peewees", [False, True], ids=["store.atomic", "database.atomic"])
+def test_a_move_that_may_be_undone_is_not_logged_as_made(
+    peewees: bool, world: World, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a block, or in a block within one; what is refused is not logged at all."""
+    caplog.set_level(logging.DEBUG, "dispatch_state")
+    issue, block = world.new_issue(), store.database.atomic if peewees else store.atomic
+    caplog.clear()
+    with block():
+        with suppress(RuntimeError), block():
+            issue.queue(by=MAINTAINER)
+            raise RuntimeError
+        issue.reload().cancel(by=MAINTAINER, reason=WHY)
+    with pytest.raises(IllegalTransition):
+        issue.reload().queue(by=MAINTAINER)
+    issue.remove(by=MAINTAINER, reason=WHY)
+    assert caplog.messages == [
+        f"{issue} queue: unassigned -> queued by human:maintainer, in a transaction that is still open",
+        f"{issue} cancel: unassigned -> cancelled by human:maintainer, in a transaction that is still open",
+        f"{issue} remove: cancelled -> None by human:maintainer",
+    ]
+
+
+def test_a_move_whose_commit_fails_is_not_logged(
+    world: World, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue = world.new_issue()
+
+    def full() -> None:
+        raise peewee.OperationalError("database or disk is full")
+
+    caplog.set_level(logging.DEBUG, "dispatch_state")
+    with monkeypatch.context() as failing:
+        failing.setattr(store.database, "commit", full)
+        with pytest.raises(StoreError):
+            issue.queue(by=MAINTAINER)
+    assert caplog.messages == []
+    issue.queue(by=MAINTAINER)
+    assert caplog.messages == [f"{issue} queue: unassigned -> queued by human:maintainer"]
 
 
 def test_a_bare_import_is_light() -> None:

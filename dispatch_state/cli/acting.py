@@ -25,7 +25,7 @@ def fire(call: Call) -> Exit:
     chosen = call.chosen
     person = Human(chosen.login)
     call.open()
-    row = stateful_row_of(chosen.id)
+    row = stateful_row_of(chosen.id, to_change=True)
     trigger = trigger_of(row, chosen.trigger)
     given = arguments(trigger, chosen.argument)
     asking = overrides(trigger, row.status) and not chosen.yes
@@ -77,7 +77,7 @@ def _tell(out: Terminal, moves: list[Move]) -> None:
 
 
 def _fire_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", help="an id, or as much of its end as no other id has")
+    parser.add_argument("id", metavar="ID", help="an id, or its end: 4 characters, or as many as no other id has")
     parser.add_argument("trigger", metavar="TRIGGER", help="one of those that `show ID` lists")
     parser.add_argument(
         "argument", metavar="NAME=VALUE", nargs="*", default=[], help="the trigger's arguments; a row by its id"

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dispatch_state.cli.files import write_file
-from dispatch_state.cli.lookup import stateful_row_of
+from dispatch_state.cli.lookup import identifier, stateful_row_of
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.diagrams import CASCADES, PICTURES, render
 from dispatch_state.errors import InvalidValue
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.values import listed
+from dispatch_state.values import closest, listed
 
 MACHINES = {model._meta.table_name: model.machine for model in STATEFUL}
 CALLED = {name: table for table in MACHINES for name in (table, table[:-1], table[:-1].replace("_", ""))}
@@ -67,11 +67,13 @@ def _lifecycle(call: Call, what: str) -> dict[str, Callable[[], str]]:
 
 
 def _row(call: Call, what: str) -> Stateful:
-    call.open()
     try:
-        return stateful_row_of(what)
+        identifier(what)
     except InvalidValue as error:
-        raise InvalidValue(f"{error}, nor cascades, nor a table: {listed(MACHINES)}") from None
+        meant = closest(what.lower(), [*MACHINES, "cascades"])
+        raise InvalidValue(f"{error}, nor cascades, nor a table: {listed(MACHINES)}{meant}") from None
+    call.open()
+    return stateful_row_of(what)
 
 
 def _diagram_options(parser: argparse.ArgumentParser) -> None:

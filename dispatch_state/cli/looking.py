@@ -6,13 +6,12 @@ import argparse
 from typing import Any
 
 from dispatch_state.actors import Human
-from dispatch_state.cli.lookup import removed, row_of, stateful_row_of
+from dispatch_state.cli.lookup import fate, gone, identifier, missing, stateful_row_of, the_only
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.telling import key_told, move_data, names, row_data, say_move
 from dispatch_state.cli.terminal import Part, Terminal
 from dispatch_state.cli.triggers import takes
 from dispatch_state.door import door
-from dispatch_state.errors import RowNotFound
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.keys import ParentField
@@ -31,12 +30,12 @@ def show(call: Call) -> Exit:
     """Show one row, of any table: its columns, what may be done with it, what was said at it, and its history."""
     store, out = call.open(), call.out
     without = () if call.chosen.prompt else (PRIVATE,)
-    try:
-        row = row_of(call.chosen.id)
-    except RowNotFound:
-        if not (moves := removed(call.chosen.id)):
-            raise
-        return _show_removed(out, moves)
+    key = identifier(call.chosen.id)
+    row = the_only(key)
+    if row is None:
+        if not (moves := gone(key)):
+            raise missing(key)
+        return _show_gone(out, moves)
     moves = store.history(row) if isinstance(row, Stateful) else []
     if out.as_json:
         further = _live_data(row) if isinstance(row, Stateful) else {"legal_triggers": ()}
@@ -52,11 +51,11 @@ def show(call: Call) -> Exit:
     return Exit.OK
 
 
-def _show_removed(out: Terminal, moves: list[TransitionLog]) -> Exit:
+def _show_gone(out: Terminal, moves: list[TransitionLog]) -> Exit:
     if out.as_json:
         out.json({"table": moves[0].entity, "id": moves[0].entity_id, "history": list(map(move_data, moves))})
         return Exit.OK
-    out.line(("bold", f"{moves[0].entity} {moves[0].entity_id}"), " is not there any more")
+    out.line(("bold", fate(moves)))
     _say_history(out, moves)
     return Exit.OK
 

@@ -11,7 +11,7 @@ from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
 from dispatch_state.fields import IdField
 from dispatch_state.models.base import Row, Stateful
-from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.statements import find
 from dispatch_state.values import listed, shown
@@ -21,30 +21,64 @@ NAMED: tuple[type[Row], ...] = tuple(model for model in EVERY if isinstance(mode
 _END = re.compile(r"[0-9a-f-]{1,36}")
 SHOWN = 4
 """How many rows a message names."""
+LEAST = 4
+"""How many characters of an id it takes at least to name a row that is about to change."""
 
 
-def row_of(text: str, models: tuple[type[Row], ...] = NAMED) -> Any:
-    """The row of these models that an id, or the end of one, names.
+def row_of(text: str, models: tuple[type[Row], ...] = NAMED, *, to_change: bool = False) -> Any:
+    """The row of these models that an id, or the end of one, names; one with a lifecycle before all others.
+
+    Args:
+        to_change: whether the row, or what refers to it, is about to change: then a short end is refused.
 
     Raises:
-        InvalidValue: it is neither.
-        RowNotFound: no row has it, or several do.
+        InvalidValue: it is neither, or too short an end.
+        RowNotFound: no row has it, or several do, or the row was removed.
     """
     key = identifier(text)
-    found = door().read(lambda: list(_matches(key, models)))
-    if not found:
-        kinds = models[0].__name__ if len(models) == 1 else "row"
-        way = "the id" if isinstance(key, UUID) else "an id that ends in"
-        raise RowNotFound(f"no {kinds} here has {way} {key}")
+    if to_change:
+        _require_length(key)
+    row = the_only(key, models)
+    if row is None:
+        raise missing(key, models)
+    return row
+
+
+def the_only(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> Any:
+    """The only row that a key names, or None; raises `RowNotFound` that lists them when it names several.
+
+    A row with a lifecycle goes before all others: lines of logs, votes and decisions are many, and nobody acts on them.
+    """
+    groups = [[m for m in models if issubclass(m, Stateful) is wanted] for wanted in (True, False)]
+    found = door().read(lambda: next(filter(None, (list(_matches(key, group)) for group in groups)), []))
     if len(found) > 1:
-        several = listed(f"{type(row).__name__} {row._pk}" for row in found[:SHOWN])
-        raise RowNotFound(f"{key} is the end of more than one id: {several}; give more of it")
-    return found[0]
+        raise _ambiguous(key, [f"{type(row).__name__} {row._pk}" for row in found])
+    return found[0] if found else None
 
 
-def stateful_row_of(text: str) -> Stateful:
+def missing(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> RowNotFound:
+    """What to raise where no row of these models has a key: it was removed, or it never was."""
+    if moves := gone(key, models):
+        return RowNotFound(f"{fate(moves)}; show tells its history")
+    kinds = models[0].__name__ if len(models) == 1 else "row"
+    way = "the id" if isinstance(key, UUID) else "an id that ends in"
+    return RowNotFound(f"no {kinds} here has {way} {key}")
+
+
+def _ambiguous(key: UUID | str, found: list[str]) -> RowNotFound:
+    named = listed(found[:SHOWN]) + (", and others" if len(found) > SHOWN else "")
+    return RowNotFound(f"{key} is the end of more than one id: {named}; give more of it")
+
+
+def _require_length(key: UUID | str) -> None:
+    """Raise `InvalidValue` for an end so short that a typing mistake names another row."""
+    if isinstance(key, str) and len(key) < LEAST:
+        raise InvalidValue(f"{key}: to change a row, give at least {LEAST} characters of its id")
+
+
+def stateful_row_of(text: str, *, to_change: bool = False) -> Stateful:
     """As `row_of`, of the models that have a lifecycle."""
-    row: Stateful = row_of(text, STATEFUL)
+    row: Stateful = row_of(text, STATEFUL, to_change=to_change)
     return row
 
 
@@ -65,18 +99,31 @@ def _matches(key: UUID | str, models: Iterable[type[Row]]) -> Iterator[Row]:
             row = find(model, key)
             yield from [] if row is None else [row]
         else:
-            yield from model.select().where(_ends(model._meta.primary_key, key)).limit(SHOWN)
+            yield from model.select().where(_ends(model._meta.primary_key, key)).limit(SHOWN + 1)
 
 
 def _ends(column: Any, end: str) -> Any:
     return column.cast("TEXT").endswith(end)
 
 
-def removed(text: str) -> list[TransitionLog]:
-    """The moves of a row that is not there any more; none when the log knows no such row, or several."""
-    key = identifier(text)
+def gone(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> list[TransitionLog]:
+    """The moves of the only row that a key names in the log, where none of these models has it; else nothing.
+
+    Raises:
+        RowNotFound: it names several.
+    """
     entity: Any = TransitionLog.entity_id
-    wanted = entity == key if isinstance(key, UUID) else _ends(entity, key)
-    query = TransitionLog.select().where(wanted).order_by(TransitionLog.seq)
-    moves: list[TransitionLog] = door().read(lambda: list(query))
-    return moves if len({move.entity_id for move in moves}) == 1 else []
+    tables = [model._meta.table_name for model in models]
+    first = TransitionLog.select().where(TransitionLog.version == 1, TransitionLog.entity.in_(tables))
+    wanted = first.where(entity == key if isinstance(key, UUID) else _ends(entity, key)).limit(SHOWN + 1)
+    found: list[TransitionLog] = door().read(lambda: list(wanted))
+    if len(found) > 1:
+        raise _ambiguous(key, [f"{move.entity} {move.entity_id} (not there any more)" for move in found])
+    return door().read(lambda: moves_of(found[0].entity_id)) if found else []
+
+
+def fate(moves: list[TransitionLog]) -> str:
+    """What became of a row of which only its moves are left."""
+    last = moves[-1]
+    how = "it was removed" if last.trigger == "remove" else "its log does not say that it was removed; verify the store"
+    return f"{last.entity} {last.entity_id} is not there any more: {how}"

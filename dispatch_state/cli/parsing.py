@@ -19,11 +19,16 @@ from dispatch_state.errors import InvalidValue
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.store import Store, open_store
 from dispatch_state.targets import resolve
+from dispatch_state.values import closest, listed, shown
 
 PROGRAM = "dispatch-state"
 ABOUT = "Look after the state of an agent runner."
 TRIGGERS = frozenset(name for model in STATEFUL for name in model.machine.triggers)
-_NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(\w+)'")
+HELP = "help"
+_NO_CHOICE = re.compile(
+    r"argument (?P<of>\S+): invalid choice: '(?P<word>.*)' \(choose from (?P<choices>.*)\)", re.DOTALL
+)
+_OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
 class Exit(IntEnum):
@@ -38,7 +43,7 @@ class Exit(IntEnum):
 
 
 EXITS = {
-    Exit.OK: "all is well",
+    Exit.OK: "all is well; also the help, which a call without a command asks for",
     Exit.REFUSED: "refused: a guard said no, there is no such row, or the store is not sound",
     Exit.USAGE: "the command was called wrongly",
     Exit.TROUBLE: "the store cannot be used, or the output not be written",
@@ -109,16 +114,36 @@ class Parser(argparse.ArgumentParser):
     """A parser whose complaints are ours."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `InvalidValue` that says what is wrong, and how the command is called."""
-        if (found := _NO_COMMAND.match(message)) and found[1] in TRIGGERS:
-            raise InvalidValue(f"{found[1]} is a trigger, no command: {PROGRAM} fire ID {found[1]} --as LOGIN")
+        """Raise `InvalidValue` that says what is wrong, what was probably meant, and how the command is called."""
+        if found := _NO_CHOICE.match(message):
+            known = re.findall(r"[\w-]+", found["choices"])
+            if found["of"] == "COMMAND":
+                raise InvalidValue(_no_command(found["word"], known))
+            message += closest(found["word"], known)
         raise InvalidValue(f"{message} ({' '.join(self.format_usage().split())})")
+
+    def refuse(self, arguments: list[str]) -> NoReturn:
+        """Raise `InvalidValue` for arguments that it does not know; names the option that was probably meant."""
+        options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
+        meant = closest(options[0], sorted(set(_OPTION.findall(self.format_help())))) if options else ""
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave when the help, or the version, is written."""
         if sys.stdout is not None:
             sys.stdout.flush()
         super().exit(status, message)
+
+
+def _no_command(word: str, commands: list[str]) -> str:
+    """What to say of a word that is no command; a trigger is one only behind `fire`."""
+    if word in TRIGGERS:
+        return f"{word} is a trigger, no command: {PROGRAM} fire ID {word} --as LOGIN"
+    if meant := closest(word, commands):
+        return f"{shown(word)} is no command{meant}"
+    if meant := closest(word, sorted(TRIGGERS)):
+        return f"{shown(word)} is no command{meant} That is a trigger: {PROGRAM} fire ID TRIGGER --as LOGIN"
+    return f"{shown(word)} is no command; there are {listed(commands)}"
 
 
 def parsed(commands: tuple[Command, ...], arguments: Sequence[str]) -> argparse.Namespace:
@@ -132,8 +157,12 @@ def parsed(commands: tuple[Command, ...], arguments: Sequence[str]) -> argparse.
     chosen, left = whole.parse_known_args(arguments)
     if left:
         if "argument" not in chosen or any(text.startswith("-") for text in left):
-            whole.error(f"unrecognized arguments: {' '.join(left)}")
+            chosen.parser.refuse(left)
         chosen.argument = [*chosen.argument, *left]
+    if chosen.command is None and chosen.json:
+        raise InvalidValue(f"no command was given; {PROGRAM} {HELP} lists them")
+    if chosen.command in (None, HELP):
+        whole.parse_args([*filter(None, [getattr(chosen, "about", None)]), "--help"])
     return chosen
 
 
@@ -142,12 +171,16 @@ def parser(commands: tuple[Command, ...]) -> argparse.ArgumentParser:
     whole = Parser(prog=PROGRAM, description=ABOUT, epilog=_exits(), allow_abbrev=False)
     whole.add_argument("--version", action="version", version=__version__)
     _common(whole, database=None, json=False)
-    words = whole.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=Parser)
+    whole.set_defaults(parser=whole)
+    words = whole.add_subparsers(metavar="COMMAND", dest="command", parser_class=Parser)
     for command in commands:
         word = words.add_parser(command.name, help=command.about, description=command.description, allow_abbrev=False)
         command.options(word)
         _common(word, database=argparse.SUPPRESS, json=argparse.SUPPRESS)
-        word.set_defaults(run=command.run)
+        word.set_defaults(run=command.run, parser=word)
+    helped = words.add_parser(HELP, help="Show this, or what a command takes.", allow_abbrev=False)
+    helped.add_argument("about", metavar="COMMAND", nargs="?", help="the command; all of them when left out")
+    helped.set_defaults(parser=helped)
     return whole
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from dispatch_state.machine import Trigger
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.values import listed, shown
+from dispatch_state.values import closest, listed, shown
 from dispatch_state.vocabulary import DecisionType
 
 OVERRIDES = (DecisionType.HUMAN_OVERRIDE, DecisionType.HUMAN_VETO)
@@ -25,9 +24,8 @@ def trigger_of(row: Stateful, name: str) -> Trigger:
     """A trigger of a row by its name; raises `InvalidValue` that lists them when there is none."""
     triggers = row.machine.triggers
     if name not in triggers:
-        close = difflib.get_close_matches(name, triggers, n=1)
-        meant = f"did you mean {close[0]}?" if close else f"it has {listed(triggers)}"
-        raise InvalidValue(f"{type(row).__name__} has no trigger {shown(name)}; {meant}")
+        meant = closest(name, triggers) or f"; it has {listed(triggers)}"
+        raise InvalidValue(f"{type(row).__name__} has no trigger {shown(name)}{meant}")
     return triggers[name]
 
 
@@ -70,7 +68,9 @@ def arguments(trigger: Trigger, given: list[str]) -> dict[str, Any]:
         name, separator, value = text.partition("=")
         if not separator or name not in trigger.parameters:
             known = listed(trigger.parameters)
-            raise InvalidValue(f"{shown(text)}: {trigger.name} takes {known} as NAME=VALUE")
+            raise InvalidValue(
+                f"{shown(text)}: {trigger.name} takes {known} as NAME=VALUE{closest(name, trigger.parameters)}"
+            )
         if name in read:
             raise InvalidValue(f"{name}: given twice")
         read[name] = _READ[_kind(str(trigger.parameters[name].annotation))](value, name)
@@ -106,7 +106,7 @@ def _json(text: str, name: str) -> Any:
 
 
 def _a_row(model: type[Stateful]) -> Callable[[str, str], Any]:
-    return lambda text, name: row_of(text, (model,))
+    return lambda text, name: row_of(text, (model,), to_change=True)
 
 
 _READ: dict[str, Callable[[str, str], Any]] = {

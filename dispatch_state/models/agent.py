@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
 from peewee import SQL, ModelSelect
@@ -16,6 +16,7 @@ from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, 
 from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.keys import ParentField, PointerField, present, short
 from dispatch_state.moves import NOW, Columns, Firing
@@ -65,7 +66,7 @@ class Agent(Stateful):
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
 
     agent_type = WordField(AgentType)
-    status = WordField(AgentStatus, default=AgentStatus.IDLE)
+    status: WordField[AgentStatus] = WordField(AgentStatus, default=AgentStatus.IDLE)
     current_issue = PointerField("Issue", null=True, column_name="current_issue_id", backref="+", on_delete="SET NULL")
     worktree_path = TextField(null=True)
     process_id = IntegerField(null=True)
@@ -82,6 +83,9 @@ class Agent(Stateful):
         logs: ModelSelect[AgentLog]
         proposals: ModelSelect[Proposal]
         votes: ModelSelect[Vote]
+
+        @classmethod
+        def create(cls, **columns: Unpack[AgentColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "agents"

@@ -12,7 +12,7 @@ import peewee
 from dispatch_state.actors import STORE, Actor
 from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.fields import IdField, IntegerField, StampField, fingerprint
+from dispatch_state.fields import IdField, IntegerField, StampField, WordField, fingerprint
 from dispatch_state.ids import new_id
 from dispatch_state.machine import Lifecycle, Trigger
 from dispatch_state.models.keys import present, short
@@ -219,7 +219,8 @@ class Stateful(Row):
     id = IdField(primary_key=True, default=new_id)
     version = IntegerField(default=1)
 
-    status: Any
+    if TYPE_CHECKING:
+        status: WordField[Any]
 
     @classmethod
     def validate_model(cls) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
 from peewee import ModelSelect
@@ -25,6 +25,7 @@ from dispatch_state.statements import one, rows, some, tuples
 from dispatch_state.vocabulary import DecisionType, EpicStatus, GateStatus, GateType, StageStatus
 
 if TYPE_CHECKING:
+    from dispatch_state.models.columns import Approvers, EpicColumns, GateTerms, IssueContent, StageColumns, StagePlace
     from dispatch_state.models.gate import Gate
     from dispatch_state.models.issue import Issue
     from dispatch_state.models.ledger import Decision
@@ -74,7 +75,7 @@ class Epic(Stateful):
     acceptance_criteria = JsonField(values.list_of_text, null=True)
     repo_path = TextField(holds=values.indexed)
     repo_url = TextField(null=True)
-    status = WordField(EpicStatus, default=EpicStatus.DRAFT)
+    status: WordField[EpicStatus] = WordField(EpicStatus, default=EpicStatus.DRAFT)
     current_stage = PointerField("Stage", null=True, column_name="current_stage_id", backref="+")
     blocked_at_gate = PointerField("Gate", null=True, column_name="blocked_at_gate_id", backref="+")
     created_at = StampField()
@@ -89,6 +90,9 @@ class Epic(Stateful):
         stages: ModelSelect[Stage]
         issues: ModelSelect[Issue]
         decisions: ModelSelect[Decision]
+
+        @classmethod
+        def create(cls, **columns: Unpack[EpicColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "epics"
@@ -140,12 +144,18 @@ class Epic(Stateful):
         return Columns(current_stage=None, blocked_at_gate=None)
 
     def add_stage(
-        self, name: str, description: str | None = None, *, by: Actor = STORE, reason: str = "", **columns: Any
+        self,
+        name: str,
+        description: str | None = None,
+        *,
+        by: Actor = STORE,
+        reason: str = "",
+        **columns: Unpack[StagePlace],
     ) -> Stage:
         """Add a stage after the present ones; arguments and errors as `Stage.create`."""
         return Stage.create(epic=self, name=name, description=description, by=by, reason=reason, **columns)
 
-    def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Any) -> Issue:
+    def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Unpack[IssueContent]) -> Issue:
         """Add an issue that belongs to no stage; arguments and errors as `Issue.create`."""
         issues: Any = Epic.issues
         issue: Issue = issues.rel_model.create(epic=self, by=by, reason=reason, **columns)
@@ -210,7 +220,7 @@ class Stage(Stateful):
     name = TextField()
     description = TextField(null=True)
     stage_order = IntegerField(bits=32)
-    status = WordField(StageStatus, default=StageStatus.PENDING)
+    status: WordField[StageStatus] = WordField(StageStatus, default=StageStatus.PENDING)
     created_at = StampField()
     started_at = StampField(null=True)
     completed_at = StampField(null=True)
@@ -219,6 +229,9 @@ class Stage(Stateful):
         epic_id: UUID
         gates: ModelSelect[Gate]
         issues: ModelSelect[Issue]
+
+        @classmethod
+        def create(cls, **columns: Unpack[StageColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "stages"
@@ -300,11 +313,11 @@ class Stage(Stateful):
         self,
         gate_type: GateType | str,
         description: str,
-        required_approvers: Any = None,
+        required_approvers: Approvers | None = None,
         *,
         by: Actor = STORE,
         reason: str = "",
-        **columns: Any,
+        **columns: Unpack[GateTerms],
     ) -> Gate:
         """Add a gate that the stage must pass; arguments and errors as `Gate.create`."""
         gates: Any = Stage.gates
@@ -319,7 +332,7 @@ class Stage(Stateful):
         )
         return gate
 
-    def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Any) -> Issue:
+    def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Unpack[IssueContent]) -> Issue:
         """Add an issue to the stage and its epic; arguments and errors as `Issue.create`."""
         issues: Any = Stage.issues
         issue: Issue = issues.rel_model.create(stage=self, by=by, reason=reason, **columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
 from peewee import ModelSelect
@@ -15,6 +15,7 @@ from dispatch_state.fields import IdField, JsonField, StampField, TextField, Wor
 from dispatch_state.ids import new_id
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.columns import GateColumns
 from dispatch_state.models.epic import OPEN_GATE, Stage
 from dispatch_state.models.guards import checkpoint, human
 from dispatch_state.models.keys import ParentField
@@ -81,7 +82,7 @@ class Gate(Stateful):
     gate_type = WordField(GateType)
     description = TextField()
     required_approvers = JsonField(approvers, null=True)
-    status = WordField(GateStatus, default=GateStatus.PENDING)
+    status: WordField[GateStatus] = WordField(GateStatus, default=GateStatus.PENDING)
     approved_by = TextField(null=True)
     rejection_reason = TextField(null=True)
     created_at = StampField()
@@ -93,6 +94,9 @@ class Gate(Stateful):
     if TYPE_CHECKING:
         stage_id: UUID
         comments: ModelSelect[GateComment]
+
+        @classmethod
+        def create(cls, **columns: Unpack[GateColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "gates"

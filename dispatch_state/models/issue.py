@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
 from peewee import SQL, Case, ModelSelect
@@ -14,6 +14,7 @@ from dispatch_state.fields import IntegerField, JsonField, StampField, TextField
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
 from dispatch_state.models.base import Stateful, a_saved
+from dispatch_state.models.columns import IssueColumns
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
 from dispatch_state.models.keys import ParentField, present
@@ -131,7 +132,7 @@ class Issue(Stateful):
     issue_type = WordField(IssueType)
     priority = WordField(Priority, default=Priority.MEDIUM)
     labels = JsonField(values.list_of_text, null=True)
-    status = WordField(IssueStatus, default=IssueStatus.UNASSIGNED)
+    status: WordField[IssueStatus] = WordField(IssueStatus, default=IssueStatus.UNASSIGNED)
     assigned_agent = ParentField(
         Agent, null=True, backref="issues", column_name="assigned_agent_id", on_delete="SET NULL"
     )
@@ -149,6 +150,9 @@ class Issue(Stateful):
         proposals: ModelSelect[Proposal]
         decisions: ModelSelect[Decision]
         logs: ModelSelect[AgentLog]
+
+        @classmethod
+        def create(cls, **columns: Unpack[IssueColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "issues"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 from uuid import UUID
 
 from peewee import ModelSelect
@@ -18,6 +18,7 @@ from dispatch_state.ids import new_id
 from dispatch_state.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful, a_saved
+from dispatch_state.models.columns import ProposalColumns
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
@@ -60,11 +61,9 @@ def _unless(count: Tally, wanted: Standing) -> str | None:
 
 def choice_is_an_option(proposal: Proposal, firing: Firing) -> str | None:
     choice, options = firing["choice"], proposal.option_names()
-    return (
-        None
-        if choice is None or choice in options
-        else f"the choice is not among its options: {values.listed(options)}"
-    )
+    if choice is None or choice in options:
+        return None
+    return f"the choice is not among its options: {values.listed(options)}"
 
 
 def agent_types(value: object, place: str) -> None:
@@ -100,7 +99,7 @@ class Proposal(Stateful):
     affected_components = JsonField(values.list_of_text, null=True)
     options = JsonField(values.names, null=True)
     chosen_option = TextField(null=True)
-    status = WordField(ProposalStatus, default=ProposalStatus.OPEN)
+    status: WordField[ProposalStatus] = WordField(ProposalStatus, default=ProposalStatus.OPEN)
     required_voters = JsonField(agent_types)
     threshold = WordField(Threshold)
     implementation_plan = TextField(null=True)
@@ -120,6 +119,9 @@ class Proposal(Stateful):
         related_issue_id: UUID | None
         votes: ModelSelect[Vote]
         decisions: ModelSelect[Decision]
+
+        @classmethod
+        def create(cls, **columns: Unpack[ProposalColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "proposals"

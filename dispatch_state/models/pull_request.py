@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, Unpack
 from uuid import UUID
 
 from peewee import ModelSelect
@@ -14,6 +14,7 @@ from dispatch_state.door import door
 from dispatch_state.fields import BooleanField, IntegerField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
 from dispatch_state.models.base import Stateful
+from dispatch_state.models.columns import PullRequestColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.issue import REVIEWING, UNSETTLED, Issue
 from dispatch_state.models.keys import ParentField
@@ -48,7 +49,7 @@ class PullRequest(Stateful):
     github_number = IntegerField()
     github_url = TextField()
     branch = TextField()
-    status = WordField(PullRequestStatus, default=PullRequestStatus.OPEN)
+    status: WordField[PullRequestStatus] = WordField(PullRequestStatus, default=PullRequestStatus.OPEN)
     checks_passing = BooleanField(null=True, default=False)
     review_status = WordField(ReviewStatus, null=True, default=ReviewStatus.PENDING)
     created_at = StampField()
@@ -56,6 +57,9 @@ class PullRequest(Stateful):
 
     if TYPE_CHECKING:
         issue_id: UUID
+
+        @classmethod
+        def create(cls, **columns: Unpack[PullRequestColumns]) -> Self: ...  # type: ignore[override]
 
     class Meta:
         table_name = "pull_requests"

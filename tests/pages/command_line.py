@@ -19,7 +19,10 @@ HEAD = f"""# The command line
   from rows are written out, so that no title can play tricks on a terminal; passwords in URLs are never shown.
 - Colours stay away from pipes and files, and where `NO_COLOR` is set. `board` stands side by side where
   [rich](https://rich.readthedocs.io/) is installed (`pip install "dispatch-state[cli]"`).
-- A row is named by its id, or by as much of its end as no other id has: what other commands show does.
+- A row is named by its id, or by as much of its end as no other id has: what other commands show does. Rows with a
+  lifecycle go before lines of logs, comments, votes and decisions. To change a row takes at least 4 characters.
+- `{PROGRAM} help` lists the commands, as `{PROGRAM}` alone does; `{PROGRAM} help fire` says what `fire` takes.
+  A misspelt command, option, trigger, argument or table is answered with the one that was probably meant.
 - `fire` is a person's act; nothing here acts as an agent. Who may run it is for the system's own accounts to say: the
   store does not authenticate people.
 """

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from dispatch_state import actors, snapshots, values
+from dispatch_state.models import columns
 from dispatch_state.testing import attempts
 
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$", re.MULTILINE)
@@ -15,6 +16,7 @@ FACT = re.compile(rf"(?:^|\n|; )({NAMES})(.*?)(?=; {NAMES}|\n{NAMES}|$)", re.DOT
 """What a docstring says of an attribute, or of several: `name: what it is`, on a line or behind a semicolon."""
 ALIASES = {"Clock": values.Clock, "Target": snapshots.Target, "Progress": snapshots.Progress} | {
     "Outcome": attempts.Outcome,
+    "Approvers": columns.Approvers,
     "Self": "Model",
 }
 """Names of types that stand for others, which signatures show in their place."""
@@ -29,6 +31,7 @@ def annotation(found: Any) -> str:
     """A type as one would write it, without modules and without names that stand for others."""
     found = getattr(found, "__forward_arg__", found)
     text = found if isinstance(found, str) else getattr(found, "__name__", str(found))
+    text = re.sub(r"Unpack\[\w+\]", "Any", text)  # the page has the columns of each model in a table
     for name, meant in ALIASES.items():
         text = re.sub(rf"(?:\bvalues\.)?\b{name}\b", _plain(meant), text)
     return text
