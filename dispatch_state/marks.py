@@ -11,7 +11,7 @@ from peewee import ModelSelect, Value
 
 from dispatch_state.door import door
 from dispatch_state.models.issue import Issue
-from dispatch_state.models.log import moves_of
+from dispatch_state.models.log import is_own_act, moves_of
 from dispatch_state.models.settings import ConfigEntry
 from dispatch_state.values import parse_instant, stamp
 from dispatch_state.vocabulary import IssueStatus
@@ -150,8 +150,8 @@ def is_unread(issue: Issue) -> bool:
     known = need(EDITED, issue)
     if known is None or known["here"] != digests(issue.__data__):
         return False
-    acts = (move for move in moves_of(issue.id) if move.version > known["version"] and move.cause_seq is None)
-    return not any(move.source == IssueStatus.UNASSIGNED and move.actor.startswith("human:") for move in acts)
+    later = (move for move in moves_of(issue.id) if move.version > known["version"])
+    return not any(move.source == IssueStatus.UNASSIGNED and is_own_act(move) for move in later)
 
 
 def _needing(kind: str) -> Iterator[Issue]:

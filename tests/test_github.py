@@ -239,14 +239,15 @@ def test_until_when_a_person_is_asked(store: Store, end: str) -> None:
     issue = in_status(store, "awaiting_review", "draft", "draft")
     apply_event(*closed())
     first, second = issue.pull_requests.order_by(PullRequest.github_number)
-    first.close(by=MAINTAINER)
+    gone = {"number": 14, "html_url": first.github_url, "state": "closed", "merged": False}
+    assert apply_event(*changed("pull_request_merged", "2026-02-02T00:00:00Z", pull_request=gone)).refused is None
     assert left_closed(store) == [issue]
     if end == "reopened":
         apply_event(*closed(2, "reopened", state="open", state_reason="reopened"))
     elif end == "cancelled":
         issue.reload().cancel(by=MAINTAINER, reason=WHY)
     else:
-        gone = {"number": 15, "html_url": second.github_url, "state": "closed", "merged": end == "merged"}
+        gone.update(number=15, html_url=second.github_url, merged=end == "merged")
         applied = apply_event(*changed("pull_request_merged", "2026-02-03T00:00:00Z", pull_request=gone))
         assert applied.refused is None
         assert ("issues", "complete") in [(move.entity, move.trigger) for move in applied.moves]

@@ -102,6 +102,28 @@ def test_an_issue_of_a_stage_to_come_is_released(world: World, store: Store) -> 
     assert (issue.reload().status, text_of(issue), edited(store)) == ("queued", OURS, [issue])
 
 
+def test_before_the_release_only_an_edit_brings_the_text(world: World, store: Store) -> None:
+    """And the text that was not brought is a person's affair once the issue is released."""
+    issue = from_a_stranger()
+    assert told(1, "labeled", **THEIRS).refused is None
+    assert (text_of(issue), errors()) == (OURS, [])
+    issue.queue(by=MAINTAINER)
+    assert edited(store) == []
+    assert told(2, "labeled", **THEIRS).refused
+    assert (text_of(issue), edited(store)) == (OURS, [issue])
+
+
+@pytest.mark.parametrize("status", ["done", "cancelled"])
+def test_what_is_over_stays_as_it_is(world: World, status: str) -> None:
+    issue = brought(world, status)
+    before = dict(issue.reload().__data__)
+    insider = {"sender": SOMEBODY_ELSE}
+    for day, action in enumerate(("labeled", "edited", "labeled"), 1):
+        assert told(day, action, insider, labels=[{"name": "P0"}], **THEIRS).refused is None
+    assert issue.reload().__data__ == before
+    assert errors() == []
+
+
 @pytest.mark.parametrize("association", ["OWNER", "MEMBER", "COLLABORATOR"])
 def test_an_insider_who_wrote_an_issue_edits_it(world: World, store: Store, association: str) -> None:
     issue = brought(world, "in_progress")
@@ -121,7 +143,8 @@ def test_every_other_author_is_a_stranger(world: World, store: Store, associatio
 
 SENDERS = [
     (SOMEBODY_ELSE, True),
-    ({"login": "OctoCat", "id": 1, "type": "User"}, False),
+    ({"login": "hubot"}, True),
+    ({"login": "OctoCat", "type": "User"}, False),
     ({"login": "helper[bot]", "id": 3, "type": "Bot"}, False),
     ({"login": "hubot", "id": 2, "type": "Robot"}, False),
     ({"id": 2, "type": "User"}, False),
