@@ -9,8 +9,14 @@ triggers alone, as `System("github")`. What the lifecycles refuse is kept in `sy
 how far each of GitHub's objects has come is kept in `config_store`. There is no network code here.
 
 A title or prompt changed here stays until it is edited there, a type or priority until the labels change there.
-A pull request from a fork counts once it is merged, unless an owner, member or collaborator opened it: a stranger would
-move an issue by naming it. Of reviews the last verdict counts; checks pass when every suite of the last commit does.
+Once an issue is released (queued, or placed in a stage), only insiders change its text: an owner, member or
+collaborator who wrote it, or a person who edits what another wrote, for which GitHub asks the right to write. A
+stranger's edit is kept in `sync_errors`, and `needs_human` lists the issue. Only reviews of insiders count, the last
+verdict of them. Checks pass when every suite of the last commit does.
+
+An issue that is closed there as completed is cancelled here if nobody is at it, and else done; while a pull request of
+it is open it stays, and `needs_human` lists it. Closed for another reason it is cancelled. A pull request from a fork
+counts once it is merged, unless an insider opened it: a stranger would move an issue by naming it.
 
 What is read is documented at https://docs.github.com/webhooks/webhook-events-and-payloads.
 """
@@ -27,24 +33,24 @@ from typing import Any, NamedTuple, TypeVar
 
 from peewee import ModelSelect
 
-from dispatch_state.actors import System
-from dispatch_state.door import door
+from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StaleRow
 from dispatch_state.labels import meant
-from dispatch_state.marks import Marks, Suite, all_pass, moved_on
+from dispatch_state.marks import CLOSED, TEXTS, Marks, Suite, all_pass, digests, forget_need, moved_on, need, note_need
 from dispatch_state.models.base import Row
-from dispatch_state.models.issue import Issue
+from dispatch_state.models.issue import Issue, unsettled_request
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import SyncState
 from dispatch_state.moves import Move
 from dispatch_state.payloads import Payload
 from dispatch_state.statements import DATABASE, find, one
+from dispatch_state.strangers import GITHUB, by_insider, distrust, from_there, held_back, hold_still, taken_from
 from dispatch_state.targets import POSTGRESQL
 from dispatch_state.values import listed, shown
-from dispatch_state.vocabulary import IssueType, PullRequestStatus, ReviewStatus
+from dispatch_state.vocabulary import IssueStatus, IssueType, PullRequestStatus, ReviewStatus
+from dispatch_state.wanted import Wanted, is_closed, wanted_of_issue, wanted_of_request, wanted_when_completed
 
 M = TypeVar("M", bound=Row)
-GITHUB = System("github")
 SOURCE = "github"
 """Whose row of `sync_state` keeps what was refused."""
 LONGEST = 25 * 1024 * 1024
@@ -52,8 +58,6 @@ LONGEST = 25 * 1024 * 1024
 TRIES = 3
 """How often a delivery is applied anew when others moved its row meanwhile."""
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d{1,9})\b", re.IGNORECASE)
-INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
-"""Who may open a pull request from a fork, as `author_association` says."""
 PASSED = frozenset({"success", "neutral", "skipped"})
 """The conclusions of a check suite that let a pull request pass."""
 VERDICTS = {
@@ -69,7 +73,8 @@ class Applied(NamedTuple):
     row: the issue or pull request it was about; None when there is none, and none was to be made.
     made: whether the row is new; changed: whether columns of it were set.
     moves: the moves that were made.
-    refused: what the lifecycles said no to, which is kept in `sync_state.sync_errors`; else None.
+    refused: what the lifecycles said no to, or which edit of a stranger was not taken; kept in
+        `sync_state.sync_errors`. Else None.
     """
 
     row: Issue | PullRequest | None = None
@@ -244,34 +249,22 @@ def _issues(given: _Delivery) -> Applied:
             return Applied()  # what is over before we heard of it is no work for anybody
         row = issue_from(given.payload, repo_path=given.repo_path)
         row.save(by=GITHUB, reason=f"opened on GitHub: {row.github_url}"[:1000])
+        given.marks.keep_text(issue.address("html_url"), digests(row.__data__))
         return Applied(row, made=True)
-    changed = not row.status.final and _brought_up_to_date(row, _news_of(given, issue, row))
-    return _fired(given, row, _wanted_of_issue(given, issue, row), changed=changed)
+    columns, taken = _of_issue(issue, given.whole.part("repository")), taken_from(given.whole, row)
+    held = held_back(given.whole, row, columns, taken, given.marks)
+    changed = not row.status.final and _brought_up_to_date(row, _news_of(columns, row, taken))
+    if not is_closed(given.action, issue):
+        forget_need(CLOSED, row)
+    applied = _fired(given, row, wanted_of_issue(given.action, issue, row), changed=changed)
+    return applied if held is None else _refused(given, applied, held)
 
 
-def _news_of(given: _Delivery, issue: Payload, row: Issue) -> dict[str, Any]:
+def _news_of(columns: dict[str, Any], row: Issue, taken: set[str]) -> dict[str, Any]:
     """What GitHub says anew; a title, prompt, type or priority that was changed here stays until it changes there."""
-    columns = _of_issue(issue, given.whole.part("repository"))
-    kept = set() if given.action == "edited" else {"title", "prompt"}
+    kept = set(TEXTS) - taken
     kept |= {"issue_type", "priority"} if columns["labels"] == row.labels else set()
     return {name: value for name, value in columns.items() if name not in kept}
-
-
-Wanted = tuple[str, dict[str, Any]] | None
-"""A trigger that should be fired, and its arguments; None for none."""
-
-
-def _wanted_of_issue(given: _Delivery, issue: Payload, row: Issue) -> Wanted:
-    if given.action in ("deleted", "transferred"):
-        return None if row.status.final else ("cancel", {"reason": f"{given.action} on GitHub"})
-    if given.action == "closed" and not row.status.final:
-        why = issue.maybe_text("state_reason") or "completed"
-        if why == "completed":
-            return "complete", {"reason": "closed on GitHub as completed"}
-        return "cancel", {"reason": f"closed on GitHub: {why.replace('_', ' ')}"[:1000]}
-    if given.action == "reopened" and row.status.final:
-        return "queue", {"reason": "reopened on GitHub"}  # which is refused: rework is a new issue
-    return None
 
 
 def _pull_requests(given: _Delivery) -> Applied:
@@ -286,14 +279,24 @@ def _pull_requests(given: _Delivery) -> Applied:
             return Applied()
         issue = _closed_by(request, given.repository)
         if issue is None:
-            return _refused(given, None, f"{row.github_url}: closes no issue that is known here")
-        if not (request.flag("merged") or _trusted(request, given.repository)):
-            return _refused(given, None, f"{row.github_url}: comes from a fork of somebody who may not write there")
+            return _refused(given, Applied(), f"{row.github_url}: closes no issue that is known here")
+        if (refusal := distrust(given.action, request, given.repository)) is not None:
+            return _refused(given, Applied(), f"{row.github_url}: {refusal}")
         row.issue = issue
         if (refusal := _born(row)) is not None:
-            return _refused(given, None, refusal)
+            return _refused(given, Applied(), refusal)
     changed = not made and not row.status.final and _request_up_to_date(row, request)
-    return _fired(given, row, _wanted_of_request(request, row), made=made, changed=changed)
+    applied = _fired(given, row, wanted_of_request(request, row), made=made, changed=changed)
+    return _with_its_issue(given, row, applied) if applied.moves else applied
+
+
+def _with_its_issue(given: _Delivery, row: PullRequest, applied: Applied) -> Applied:
+    """Close its issue too, if that is closed on GitHub and waited only for this pull request."""
+    issue = Issue.get_by_id(row.issue_id)
+    if issue.status.final or unsettled_request(issue.id) is not None or need(CLOSED, issue) is None:
+        return applied
+    closed = _fired(given, issue, wanted_when_completed(issue))
+    return applied._replace(moves=applied.moves + closed.moves, refused=closed.refused)
 
 
 def _request_up_to_date(row: PullRequest, request: Payload) -> bool:
@@ -314,44 +317,21 @@ def _born(row: PullRequest) -> str | None:
     return None
 
 
-def _wanted_of_request(request: Payload, row: PullRequest) -> Wanted:
-    status, merged, over = row.status, request.flag("merged"), request.text("state") == "closed"
-    if merged:
-        return None if status == PullRequestStatus.MERGED else ("merge", {})
-    if over:
-        return None if status in (PullRequestStatus.CLOSED, PullRequestStatus.MERGED) else ("close", {})
-    if status in (PullRequestStatus.CLOSED, PullRequestStatus.MERGED):
-        return "reopen", {}
-    draft = request.flag("draft")
-    if draft == (status == PullRequestStatus.DRAFT):
-        return None
-    return ("convert_to_draft" if draft else "mark_ready"), {}
-
-
-def _from_there(request: Payload, repository: str) -> bool:
-    """Whether its branch is one of the repository's own; a fork that is gone is none."""
-    head = request.part("head")
-    return head.has("repo") and head.part("repo").address("html_url") == repository
-
-
-def _trusted(request: Payload, repository: str) -> bool:
-    """Whether who opened it may write to the repository: anybody else could move an issue by naming it."""
-    return _from_there(request, repository) or request.maybe_text("author_association") in INSIDERS
-
-
 def _closed_by(request: Payload, repository: str) -> Issue | None:
     """The issue that a pull request says it closes, or whose branch it comes from."""
     for number in _CLOSES.findall(request.maybe_text("body")):
         if (issue := issue_by_number(repository, int(number))) is not None:
             return issue
-    return issue_by_branch(repository, request.part("head").text("ref")) if _from_there(request, repository) else None
+    return issue_by_branch(repository, request.part("head").text("ref")) if from_there(request, repository) else None
 
 
 def _reviews(given: _Delivery) -> Applied:
     address, review = given.whole.part("pull_request").address("html_url"), given.whole.part("review")
     row, said, moment = request_by_address(address), review.text("state").lower(), review.moment("submitted_at")
     verdict = ReviewStatus.DISMISSED if given.action == "dismissed" else VERDICTS.get(said)
-    if row is None or verdict is None or not given.marks.is_news(f"{address}/reviews", moment):
+    if row is None or verdict is None or not by_insider(review):
+        return Applied()
+    if not given.marks.is_news(f"{address}/reviews", moment):
         return Applied()
     if row.review_status == verdict:
         return Applied(row)
@@ -403,30 +383,46 @@ def _brought_up_to_date(row: Any, columns: Mapping[str, Any]) -> bool:
     fields = row._meta.fields
     checked = {name: fields[name].check(value) for name, value in columns.items()}
     different = {name: value for name, value in checked.items() if getattr(row, name) != value}
+    if not different.keys().isdisjoint(TEXTS):
+        hold_still(row)
     for name, value in different.items():
         setattr(row, name, value)
     return bool(different and row.save())
 
 
 def _fired(given: _Delivery, row: Any, wanted: Wanted, *, made: bool = False, changed: bool = False) -> Applied:
+    applied = Applied(row, made, changed)
     if wanted is None:
-        return Applied(row, made, changed)
+        return applied
     trigger, arguments = wanted
     try:
-        moves = getattr(row, trigger)(by=GITHUB, **arguments)
+        if trigger == "complete":
+            return applied._replace(moves=tuple(_completed(row, **arguments)))
+        return applied._replace(moves=tuple(getattr(row, trigger)(by=GITHUB, **arguments)))
     except (IllegalTransition, GuardRefused) as refusal:
-        return _refused(given, row, str(refusal), made=made, changed=changed)
-    return Applied(row, made, changed, tuple(moves))
+        if trigger == "complete":
+            note_need(CLOSED, row)
+        return _refused(given, applied, str(refusal))
 
 
-def _refused(given: _Delivery, row: Any, why: str, *, made: bool = False, changed: bool = False) -> Applied:
+def _completed(row: Issue, reason: str) -> list[Move]:
+    """Finish an issue; one that awaits review was reviewed by a person, and both moves are made or none is."""
+    reviewed = ["review"] if row.status == IssueStatus.AWAITING_REVIEW else []
+
+    def work(turn: Turn, issue: Issue) -> list[Move]:
+        return turn.acts("complete", [(issue, name, {}) for name in (*reviewed, "complete")], GITHUB, reason)
+
+    return door().turn(row, work, reach="complete", by=GITHUB, fenced=True)
+
+
+def _refused(given: _Delivery, applied: Applied, why: str) -> Applied:
     """Keep what was refused, once."""
     error = {"event": given.event, "error": why[:1000]}
     state = find(SyncState, SOURCE)
     kept = [] if state is None else state.sync_errors or []
     if not any(isinstance(one, dict) and error.items() <= one.items() for one in kept):
         SyncState.record(SOURCE, error={**error, "action": given.action[:100]})
-    return Applied(row, made, changed, refused=why)
+    return applied._replace(refused="; ".join(filter(None, (applied.refused, why))))
 
 
 @one

@@ -14,6 +14,7 @@ from dispatch_state import values
 from dispatch_state.actors import STORE, Actor, well_formed
 from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue
+from dispatch_state.marks import CLOSED, EDITED, closed_issues, edited_issues, needed_since
 from dispatch_state.models.agent import Agent, called
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic, Stage, awaiting_stage, open_gates
@@ -197,13 +198,15 @@ def needs_human() -> list[NeedsHuman]:
     """Everything that goes on only when a person says so, the longest wait first within a kind."""
     found: list[NeedsHuman] = []
     for kind, why, query in _WAITS:
-        waiting = [NeedsHuman(kind, row, _since(row), why) for row in query()]
+        waiting = [NeedsHuman(kind, row, _since(kind, row), why) for row in query()]
         found += sorted(waiting, key=lambda need: need.since)
     return found
 
 
-def _since(row: Stateful) -> datetime:
-    """When it came to that: the last move of what it hangs on."""
+def _since(kind: str, row: Stateful) -> datetime:
+    """When it came to that: the last move of what it hangs on, or what GitHub told."""
+    if kind in (EDITED, CLOSED) and isinstance(row, Issue):
+        return needed_since(kind, row) or _moved_at(row)
     if isinstance(row, Gate):
         return _moved_at(row.stage)
     if isinstance(row, Stage):
@@ -271,4 +274,6 @@ _WAITS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("waiting agent", "it asked a person something", _in_status(Agent, AgentStatus.WAITING_FOR_INPUT)),
     ("no quorum", "it was rejected because too few voted: propose it again, or leave it", _proposals_without_quorum),
     ("approved proposal", "it was approved and nobody executes it", _in_status(Proposal, ProposalStatus.APPROVED)),
+    (EDITED, "its text on GitHub is not the one here any more: read it, and save() what is sound", edited_issues),
+    (CLOSED, "merge or close its pull request, or cancel it", closed_issues),
 )

@@ -17,6 +17,7 @@ from dispatch_state import ConfigEntry, InvalidValue, Issue, PullRequest, StaleR
 from dispatch_state.github import apply_event, issue_from, pull_request_from, signed
 from dispatch_state.testing import scratch_store
 from dispatch_state.testing.attempts import everything
+from tests.conftest import Clock
 from tests.invariants import broken
 from tests.world import MAINTAINER, WHY, World
 
@@ -144,13 +145,123 @@ def test_what_was_over_before_is_not_made(memory: Store) -> None:
 
 
 def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
+    """Rework of what is over is a new issue."""
     issue = opened()
-    closed = changed("issues_closed", issue={"number": 12, "state_reason": "completed", "html_url": issue.github_url})
+    apply_event(*closed())
     for _ in range(2):
-        assert "complete does not start there" in str(apply_event(*closed).refused)
+        assert "queue does not start there" in str(apply_event(*closed(2, "reopened", state="open")).refused)
+    (kept,) = SyncState.get_by_id("github").sync_errors
+    assert (kept["event"], kept["action"]) == ("issues", "reopened")
+    assert issue.reload().status == "cancelled"
+
+
+# ---- issues that are closed ----------------------------------------------------------------------------
+
+
+def closed(day: int = 1, action: str = "closed", **issue: Any) -> tuple[str, dict[str, Any]]:
+    """A delivery about issue 12, which is closed as completed unless it says otherwise, of a day in February."""
+    values = {"number": 12, "html_url": f"{SHOP}/issues/12", "state": "closed", "state_reason": "completed", **issue}
+    return changed("issues_closed", f"2026-02-{day:02}T00:00:00Z", top={"action": action}, issue=values)
+
+
+def in_status(store: Store, status: str, *requests: str) -> Issue:
+    """Issue 12 in a status, with pull requests in these."""
+    columns = {"github_id": 12, "github_url": f"{SHOP}/issues/12", "repo_url": SHOP}
+    issue = World(store).issues(status, **columns)
+    for number, born in enumerate(requests, 14):
+        url = f"{SHOP}/pull/{number}"
+        PullRequest.create(issue=issue, github_number=number, github_url=url, branch="b", status=born)
+    return issue
+
+
+def left_closed(store: Store) -> list[Any]:
+    return [need.row for need in store.needs_human() if need.kind == "closed on GitHub"]
+
+
+@pytest.mark.parametrize("reason", ["completed", None, ""])
+@pytest.mark.parametrize(
+    ("status", "comes"),
+    [("unassigned", "cancelled"), ("queued", "cancelled"), ("assigned", "cancelled"), ("blocked", "cancelled"),
+     ("in_progress", "done"), ("awaiting_review", "done"), ("in_review", "done")],
+)  # fmt: skip
+def test_closed_as_completed(store: Store, status: str, comes: str, reason: str | None) -> None:
+    issue = in_status(store, status)
+    applied = apply_event(*closed(state_reason=reason))
+    assert (issue.reload().status, applied.refused) == (comes, None)
+    made = store.changes(after=applied.moves[0].seq - 1)
+    assert {(move.reason, move.actor) for move in made} == {("closed on GitHub as completed", "system:github")}
+    agent = World(store).agent() if issue.assigned_agent is None else issue.assigned_agent
+    assert (agent.status, store.claim(agent)) == ("idle", None)
+    assert left_closed(store) == []
+
+
+@pytest.mark.parametrize("reason", ["not_planned", "duplicate", "a reason of next year"])
+@pytest.mark.parametrize("status", [str(status) for status in Issue.statuses.live()])
+def test_closed_for_another_reason_is_cancelled(store: Store, status: str, reason: str) -> None:
+    issue = in_status(store, status)
+    apply_event(*closed(state_reason=reason))
+    assert issue.reload().status == "cancelled"
+    last = next(move for move in reversed(store.history(issue)) if move.trigger == "cancel")
+    assert last.reason == f"closed on GitHub: {reason.replace('_', ' ')}"
+    assert issue.assigned_agent is None or issue.assigned_agent.status == "idle"
+
+
+@pytest.mark.parametrize(
+    ("status", "born"),
+    [("in_progress", "draft"), ("awaiting_review", "draft"), ("awaiting_review", "open"), ("in_review", "open")],
+)
+def test_closed_with_an_open_request_it_stays_and_a_person_is_asked(
+    store: Store, clock: Clock, status: str, born: str
+) -> None:
+    issue = in_status(store, status, born)
+    clock.forward(hours=1)
+    came, moves = clock.now, len(store.changes())
+    for day in (1, 2):
+        applied = apply_event(*closed(day))
+        assert (applied.moves, len(store.changes())) == ((), moves)
+        assert f"is {born}; merge or close it" in str(applied.refused)
+        clock.forward(hours=1)
+    assert issue.reload().status == status
     (kept,) = SyncState.get_by_id("github").sync_errors
     assert (kept["event"], kept["action"]) == ("issues", "closed")
-    assert issue.reload().status == "unassigned"
+    assert [(need.kind, need.row, need.since) for need in store.needs_human()] == [("closed on GitHub", issue, came)]
+    assert "a person (merge or close its pull request, or cancel it)" in store.explain(issue)
+
+
+def test_a_queued_issue_with_an_open_request_is_not_offered_any_more(store: Store) -> None:
+    issue = in_status(store, "queued", "open")
+    apply_event(*closed())
+    assert (issue.reload().status, left_closed(store)) == ("cancelled", [])
+
+
+@pytest.mark.parametrize("end", ["merged", "closed", "reopened", "cancelled"])
+def test_until_when_a_person_is_asked(store: Store, end: str) -> None:
+    issue = in_status(store, "awaiting_review", "draft", "draft")
+    apply_event(*closed())
+    first, second = issue.pull_requests.order_by(PullRequest.github_number)
+    gone = {"number": 14, "html_url": first.github_url, "state": "closed", "merged": False}
+    assert apply_event(*changed("pull_request_merged", "2026-02-02T00:00:00Z", pull_request=gone)).refused is None
+    assert left_closed(store) == [issue]
+    if end == "reopened":
+        apply_event(*closed(2, "reopened", state="open", state_reason="reopened"))
+    elif end == "cancelled":
+        issue.reload().cancel(by=MAINTAINER, reason=WHY)
+    else:
+        gone.update(number=15, html_url=second.github_url, merged=end == "merged")
+        applied = apply_event(*changed("pull_request_merged", "2026-02-03T00:00:00Z", pull_request=gone))
+        assert applied.refused is None
+        assert ("issues", "complete") in [(move.entity, move.trigger) for move in applied.moves]
+    wanted = {"reopened": "awaiting_review", "cancelled": "cancelled"}.get(end, "done")
+    assert (issue.reload().status, left_closed(store)) == (wanted, [])
+    assert issue.assigned_agent.status == "idle"
+
+
+def test_any_later_delivery_says_that_it_is_closed(store: Store) -> None:
+    """The delivery that closed it may be lost, or come too late."""
+    issue = in_status(store, "queued")
+    assert [move.trigger for move in apply_event(*closed(2, "labeled")).moves] == ["cancel"]
+    assert apply_event(*closed(1)) == github.Applied()
+    assert issue.reload().status == "cancelled"
 
 
 # ---- pull requests -------------------------------------------------------------------------------------

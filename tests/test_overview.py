@@ -14,8 +14,10 @@ import peewee
 import pytest
 
 from dispatch_state import IllegalTransition, InvalidValue, NeedsHuman, RowNotFound, Stage, Store, StoreError
+from dispatch_state.github import apply_event
 from dispatch_state.ids import new_id
 from tests.conftest import Clock
+from tests.test_github import changed, closed, in_status, opened
 from tests.world import MAINTAINER, WHY, World
 
 
@@ -42,6 +44,20 @@ def without_quorum(world: World) -> Any:
     return proposal
 
 
+def edited_by_a_stranger(world: World) -> Any:
+    issue = opened(author_association="NONE")
+    issue.queue(by=MAINTAINER)
+    later = {"number": 12, "html_url": issue.github_url, "author_association": "NONE", "body": "Do something else"}
+    apply_event(*changed("issues_opened", "2026-02-01T00:00:00Z", top={"action": "edited"}, issue=later))
+    return issue
+
+
+def closed_on_github(world: World) -> Any:
+    issue = in_status(world.store, "in_progress", "draft")
+    apply_event(*closed())
+    return issue
+
+
 WAITS: dict[str, Callable[[World], Any]] = {
     "gate": lambda world: world.waiting_stage().gates.get(),
     "idle stage": lambda world: world.running_epic({}).current_stage,
@@ -52,6 +68,8 @@ WAITS: dict[str, Callable[[World], Any]] = {
     "waiting agent": lambda world: world.agents("waiting_for_input"),
     "no quorum": without_quorum,
     "approved proposal": lambda world: world.proposals("approved"),
+    "edited by a stranger": edited_by_a_stranger,
+    "closed on GitHub": closed_on_github,
 }
 
 
