@@ -6,6 +6,7 @@ import filecmp
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tracemalloc
@@ -28,6 +29,7 @@ from dispatch_state import (
     snapshots,
 )
 from dispatch_state.cli.commands import main
+from dispatch_state.migrate import HISTORY
 from dispatch_state.snapshots import TABLES
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.attempts import everything
@@ -36,6 +38,7 @@ from tests.conftest import BACKENDS
 from tests.golden import scene
 from tests.properties.machine import LONG
 from tests.test_database import in_thread
+from tests.test_migrations import NAMES, SEED
 from tests.world import MAINTAINER, WHY, World
 
 ROOT = Path(__file__).parent.parent
@@ -469,6 +472,74 @@ def test_copy_makes_nothing_for_nothing(in_a_folder: Path, capsys: pytest.Captur
     assert main(["--database", "full.db", "copy", "full.db", "new.db"]) == 2
     assert "no --database" in capsys.readouterr().err
     assert here(in_a_folder) == {"full.db"}
+
+
+@pytest.fixture
+def seed(in_a_folder: Path) -> Path:
+    """A database that another program made of the schema that is adopted, with a row in it."""
+    file = in_a_folder / "seed.db"
+    connection = sqlite3.connect(file)
+    connection.executescript(SEED)
+    connection.execute("INSERT INTO config_store VALUES ('a', '1', '2026-01-31T09:30:00Z')")
+    connection.commit()
+    connection.close()
+    return file
+
+
+READING = [
+    ["status"], ["show", "01890a5d"], ["verify"], ["explain", "01890a5d"], ["tick"], ["rescue"],
+    ["fire", "01890a5d", "queue", "--as", "ann"], ["decisions"],
+    ["export", "out.jsonl"], ["log"], ["board"],
+    ["import", "snapshot.jsonl"], ["backup", "copy.db"], ["init"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
+def test_only_migrate_adopts(words: list[str], seed: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that reads a database of another program, or fills a store, leaves it byte for byte."""
+    (seed.parent / "snapshot.jsonl").write_bytes(snapshot.read_bytes())
+    before = seed.read_bytes()
+    assert main(["--database", "seed.db", *words]) == 3
+    assert "another program made this database; dispatch-state --database seed.db migrate" in capsys.readouterr().err
+    assert seed.read_bytes() == before
+    assert main(["--database", "seed.db", "migrate"]) == 0
+    assert seed.read_bytes() != before
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_copying_into_another_programs_database_is_refused_and_leaves_it(way: tuple[str, ...], seed: Path) -> None:
+    before = seed.read_bytes()
+    done = run(*way, str(seed.parent / "full.db"), str(seed))
+    assert done.returncode in (1, 3)
+    assert "another program made this database" in done.stderr
+    assert seed.read_bytes() == before
+    assert here(seed.parent) == {"full.db", "seed.db"}
+
+
+def test_copying_into_a_store_of_an_older_version_is_refused_and_leaves_it(
+    in_a_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_store("old.db").close()
+    (last,) = NAMES[-1:]
+    with sqlite3.connect("old.db") as connection:
+        connection.execute(f"DELETE FROM {HISTORY} WHERE name = '{last}'")
+        connection.execute("DROP INDEX idx_issues_under_way")
+    connection.close()
+    before = Path("old.db").read_bytes()
+    assert main(["copy", "full.db", "old.db"]) == 3
+    assert f"old.db: the database lacks {last}; name an empty one, or migrate it first" in capsys.readouterr().err
+    assert Path("old.db").read_bytes() == before
+
+
+def test_copying_into_a_database_with_tables_of_others(in_a_folder: Path) -> None:
+    with sqlite3.connect("others.db") as connection:
+        connection.execute("CREATE TABLE users (name TEXT)")
+        connection.execute("INSERT INTO users VALUES ('ann')")
+    connection.close()
+    assert main(["copy", "full.db", "others.db"]) == 0
+    with open_store("others.db") as store:
+        assert store.database.execute_sql("SELECT * FROM users").fetchall() == [("ann",)]
+        assert store.verify() == []
 
 
 @pytest.mark.parametrize("stopped", ["export", "import_snapshot"])
