@@ -1,6 +1,7 @@
-"""A database that another program made from the seed's schema alone becomes one of ours.
+"""A database that another program made from the seed's schema becomes one of ours.
 
 Ids, times and words are rewritten to our form, in one transaction; what cannot be stops it, and the file is as it was.
+Other tables, views and triggers in the file stay; their foreign keys to our rows go on naming the same ones.
 Each row with a lifecycle gets version 1 and a log row `adopt`, which says where it was found. Rows that break an
 invariant are taken as they are: `verify()` names them.
 """
@@ -27,16 +28,30 @@ ADOPTION = System("adoption")
 OURS = {"version", "votes.preferred_option", "gates.options", "gates.chosen_option", "gates.auto_approve_at"}
 """Columns that the seed has not."""
 SEED: tuple[type[Row], ...] = tuple(model for model in EVERY if model is not TransitionLog)
+SQLX, VERSIONS = "_sqlx_migrations", (1, 2, 3)
+"""Where sqlx keeps which migrations were made, and those that make the seed."""
+REFUSED = "this database cannot be adopted, and nothing was changed"
 SHOWN = 20
 """How many of the values that stop it are named."""
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
-def has_the_seeds_tables(database: SqliteStore, tables: set[str]) -> bool:
-    """Whether a database has just the seed's tables, with its columns."""
-    if tables != {model._meta.table_name for model in SEED}:
+def has_the_seeds_tables(database: SqliteStore) -> bool:
+    """Whether a database has the seed's tables, with just its columns."""
+    if not {model._meta.table_name for model in SEED} <= set(database.get_tables()):
         return False
     return all(_there(database, model) == {field.column_name for field in _columns(model)} for model in SEED)
+
+
+def refuse_unfinished(database: SqliteStore) -> None:
+    """Raise `MigrationFailed` when sqlx, with which the seed's program makes its tables, says that they are others."""
+    if not {"version", "success"} <= {column.name for column in database.get_columns(SQLX)}:
+        return
+    for version, success in database.execute_sql(f"SELECT version, success FROM {SQLX} ORDER BY version").fetchall():
+        if success != 1:
+            raise MigrationFailed(f"{REFUSED}: migration {version} of the program that made it failed ({SQLX})")
+        if version not in VERSIONS:
+            raise MigrationFailed(f"{REFUSED}: a newer version of that program has made migration {version} ({SQLX})")
 
 
 def _there(database: SqliteStore, model: type[Row]) -> set[str]:
@@ -58,6 +73,7 @@ def rewrite(database: SqliteStore) -> None:
         MigrationFailed: some cannot be; they are named by table, id and column.
     """
     database.execute_sql("PRAGMA defer_foreign_keys = ON")
+    _follow(database)
     connection = database.connection()
     connection.text_factory = _text_or_bytes
     try:
@@ -68,7 +84,34 @@ def rewrite(database: SqliteStore) -> None:
     if problems:
         told = "; ".join(problems[:SHOWN])
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise MigrationFailed(f"this database cannot be adopted, and nothing was changed: {told}{more}")
+        raise MigrationFailed(f"{REFUSED}: {told}{more}")
+
+
+def _follow(database: SqliteStore) -> None:
+    """Bring what other tables hold of our ids to our form too, where a foreign key says so."""
+    parents = {model._meta.table_name for model in SEED if isinstance(model._meta.primary_key, IdField)}
+    database.connection().create_function("dispatch_id", 1, _id_or_same, deterministic=True)
+    for table in set(database.get_tables()) - {model._meta.table_name for model in SEED}:
+        for _, _, parent, column, key, *_ in database.execute_sql(
+            f"PRAGMA foreign_key_list({_quoted(table)})"
+        ).fetchall():
+            if parent.lower() in parents and (key or "id").lower() == "id":
+                name = _quoted(column)
+                database.execute_sql(
+                    f"UPDATE {_quoted(table)} SET {name} = dispatch_id({name}) "
+                    f"WHERE {name} <> dispatch_id({name}) AND {name} IN (SELECT id FROM {parent})"
+                )
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _id_or_same(value: Any) -> Any:
+    try:
+        return str(_id(value))
+    except InvalidValue:
+        return value
 
 
 def _text_or_bytes(stored: bytes) -> str | bytes:
@@ -158,7 +201,12 @@ def _json(column: JsonField, value: Any) -> Any:
 
 
 def _orphans(database: SqliteStore) -> Iterator[str]:
-    for table, rowid, parent, number in database.execute_sql("PRAGMA foreign_key_check").fetchall():
+    for model in SEED:
+        yield from _orphans_of(database, model._meta.table_name)
+
+
+def _orphans_of(database: SqliteStore, table: str) -> Iterator[str]:
+    for _, rowid, parent, number in database.execute_sql(f"PRAGMA foreign_key_check({table})").fetchall():
         keys = {key[0]: key[3] for key in database.execute_sql(f"PRAGMA foreign_key_list({table})").fetchall()}
         (key,) = database.execute_sql(f"SELECT id FROM {table} WHERE rowid = ?", (rowid,)).fetchone()
         yield f"{table} {values.shown(key)}: {keys[number]}: names a row that is not in {parent}"

@@ -3,7 +3,8 @@
 They stand under every connection, ours or not: a statement that `refusals` names fails as a whole. On
 SQLite they are triggers that abort; on PostgreSQL one function for each table, fired also where a session
 replicates, and no table with a history is truncated. Each carries the version of the library that wrote
-it; an older library leaves a newer one's alone.
+it, its stamp; an older library leaves a newer one's alone. Triggers and functions of others are left alone, whatever
+their names: ours bear the stamp, or stand in the very place where one of ours belongs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dispatch_state.models.base import Row
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.tables import EVERY
 from dispatch_state.postgresql import CHANNEL
-from dispatch_state.refusals import PLACED, REPLACEABLE, Dialect, Refusal, refusals
+from dispatch_state.refusals import DELETE, INSERT, PLACED, REPLACEABLE, UPDATE, Dialect, Refusal, refusals
 from dispatch_state.targets import SQLITE
 
 LOCK = 0x64697370_61746368  # "dispatch" in ASCII
@@ -76,10 +77,20 @@ def remove(database: Database) -> None:
     if database.kind == SQLITE:
         for name in _sqlite_triggers(database):
             database.execute_sql(f'DROP TRIGGER "{name}"')
-    else:
-        place = dialect_of(database).place
-        for (name,) in database.execute_sql(_FUNCTIONS).fetchall():
-            database.execute_sql(f'DROP FUNCTION {place}"{name}"() CASCADE')
+        return
+    place = dialect_of(database).place
+    for name, table in _postgresql_triggers(database):
+        database.execute_sql(f'DROP TRIGGER "{name}" ON {place}"{table}"')
+    for name in _functions(database):
+        database.execute_sql(f'DROP ROUTINE {place}"{name}"() CASCADE')
+
+
+def taken(database: Database) -> set[str]:
+    """Names of ours that triggers (SQLite) or functions (PostgreSQL) bear, in a database where nothing is ours yet."""
+    if database.kind == SQLITE:
+        found = database.execute_sql("SELECT lower(name) FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        return {name for (name,) in found} & {name for name, _ in _SQLITE_PLACES}
+    return {name for name, _ in database.execute_sql(_FUNCTION_TEXTS).fetchall()} & _FUNCTION_NAMES
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -101,7 +112,7 @@ def _wanted(database: Database) -> dict[str, str]:
     if database.kind == SQLITE:
         return dict(_sqlite(dialect))
     functions = {f"{PREFIX}{model._meta.table_name}": _body(model, dialect) for model in EVERY}
-    functions[f"{PREFIX}truncate"] = _NO_TRUNCATE
+    functions[_TRUNCATES] = _NO_TRUNCATE
     functions = {name: f"{body}search_path={_PATH}" for name, body in functions.items()}
     triggers = {f"{name} on {table}": f"{kind} A" for name, table, kind in _bound()}
     return functions | triggers
@@ -110,9 +121,8 @@ def _wanted(database: Database) -> dict[str, str]:
 def _installed(database: Database) -> dict[str, str]:
     if database.kind == SQLITE:
         return _sqlite_triggers(database)
-    functions = dict(database.execute_sql(_FUNCTION_TEXTS).fetchall())
-    triggers = {f"{name} on {table}": told for name, table, told in database.execute_sql(_TRIGGERS).fetchall()}
-    return functions | triggers
+    triggers = {f"{name} on {table}": told for (name, table), told in _postgresql_triggers(database).items()}
+    return _functions(database) | triggers
 
 
 def _statements(database: Database) -> Iterator[str]:
@@ -140,22 +150,32 @@ def _sqlite(dialect: Dialect) -> Iterator[tuple[str, str]]:
 
 
 def _sqlite_triggers(database: Database) -> dict[str, str]:
-    query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'dispatch_*'"
-    return dict(database.execute_sql(query).fetchall())
+    query = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'dispatch_*'"
+    found = database.execute_sql(query).fetchall()
+    return {name: text for name, table, text in found if (name, table) in _SQLITE_PLACES or _STAMPED.search(text)}
+
+
+_SQLITE_PLACES = {
+    (f"{PREFIX}{model._meta.table_name}_{event.lower()}", model._meta.table_name)
+    for model in EVERY
+    for event in (INSERT, UPDATE, DELETE, PLACED)
+}
+"""The name of each trigger, and its table."""
 
 
 # ---- PostgreSQL ----------------------------------------------------------------------------------------
 
-_OURS = "pronamespace = current_schema()::regnamespace AND proname LIKE 'dispatch\\_%%'"
-_FUNCTIONS = f"SELECT proname FROM pg_proc WHERE {_OURS}"
-_FUNCTION_TEXTS = f"SELECT proname, concat(prosrc, array_to_string(proconfig, ' ')) FROM pg_proc WHERE {_OURS}"
+_HERE = "quote_ident(current_schema())::regnamespace"
+_FUNCTION_TEXTS = f"""SELECT proname, concat(prosrc, array_to_string(proconfig, ' ')) FROM pg_proc
+    WHERE pronamespace = {_HERE} AND pronargs = 0 AND proname LIKE 'dispatch\\_%%'
+"""
 _PATH = "pg_catalog, pg_temp"
 """Where a trigger's operators and functions are looked up, whatever the session's own path puts before."""
-_TRIGGERS = """SELECT tgname, relname, concat(tgtype,
+_TRIGGERS = f"""SELECT tgname, relname, prosrc, concat(tgtype,
         CASE WHEN tgqual IS NULL AND tgattr = ''::int2vector THEN '' ELSE ' partly' END,
         CASE WHEN proname = tgname AND pronamespace = relnamespace THEN '' ELSE ' elsewhere' END, ' ', tgenabled)
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
-    WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal AND tgname LIKE 'dispatch\\_%%'
+    WHERE relnamespace = {_HERE} AND NOT tgisinternal AND tgname LIKE 'dispatch\\_%%'
 """
 _WRITTEN = "dispatch_state.written"
 _RAISE = "RAISE EXCEPTION 'dispatch_state: %', {} USING ERRCODE = 'check_violation'"
@@ -164,6 +184,20 @@ BEGIN {_STAMP}
     {_RAISE.format("TG_TABLE_NAME || ': is not truncated'")};
 END
 """
+_TRUNCATES = f"{PREFIX}truncate"
+_FUNCTION_NAMES = {_TRUNCATES, *(f"{PREFIX}{model._meta.table_name}" for model in EVERY)}
+
+
+def _functions(database: Database) -> dict[str, str]:
+    found = database.execute_sql(_FUNCTION_TEXTS).fetchall()
+    return {name: text for name, text in found if name in _FUNCTION_NAMES or _STAMPED.search(text)}
+
+
+def _postgresql_triggers(database: Database) -> dict[tuple[str, str], str]:
+    """Those of ours, by name and table, as `_wanted` tells them."""
+    places = {(name, table) for name, table, _ in _bound()}
+    found = database.execute_sql(_TRIGGERS).fetchall()
+    return {(n, table): told for n, table, calls, told in found if (n, table) in places or _STAMPED.search(calls)}
 
 
 def _body(model: type[Row], dialect: Dialect) -> str:
@@ -187,7 +221,7 @@ def _bound() -> Iterator[tuple[str, str, int]]:
         table = model._meta.table_name
         yield f"{PREFIX}{table}", table, _EACH_ROW
         if model not in REPLACEABLE:
-            yield f"{PREFIX}truncate", table, _TRUNCATE
+            yield _TRUNCATES, table, _TRUNCATE
 
 
 def _postgresql(dialect: Dialect) -> Iterator[str]:
@@ -198,7 +232,7 @@ def _postgresql(dialect: Dialect) -> Iterator[str]:
 
     for model in EVERY:
         yield function(f"{PREFIX}{model._meta.table_name}", _body(model, dialect))
-    yield function(f"{PREFIX}truncate", _NO_TRUNCATE)
+    yield function(_TRUNCATES, _NO_TRUNCATE)
     for name, table, kind in _bound():
         when = "TRUNCATE" if kind == _TRUNCATE else "INSERT OR UPDATE OR DELETE"
         each = "STATEMENT" if kind == _TRUNCATE else "ROW"

@@ -15,7 +15,10 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import peewee
+
 from dispatch_state.actors import SANGHA, Actor, Human
+from dispatch_state.connections import original
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
 from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import Edge, Trigger
@@ -31,6 +34,7 @@ from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")
 _LOG = appending(TransitionLog)
+NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
 R = TypeVar("R", bound=Stateful)
 
 
@@ -328,7 +332,7 @@ class Turn:
 
         Raises:
             IllegalTransition: the row is live.
-            GuardRefused: an agent asks, or a key without ON DELETE names a row that would go.
+            GuardRefused: an agent asks, or a key without ON DELETE names a row that would go, in tables of others too.
         """
         if row.status in row.statuses.live():
             raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row is removed")
@@ -344,7 +348,11 @@ class Turn:
             if self._aloud:
                 self.lines.append(f"{other} remove: {other.status} -> None by {by.actor}")
             self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
-        delete(type(row), row.id)
+        try:
+            delete(type(row), row.id)
+        except peewee.IntegrityError as error:
+            self.refuse(row, "remove", [NAMED_ELSEWHERE] if _is_named(error) else [])
+            raise
 
     def objections(self, by: Actor, row: Any) -> list[str]:
         """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
@@ -376,6 +384,12 @@ class Turn:
     def touch(self, row: Row) -> None:
         """Remember what a row has become, for the objects the caller handed in."""
         self.touched[type(row), row._pk] = row.__data__
+
+
+def _is_named(error: Exception) -> bool:
+    """Whether the database refused to delete a row because a foreign key names it."""
+    found = original(error)
+    return getattr(found, "sqlstate", None) in ("23001", "23503") or "FOREIGN KEY" in str(found)
 
 
 def _decides(edge: Edge, by: Actor) -> bool:
@@ -417,8 +431,8 @@ def takes_along(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
     holders: list[tuple[Row, Row]] = []
     for parent in going:
         for key, model in parent._meta.backrefs.items():
-            if key.on_delete == "SET NULL":
-                continue
+            if key.on_delete == "SET NULL" or not issubclass(model, Row):
+                continue  # the database asks the tables of others, which a model of theirs may not even be bound to
             children = model.select().where(key == parent.id).order_by(model._meta.primary_key)
             if key.on_delete is None:
                 holders.extend((child, parent) for child in children)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from dispatch_state.numbering import LAST, wrong_counter
 from dispatch_state.targets import SQLITE
 
 RUNNING = "('in_progress', 'awaiting_gate')"
@@ -29,12 +30,15 @@ class Invariant(NamedTuple):
 
 
 def invariants(kind: str) -> Iterator[Invariant]:
-    """I1 to I10, for one kind of database."""
+    """I1 to I10, and I21, for one kind of database."""
     yield from _EVERYWHERE
     yield from _stamped()
     for column, decision, actions, says in _OVERRULED:
         yield _overruled(kind, column, decision, actions, says)
     yield Invariant("I10", "votes", _votes_of_others(kind), "a vote of a type that is not required")
+    beyond = f"SELECT seq FROM transition_log WHERE seq < 1 UNION ALL SELECT seq FROM transition_log WHERE seq > {LAST}"
+    yield Invariant("I21", "transition_log", beyond, "has a number that is not between 1 and 2**53")
+    yield Invariant("I21", "transition_log", wrong_counter(kind), "the counter of its numbers is not where it ends")
 
 
 _EVERYWHERE = [

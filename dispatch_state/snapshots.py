@@ -14,16 +14,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import cache
 from io import IOBase
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 from uuid import UUID
 
-from dispatch_state import values
+from peewee import SQL
+
+from dispatch_state import numbering, values
 from dispatch_state.backups import new_file, suspended
 from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError
-from dispatch_state.fields import IdField, JsonField, StampField
+from dispatch_state.fields import IdField, JsonField, StampField, TextField
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic, Stage
@@ -34,9 +35,9 @@ from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.tables import PLAIN
+from dispatch_state.paging import groups, size
 from dispatch_state.sqlite import unwritable
-from dispatch_state.statements import inserting, rows, update
-from dispatch_state.targets import POSTGRESQL
+from dispatch_state.statements import inserting, rows, tuples, update
 from dispatch_state.verify import one_moment
 
 FORMAT, VERSION = "dispatch_state", 1
@@ -44,7 +45,7 @@ ORDER: tuple[type[Row], ...] = (Epic, Stage, Gate, Agent, Issue, PullRequest, Pr
 """Every table, those that others name first."""
 TABLES = {model._meta.table_name: model for model in ORDER}
 PAGE = 500
-"""Rows that are read, or written, at once."""
+"""Rows that are read, or written, at once, unless they are long."""
 LONGEST, DEEPEST = 256 * 1024 * 1024, 40
 """Bytes of a line, and how deep it nests."""
 
@@ -71,7 +72,7 @@ def export(database: Database, file: Target, progress: Progress | None = None) -
         out.write(_line({"format": FORMAT, "version": VERSION}))
         done, total = 0, sum(counts.values())
         for table, model in TABLES.items():
-            for row in _rows(model):
+            for row in _rows(database, model):
                 out.write(_line({table: _plain(model, row)}))
                 done += 1
                 if progress and not done % PAGE:
@@ -105,31 +106,46 @@ def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
-def _rows(model: Any) -> Iterator[Any]:
-    if isinstance(model._meta.primary_key, IdField) or model is TransitionLog:
-        page = _first(model)()
-        while page:
-            yield from page
-            page = _after(model)(page[-1]._pk)
+def _rows(database: Database, model: Any) -> Iterator[Any]:
+    """Every row by its key, read so many at once that they can be held."""
+    key = model._meta.primary_key
+    sized = ((key.python_value(held), size) for held, size in _sizes(database.kind, model))
+    if isinstance(key, IdField) or model is TransitionLog:
+        for keys in groups(sized, PAGE):
+            yield from _between(model)(keys[0], keys[-1])
     else:  # text sorts by the database's own rules; these tables are short
-        yield from sorted(model.select(), key=lambda row: row._pk)
+        for keys in groups(sorted(sized), PAGE):
+            yield from sorted(model.select().where(key.in_(keys)), key=lambda row: row._pk)
+
+
+def _sizes(kind: str, model: Any) -> Iterator[tuple[Any, int]]:
+    """The key of every row, as it is stored, and the bytes of its text."""
+    page = _first(model, kind)()
+    while page:
+        yield from page
+        page = _after(model, kind)(model._meta.primary_key.python_value(page[-1][0]))
 
 
 @cache
-def _first(model: Any) -> Callable[[], list[Any]]:
-    def build() -> Any:
-        return model.select().order_by(model._meta.primary_key).limit(PAGE)
-
-    return rows(build)
+def _first(model: Any, kind: str) -> Callable[[], list[Any]]:
+    return tuples(lambda: _sized(model, kind))
 
 
 @cache
-def _after(model: Any) -> Callable[[Any], list[Any]]:
-    def build(last: Any) -> Any:
-        key = model._meta.primary_key
-        return model.select().where(key > last).order_by(key).limit(PAGE)
+def _after(model: Any, kind: str) -> Callable[[Any], list[Any]]:
+    return tuples(lambda last: _sized(model, kind).where(model._meta.primary_key > last))
 
-    return rows(build)
+
+def _sized(model: Any, kind: str) -> Any:
+    long = [field.column_name for field in model._meta.sorted_fields if isinstance(field, TextField | JsonField)]
+    key = model._meta.primary_key
+    return model.select(key, SQL(size(long, kind))).order_by(key).limit(PAGE)
+
+
+@cache
+def _between(model: Any) -> Callable[[Any, Any], list[Any]]:
+    key = model._meta.primary_key
+    return rows(lambda first, last: model.select().where((key >= first) & (key <= last)).order_by(key))
 
 
 def _plain(model: Any, row: Any) -> dict[str, Any]:
@@ -186,7 +202,7 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
     counts = dict.fromkeys(TABLES, 0)
     pointers: list[tuple[type[Row], Any, dict[str, Any]]] = []
     ended = False
-    while batch := list(islice(lines, PAGE)):
+    for batch in groups(((line, len(line[1])) for line in lines), PAGE):
         waiting: dict[type[Row], list[dict[str, Any]]] = {}
         for number, line in batch:
             table, held = _parsed(number, line)
@@ -210,7 +226,8 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
         raise InvalidValue("the file was cut: its last line, which says how many rows there are, is missing")
     for model, key, columns in pointers:
         update(model, columns, key)
-    _go_on_numbering(database)
+    if numbering.is_wrong(database):
+        numbering.put_right(database)
     return counts
 
 
@@ -252,13 +269,21 @@ def _meant(field: Any, value: Any) -> Any:
     if isinstance(field, JsonField):
         return _meant_json(field, value, place)
     if not hasattr(field, "check"):
-        return values.integer(value, place)
+        return _number(value, place)
     if isinstance(field, StampField) and isinstance(value, str):
         try:
             value = values.parse_instant(value)
         except (ValueError, OverflowError):
             raise InvalidValue(f"{place}: not a moment in ISO 8601") from None
     return field.check(value)
+
+
+def _number(value: Any, place: str) -> int:
+    """The number of a move."""
+    number = values.positive(value, place)
+    if number > numbering.LAST:
+        raise InvalidValue(f"{place}: a move's number is at most 2**53")
+    return number
 
 
 def _meant_json(field: JsonField, value: Any, place: str) -> Any:
@@ -280,10 +305,3 @@ def _later(model: type[Row]) -> tuple[str, ...]:
 def _insert(database: Database, model: type[Row], together: list[dict[str, Any]]) -> None:
     sql, bound = inserting(model, tuple(together[0])).prepared(database.kind)
     database.cursor().executemany(sql, [bound(*columns.values()) for columns in together])
-
-
-def _go_on_numbering(database: Database) -> None:
-    """Let the next move's number follow the last one's; SQLite sees to that itself."""
-    if database.kind == POSTGRESQL:
-        table = TransitionLog._meta.table_name
-        database.execute_sql(f"SELECT setval('{table}_seq_seq', max(seq)) FROM {table} HAVING max(seq) > 0")

@@ -7,6 +7,7 @@ JSON) is read page by page. Nothing of what is found is trusted: a column may ho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from dispatch_state.invariants import invariants
 from dispatch_state.models.base import Row
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.tables import EVERY, STATEFUL
+from dispatch_state.paging import size
 from dispatch_state.refusals import malformed, quoted
 from dispatch_state.targets import SQLITE
 from dispatch_state.values import shown
@@ -28,6 +30,8 @@ from dispatch_state.vocabulary import DecisionType
 
 PAGE = 5_000
 """How many rows are read at a time where each must be looked at."""
+SHORT = 4096
+"""Bytes up to which a value is read with its whole page."""
 SIGNED = [("gates", "approved_by"), ("proposals", "forced_by"), ("proposals", "vetoed_by"), ("gate_comments", "author")]
 """Columns that an actor signed."""
 
@@ -36,7 +40,7 @@ SIGNED = [("gates", "approved_by"), ("proposals", "forced_by"), ("proposals", "v
 class Violation:
     """Something that does not hold.
 
-    invariant: its number ("I1" to "I13"), or "foreign key", "integrity" or "enforcement".
+    invariant: its number ("I1" to "I13", "I21"), or "foreign key", "integrity" or "enforcement".
     entity: the table.
     id: the row's, None where it is of no row.
     message: what is wrong, in a sentence.
@@ -83,7 +87,7 @@ def _id(found: Any) -> Any:
 
 
 def lifecycles(database: Database) -> Iterator[Violation]:
-    """I1 to I10."""
+    """I1 to I10, and I21."""
     for number, table, query, says in invariants(database.kind):
         for row in _ask(database, query):
             yield Violation(number, table, _id(row[0]), says)
@@ -120,12 +124,16 @@ def _misshapen(database: Database, model: type[Row], field: Any) -> Iterator[Vio
 
 
 def _pages(database: Database, table: str, key: str, column: str) -> Iterator[tuple[Any, Any]]:
-    """The keys and the values of a column that are there, a page at a time."""
-    mark = "?" if database.kind == SQLITE else "%s"
-    query = f"SELECT {key}, {column} FROM {table} WHERE {column} IS NOT NULL"
+    """The keys and the values of a column that are there, a page at a time; long values one by one."""
+    mark, same = ("?", "IS") if database.kind == SQLITE else ("%s", "=")
+    short = f"CASE WHEN {size([column], database.kind)} <= {SHORT} THEN {column} END"
+    query = f"SELECT {key}, {short} FROM {table} WHERE {column} IS NOT NULL"
     page = list(_ask(database, f"{query} ORDER BY {key} LIMIT {PAGE}"))
     while page:
-        yield from page
+        for found, value in page:
+            if value is None:
+                ((value,),) = _ask(database, f"SELECT {column} FROM {table} WHERE {key} {same} {mark} LIMIT 1", found)
+            yield found, value
         page = list(_ask(database, f"{query} AND {key} > {mark} ORDER BY {key} LIMIT {PAGE}", page[-1][0]))
 
 
@@ -276,11 +284,16 @@ def _deciding(machine: Any) -> Iterator[tuple[str, str, list[str]]]:
 # ---- the database --------------------------------------------------------------------------------------
 
 
+_OF_A_ROW = re.compile(r"(?:\S+ value|CHECK constraint failed) in (\w+)")
+
+
 def integrity(database: Database) -> Iterator[Violation]:
-    """What SQLite says of its own file."""
+    """What SQLite says of its own file; what a row of another program's table holds is that program's."""
+    ours = {model._meta.table_name for model in EVERY}
     if database.kind == SQLITE:
         for (told,) in _ask(database, "PRAGMA integrity_check"):
-            if told != "ok":
+            row = _OF_A_ROW.match(told)
+            if told != "ok" and (row is None or row[1] in ours):
                 yield Violation("integrity", "sqlite", None, str(told))
 
 

@@ -7,9 +7,10 @@ Stop the runners first: what they write meanwhile is not moved. The command `dis
 
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from dispatch_state import DispatchError, open_store
+from dispatch_state import DispatchError, StoreNotFound, open_store
 
 
 def told(done: int, total: int) -> None:
@@ -20,6 +21,8 @@ def told(done: int, total: int) -> None:
 
 def move(source: str, target: str) -> dict[str, int]:
     """Copy every row and every move into an empty store; returns how many rows of each table."""
+    with suppress(StoreNotFound):
+        open_store(target, create=False, migrate=False).close()  # what would have to be adopted first is left as it is
     with tempfile.TemporaryDirectory() as folder:
         between = Path(folder) / "snapshot.jsonl"
         with open_store(source, create=False) as store:

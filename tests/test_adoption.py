@@ -235,14 +235,124 @@ def test_twenty_are_named_and_the_rest_counted(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["ALTER TABLE issues ADD COLUMN mood TEXT", "CREATE TABLE users (id TEXT)", "DROP TABLE votes"]
+    ("change", "taken"),
+    [
+        ("ALTER TABLE issues ADD COLUMN mood TEXT", "issues"),
+        ("DROP TABLE votes", "issues"),
+        ("CREATE TABLE transition_log (x)", "transition_log"),
+        ("CREATE INDEX idx_issues_claim ON issues (id)", "idx_issues_claim"),
+        ("CREATE VIEW dispatch_migration AS SELECT 1", "dispatch_migration"),
+    ],
 )
-def test_another_schema_is_not_the_seeds(file: Path, change: str) -> None:
-    with sqlite3.connect(file) as connection:
-        connection.execute(change)
-    connection.close()
-    with pytest.raises(MigrationFailed, match="made by another program"):
+def test_another_schema_is_not_the_seeds(file: Path, change: str, taken: str) -> None:
+    run(file, change)
+    before = file.read_bytes()
+    with pytest.raises(MigrationFailed, match="made by another program") as refused:
         open_store(file).close()
+    assert taken in str(refused.value)
+    assert file.read_bytes() == before
+
+
+# ---- beside what the program, or another, has in the file ------------------------------------------------
+
+SQLX = """
+    CREATE TABLE _sqlx_migrations (
+        version BIGINT PRIMARY KEY,
+        description TEXT NOT NULL,
+        installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+        success BOOLEAN NOT NULL,
+        checksum BLOB NOT NULL,
+        execution_time BIGINT NOT NULL
+    );
+    INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES
+        (1, 'initial schema', TRUE, x'0102', 1200000),
+        (2, 'add epics', TRUE, x'0203', 800000),
+        (3, 'add governance', TRUE, x'0304', 900000);
+"""
+"""What `sqlx::migrate!` leaves in a database whose schema it made."""
+
+
+def run(file: Path, script: str) -> None:
+    connection = sqlite3.connect(file)
+    connection.executescript(script)
+    connection.close()
+
+
+def asked(file: Path, query: str) -> list[Any]:
+    connection = sqlite3.connect(file)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def test_what_sqlx_made_is_adopted_and_its_history_stays(file: Path) -> None:
+    run(file, SQLX)
+    before = asked(file, "SELECT * FROM _sqlx_migrations")
+    with open_store(file) as store:
+        assert store.verify() == []
+        assert {move.trigger for move in store.changes()} == {"adopt"}
+    assert asked(file, "SELECT * FROM _sqlx_migrations") == before
+    assert asked(file, "SELECT sql FROM sqlite_master WHERE name = '_sqlx_migrations'")[0][0] in SQLX
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2",
+            "migration 2 of the program that made it failed",
+        ),
+        ("INSERT INTO _sqlx_migrations VALUES (4, 'more', '2026-01-31', TRUE, x'04', 1)", "made migration 4"),
+        ("INSERT INTO _sqlx_migrations VALUES (20260131, 'more', '2026-01-31', FALSE, x'04', 1)", "20260131"),
+    ],
+)
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_sqlx_did_not_finish_or_went_beyond_is_left(file: Path, change: str, says: str, wanted: bool) -> None:
+    run(file, SQLX + change)
+    before = file.read_bytes()
+    with pytest.raises(MigrationFailed, match=rf"nothing was changed: .*{says}.*_sqlx_migrations"):
+        open_store(file, migrate=wanted).close()
+    assert file.read_bytes() == before
+
+
+OTHERS = """
+    CREATE TABLE "users' notes" (id INTEGER PRIMARY KEY, issue TEXT NOT NULL REFERENCES issues, agent TEXT
+        REFERENCES agents (id) ON DELETE SET NULL, orphan TEXT REFERENCES issues (id));
+    CREATE TABLE plain (issue TEXT PRIMARY KEY REFERENCES Issues (ID)) WITHOUT ROWID;
+    INSERT INTO "users' notes" (issue, orphan) SELECT id, 'ABC' FROM issues;
+    UPDATE "users' notes" SET agent = (SELECT id FROM agents LIMIT 1);
+    INSERT INTO plain SELECT id FROM issues;
+    CREATE VIEW open_issues AS SELECT * FROM issues WHERE lower(status) <> 'done';
+    CREATE VIEW broken AS SELECT * FROM nowhere;
+    CREATE TRIGGER dispatch_audit AFTER UPDATE ON issues BEGIN INSERT INTO "users' notes" (issue) VALUES (NEW.id); END;
+    CREATE TABLE _sqlx_migrations (x);
+    ANALYZE;
+"""
+
+
+def test_tables_and_views_of_others_stay_and_their_keys_name_the_same_rows(file: Path) -> None:
+    run(file, OTHERS)
+    others = 'SELECT sql FROM sqlite_master WHERE name IN ("users\' notes", "plain", "open_issues", "dispatch_audit")'
+    before, count = asked(file, others), asked(file, "SELECT count(*) FROM issues")
+    assert asked(file, "SELECT count(*) FROM issues WHERE id <> lower(id)") == count
+    with open_store(file) as store:
+        assert store.verify() == []
+    assert asked(file, others) == before
+    joined = """SELECT count(DISTINCT i.id) FROM issues i JOIN "users' notes" n ON n.issue = i.id
+        JOIN agents a ON a.id = n.agent JOIN plain p ON p.issue = i.id"""
+    assert asked(file, joined) == count
+    assert {row[0] for row in asked(file, 'SELECT DISTINCT orphan FROM "users\' notes"')} == {"ABC", None}
+    assert {row[0] for row in asked(file, "PRAGMA foreign_key_check")} == {"users' notes"}
+    assert asked(file, "SELECT count(*) FROM open_issues")[0][0] > 0
+
+
+def test_a_trigger_of_others_that_refuses_stops_it(file: Path) -> None:
+    run(file, "CREATE TRIGGER frozen BEFORE UPDATE ON issues BEGIN SELECT RAISE(ABORT, 'frozen for the audit'); END")
+    before = file.read_bytes()
+    with pytest.raises(MigrationFailed, match="frozen for the audit"):
+        open_store(file).close()
+    assert file.read_bytes() == before
 
 
 def test_ids_are_uuids_afterwards(file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+import peewee
 import pytest
 
 from dispatch_state import (
@@ -552,6 +553,49 @@ def test_an_agent_that_proposed_stays(world: World) -> None:
     agent.stop(by=MAINTAINER, reason=WHY)
     with pytest.raises(GuardRefused, match=f"{proposal} still names {agent}"):
         agent.remove(by=MAINTAINER, reason=WHY)
+
+
+ACTIONS = ("RESTRICT", "NO ACTION", "CASCADE", "SET NULL")
+
+
+@pytest.mark.parametrize("action", ["", *(f"ON DELETE {action}" for action in ACTIONS)])
+@pytest.mark.parametrize("table", ["issues", "gates"])
+def test_keys_of_tables_of_others_do_as_they_say(table: str, action: str, store: Store) -> None:
+    """To the row that is removed, or to one that goes with it; the transaction around goes on."""
+    world = World(store)
+    gate = world.gates("approved")
+    issue = world.at("issues", "cancelled")
+    named, removed = (issue, issue) if table == "issues" else (gate, gate.stage.epic.reload())
+    if table == "gates":
+        removed.cancel(by=MAINTAINER, reason=WHY)
+    kind = "TEXT" if store.database.kind == "sqlite" else "uuid"
+    store.database.execute_sql(f"CREATE TABLE theirs (named {kind} REFERENCES {table} (id) {action})")
+    store.database.execute_sql(f"INSERT INTO theirs VALUES ('{named.id}')")
+    moves = len(store.changes(limit=10_000))
+    with store.atomic():
+        if action in ("ON DELETE CASCADE", "ON DELETE SET NULL"):
+            removed.remove(by=MAINTAINER, reason=WHY)
+        else:
+            with pytest.raises(GuardRefused, match="remove was refused: a row of a table that is not ours"):
+                removed.remove(by=MAINTAINER, reason=WHY)
+            assert len(store.changes(limit=10_000)) == moves
+    left = store.database.execute_sql("SELECT named FROM theirs").fetchall()
+    assert left == {"ON DELETE CASCADE": [], "ON DELETE SET NULL": [(None,)]}.get(action, left)
+    assert store.verify() == []
+
+
+def test_models_of_others_are_not_asked(store: Store) -> None:
+    """One may be bound to nothing, or its table be missing here."""
+
+    class Elsewhere(peewee.Model):
+        issue = peewee.ForeignKeyField(Issue, backref="elsewhere")
+
+    key: Any = Elsewhere.issue
+    try:
+        World(store).at("issues", "cancelled").remove(by=MAINTAINER, reason=WHY)
+    finally:  # what the other tests see of our models is as it was
+        Elsewhere._meta.remove_ref(key)
+        delattr(Issue, "elsewhere")
 
 
 def test_removing_is_no_agents_business(world: World) -> None:

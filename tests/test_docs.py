@@ -16,10 +16,13 @@ from dispatch_state import InvalidValue, Issue, Store
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import parsed
 from dispatch_state.github import Applied
+from dispatch_state.migrate import HISTORY
+from dispatch_state.models.tables import EVERY
 from dispatch_state.targets import resolve
 from dispatch_state.voting import Tally
 from tests import grids
 from tests.pages import PAGES, ROOT
+from tests.test_schema import asked
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 TAKES = {
@@ -139,6 +142,25 @@ def test_the_code_of_the_guide_to_postgresql_runs(target: str, tmp_path: Path) -
     page = (ROOT / "docs" / "postgresql.md").read_text()
     assert ELSEWHERE in page
     runs(page.replace(ELSEWHERE, target), tmp_path)
+
+
+@pytest.mark.parametrize("theirs", [None, "CREATE TABLE users (name TEXT)"])
+def test_the_code_of_the_guide_to_embedding_runs_on_either_database(
+    theirs: str | None, target: str, tmp_path: Path
+) -> None:
+    """In an empty database, and in one that is in use."""
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    assert '"app.db"' in page
+    if theirs:
+        with asked(target) as database:
+            database.execute_sql(theirs)
+    runs(page.replace('"app.db"', repr(target)), tmp_path)
+
+
+def test_the_guide_to_embedding_names_every_table() -> None:
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    (names,) = re.findall(r"We take the tables (.*?), indexes", page, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", names)) == {HISTORY, *(model._meta.table_name for model in EVERY)}
 
 
 def runs(page: str, folder: Path) -> None:

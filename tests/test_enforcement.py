@@ -30,7 +30,7 @@ from dispatch_state import (
 )
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import EVERY
-from tests import grids
+from tests import grids, postgres
 from tests.conftest import Clock
 from tests.invariants import broken
 from tests.ways_round import BOTH, NOW, ON_POSTGRESQL, ON_SQLITE, insert, log_row, moved, scene
@@ -302,14 +302,40 @@ def silence_one(store: Store) -> None:
         store.database.execute_sql("ALTER TABLE issues DISABLE TRIGGER dispatch_issues")
 
 
-def add_one(store: Store) -> None:
+def replace_one(store: Store) -> None:
+    """One that bears the name of ours, in its place, and does something else."""
+    drop_one(store)
     if store.database.kind == "sqlite":
-        store.database.execute_sql("CREATE TRIGGER dispatch_extra BEFORE UPDATE ON issues BEGIN SELECT 1; END")
+        store.database.execute_sql("CREATE TRIGGER dispatch_issues_update BEFORE UPDATE ON issues BEGIN SELECT 1; END")
     else:
-        store.database.execute_sql("CREATE FUNCTION dispatch_extra() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        store.database.execute_sql("CREATE FUNCTION another() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        store.database.execute_sql(
+            "CREATE TRIGGER dispatch_issues BEFORE UPDATE ON issues FOR EACH ROW EXECUTE FUNCTION another()"
+        )
 
 
-@pytest.mark.parametrize("tamper", [drop_one, weaken_one, empty_one, redirect_one, silence_one, add_one])
+def retype_one(store: Store) -> None:
+    if store.database.kind == "sqlite":
+        replace_one(store)
+    else:
+        store.database.execute_sql("DROP FUNCTION dispatch_issues() CASCADE")
+        store.database.execute_sql("CREATE FUNCTION dispatch_issues() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+
+
+def leave_one(store: Store) -> None:
+    """What an older version of the library had, and this one has not."""
+    stamped = f"BEGIN -- dispatch_state 0.0.1{chr(10)}"
+    if store.database.kind == "sqlite":
+        store.database.execute_sql(f"CREATE TRIGGER dispatch_extra BEFORE UPDATE ON issues {stamped}SELECT 1; END")
+    else:
+        store.database.execute_sql(
+            f"CREATE FUNCTION dispatch_extra() RETURNS trigger LANGUAGE plpgsql AS '{stamped}RETURN NEW; END'"
+        )
+
+
+@pytest.mark.parametrize(
+    "tamper", [drop_one, weaken_one, empty_one, redirect_one, silence_one, replace_one, retype_one, leave_one]
+)
 def test_what_was_changed_is_noticed_and_put_back_at_the_next_open(
     tamper: Callable[[Store], None], target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -326,6 +352,68 @@ def test_what_was_changed_is_noticed_and_put_back_at_the_next_open(
     caplog.clear()
     with open_store(target):
         assert caplog.text == ""
+
+
+TRIGGERS_OF_OTHERS = [
+    "CREATE TABLE mine (said TEXT)",
+    "CREATE TRIGGER dispatch_mine AFTER INSERT ON mine BEGIN SELECT 1; END",
+    "CREATE TRIGGER dispatch_audit AFTER UPDATE ON issues BEGIN INSERT INTO mine VALUES (NEW.status); END",
+]
+FUNCTIONS_OF_OTHERS = [
+    "CREATE TABLE mine (said TEXT)",
+    "CREATE FUNCTION dispatch_mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "CREATE FUNCTION dispatch_issues(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1'",
+    "CREATE PROCEDURE dispatch_do() LANGUAGE sql AS 'SELECT 1'",
+    "CREATE FUNCTION dispatch_audit() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN INSERT INTO mine VALUES (NEW.status); RETURN NEW; END'",
+    "CREATE TRIGGER dispatch_audit AFTER UPDATE ON issues FOR EACH ROW EXECUTE FUNCTION dispatch_audit()",
+]
+
+
+def of_others(store: Store) -> list[Any]:
+    """The triggers, and on PostgreSQL the functions, that are there and bear no stamp."""
+    query = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' AND sql NOT LIKE '%-- dispatch_state%'"
+    if store.database.kind == "postgresql":
+        here = "current_schema()::regnamespace AND prosrc NOT LIKE '%%-- dispatch_state%%'"
+        query = f"""SELECT proname, pronargs FROM pg_proc WHERE pronamespace = {here} UNION ALL
+            SELECT tgname, 0 FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE pronamespace = {here}"""
+    return sorted(store.database.execute_sql(query).fetchall())
+
+
+def test_what_is_somebody_elses_stays(target: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it is called; every open works, says nothing, and leaves it as it was, and so does a restore."""
+    with open_store(target) as store:
+        for statement in TRIGGERS_OF_OTHERS if store.database.kind == "sqlite" else FUNCTIONS_OF_OTHERS:
+            store.database.execute_sql(statement)
+        there = of_others(store)
+        drop_one(store)
+    for _ in range(2):
+        with open_store(target) as store:
+            assert of_others(store) == there
+            assert enforcement.differences(store.database) == []
+            assert store.verify() == []
+    assert len([told for told in caplog.messages if "they were put back" in told]) == 1
+    with open_store(target) as store:
+        with store.enforcement_suspended():
+            assert of_others(store) == there
+        World(store).new_issue().queue(by=MAINTAINER)
+        assert store.database.execute_sql("SELECT said FROM mine").fetchall() == [("queued",)]
+        assert of_others(store) == there
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_a_schema_may_have_any_name(target: str) -> None:
+    """Capital letters and dashes too."""
+    with psycopg.connect(target, autocommit=True) as connection:
+        connection.execute('CREATE SCHEMA "Team-1"')
+        try:
+            with open_store(postgres.in_schema('"Team-1"')) as store:
+                issue = World(store).at("issues", "done")
+                assert store.verify() == []
+            with open_store(postgres.in_schema('"Team-1"')) as store:
+                assert store.history(issue)[0].trigger == "create"
+        finally:
+            connection.execute('DROP SCHEMA "Team-1" CASCADE')
 
 
 def test_many_that_are_gone_are_counted(target: str, caplog: pytest.LogCaptureFixture) -> None:

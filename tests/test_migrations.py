@@ -13,9 +13,10 @@ from typing import Any
 
 import peewee
 import pytest
+from playhouse.migrations import Runner
 
 from dispatch_state import database as databases
-from dispatch_state import enforcement
+from dispatch_state import enforcement, numbering
 from dispatch_state import migrate as migrations
 from dispatch_state.database import Database
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
@@ -123,13 +124,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
     monkeypatch.setattr(migrations, "_folder", lambda: copy)
-    for name, otherwise in (("install", None), ("differences", [])):
-        monkeypatch.setattr(enforcement, name, _at_the_end(getattr(enforcement, name), otherwise))
+    for module, name, otherwise in (
+        (enforcement, "install", None), (enforcement, "differences", []), (numbering, "is_wrong", False)
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, _at_the_end(getattr(module, name), otherwise))
     return copy
 
 
 def _at_the_end(done: Callable[[Database], Any], otherwise: Any) -> Callable[[Database], Any]:
-    """The triggers are of the last schema: a library that knew fewer migrations had others."""
+    """The triggers and the log are of the last schema: a library that knew fewer migrations had others."""
     return lambda database: done(database) if history(database) == NAMES else otherwise
 
 
@@ -381,8 +384,13 @@ database.close_all()
 """
 
 
-@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("turn", range(6))
 def test_four_processes_may_open_one_fresh_database_together(turn: int, target: str) -> None:
+    """Every other time it has a table of another program."""
+    if turn % 2:
+        database = connect(target)
+        database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
+        database.close_all()
     opened = [
         subprocess.Popen(
             [sys.executable, "-c", OPEN, target],
@@ -484,13 +492,220 @@ def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
     assert history(database) == NAMES
 
 
-def test_a_database_without_our_history_is_left_alone(database: Database) -> None:
-    """But for one that has the tables of the seed and no other, which is adopted: `tests/test_adoption.py`."""
+# ---- beside other programs -----------------------------------------------------------------------------
+
+THEIRS = [
+    "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)",
+    "CREATE TABLE _sqlx_migrations (version BIGINT, success BOOLEAN)",
+    "CREATE INDEX idx_users_name ON users (name)",
+    "CREATE VIEW names AS SELECT name FROM users",
+    "INSERT INTO users VALUES (1, 'ann')",
+    "INSERT INTO _sqlx_migrations VALUES (20260101000000, FALSE)",
+]
+
+
+@pytest.fixture
+def shared(database: Database) -> Database:
+    """A database in which another program has made its tables."""
+    for statement in THEIRS:
+        database.execute_sql(statement)
+    return database
+
+
+def of_others(database: Database) -> list[Any]:
+    """What the database says of everything that is not of ours."""
+    ours = {*NATIVE, migrations.HISTORY}
+    position = 2 if database.kind == "sqlite" else 0
+    return [row for row in schema(database) if not isinstance(row, str) and row[position] not in ours]
+
+
+def test_tables_of_others_stay_and_ours_are_made_beside_them(shared: Database, native: Database) -> None:
+    theirs = schema(shared)
+    migrate(shared)
+    assert history(shared) == NAMES
+    assert of_others(shared) == theirs
+    assert shared.execute_sql("SELECT * FROM names").fetchall() == [("ann",)]
+    assert set(shared.get_tables()) - {"sqlite_sequence", "users", "_sqlx_migrations"} == set(native.get_tables())
+    before = schema(shared)
+    migrate(shared)
+    assert schema(shared) == before
+
+
+def test_tables_of_others_alone_are_no_store(shared: Database) -> None:
+    before = schema(shared)
+    for wanted in (True, False):
+        with pytest.raises(StoreNotFound, match=r"this database has no store in it; .* create=True"):
+            migrate(shared, wanted=wanted, create=False)
+    with pytest.raises(SchemaTooOld, match=NAMES[0]):
+        migrate(shared, wanted=False)
+    assert schema(shared) == before
+
+
+COLLIDING = {
+    "a table": ("CREATE TABLE issues (id INTEGER)", "issues"),
+    "a view": ("CREATE VIEW epics AS SELECT 1 AS x", "epics"),
+    "an index": ("CREATE INDEX idx_issues_claim ON somebodys (x)", "idx_issues_claim"),
+    "the log": ("CREATE TABLE transition_log (x INTEGER)", "transition_log"),
+    "the history": (f"CREATE TABLE {migrations.HISTORY} (version INTEGER)", migrations.HISTORY),
+    "a view for the history": (f"CREATE VIEW {migrations.HISTORY} AS SELECT 1 AS x", migrations.HISTORY),
+    "the history's index": (
+        f"CREATE INDEX {migrations.HISTORY}_name ON somebodys (x)", f"{migrations.HISTORY}_name"
+    ),
+}  # fmt: skip
+ON_SQLITE = {
+    "capital letters": ("CREATE TABLE Issues (id INTEGER)", "issues"),
+    "the history in capital letters": (f"CREATE TABLE {migrations.HISTORY.upper()} (x)", migrations.HISTORY),
+    "a trigger": (
+        "CREATE TRIGGER dispatch_issues_update AFTER INSERT ON somebodys BEGIN SELECT 1; END", "dispatch_issues_update"
+    ),
+}  # fmt: skip
+ON_POSTGRESQL = {
+    "a sequence": ("CREATE SEQUENCE transition_log_seq_seq", "transition_log_seq_seq"),
+    "a type": ("CREATE TYPE agents AS ENUM ('one')", "agents"),
+    "a composite type": ("CREATE TYPE gates AS (x integer)", "gates"),
+    "a function": ("CREATE FUNCTION dispatch_issues() RETURNS integer LANGUAGE sql AS 'SELECT 1'", "dispatch_issues"),
+}
+
+
+@pytest.mark.parametrize("case", [*COLLIDING, *ON_SQLITE, *ON_POSTGRESQL])
+def test_names_of_ours_that_are_taken_are_told_and_left(case: str, database: Database) -> None:
+    known = COLLIDING | (ON_SQLITE if database.kind == "sqlite" else ON_POSTGRESQL)
+    if case not in known:
+        pytest.skip("the other database's")
+    statement, name = known[case]
     database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
+    database.execute_sql(statement)
+    before = everything(database)
+    for create in (True, False):
+        with pytest.raises(MigrationFailed, match=rf"another program.*\b{name}\b.*nothing was changed"):
+            migrate(database, create=create)
+    assert everything(database) == before
+
+
+def everything(database: Database) -> list[Any]:
+    """The schema, with triggers, functions and types, and no look at the history."""
+    if database.kind == "sqlite":
+        return database.execute_sql("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+    here = "current_schema()::regnamespace"
+    kinds = {"pg_class": "rel", "pg_type": "typ", "pg_proc": "pro"}
+    asked = (f"SELECT {its}name::text FROM {kind} WHERE {its}namespace = {here}" for kind, its in kinds.items())
+    return sorted(database.execute_sql(" UNION ALL ".join(asked)).fetchall())
+
+
+def test_names_of_a_function_may_be_anothers_on_postgresql(database: Database) -> None:
+    """A function with arguments has another name, and so has one in a schema of its own; capital letters count."""
+    if database.kind == "sqlite":
+        pytest.skip("SQLite has no functions")
+    database.execute_sql("CREATE FUNCTION dispatch_issues(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    database.execute_sql('CREATE TABLE "Issues" (x INTEGER)')
+    migrate(database)
+    migrate(database)
+    assert enforcement.differences(database) == []
+    assert database.execute_sql("SELECT dispatch_issues(7)").fetchone() == (1,)
+
+
+def test_a_name_that_a_later_step_takes_is_told_before_any_step(database: Database, folder: Path) -> None:
+    migrate(database)
+    database.execute_sql("CREATE TABLE notes (x INTEGER)")
+    (folder / "900_first.py").write_text("def up(migrator, db):\n    db.execute_sql('CREATE TABLE half (x INTEGER)')\n")
+    rebuilt = "DROP INDEX idx_issues_claim; CREATE INDEX idx_issues_claim ON issues (id)"
+    (folder / "901_notes.py").write_text(
+        f"SCHEMA = 'CREATE TABLE notes (x INTEGER); {rebuilt}'\n\ndef up(m, db): 1 / 0\n"
+    )
     before = schema(database)
-    with pytest.raises(MigrationFailed, match=r"nothing was changed"):
+    with pytest.raises(MigrationFailed, match=r"taken in it: notes; nothing was changed"):
         migrate(database)
     assert schema(database) == before
+
+
+# ---- the history -----------------------------------------------------------------------------------------
+
+
+def as_it_was(database: Database) -> None:
+    """Put the history where it was kept at first."""
+    runner = Runner(database, str(RELEASED), migrations.FORMER)
+    runner.History.create_table()
+    database.execute_sql(
+        f"INSERT INTO {migrations.FORMER} (name, applied) SELECT name, applied FROM {migrations.HISTORY} ORDER BY name"
+    )
+    database.execute_sql(f"DROP TABLE {migrations.HISTORY}")
+
+
+def test_the_history_of_an_older_library_is_moved(migrated: Database) -> None:
+    before = schema(migrated)
+    as_it_was(migrated)
+    moved = schema(migrated)
+    migrate(migrated, wanted=False, create=False)
+    assert schema(migrated) == moved
+    migrate(migrated)
+    assert schema(migrated) == before
+    migrate(migrated)
+    assert schema(migrated) == before
+
+
+def test_an_older_librarys_old_schema_is_brought_up_to_date(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES[5:]:
+        (folder / f"{name}.py").unlink()
+    migrate(database)
+    as_it_was(database)
+    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    with pytest.raises(SchemaTooOld, match=NAMES[5]):
+        migrate(database, wanted=False)
+    migrate(database)
+    assert history(database) == NAMES
+    assert migrations.FORMER not in database.get_tables()
+
+
+def mine(database: Database, tmp_path: Path, name: str = "0001_mine") -> list[str]:
+    """Run a migration of a program that uses Peewee's runner as it comes; returns that program's history."""
+    steps = tmp_path / "steps"
+    steps.mkdir(exist_ok=True)
+    text = "def up(migrator, db):\n    db.execute_sql('CREATE TABLE IF NOT EXISTS mine (x INTEGER)')\n"
+    (steps / f"{name}.py").write_text(text)
+    runner = Runner(database, str(steps))
+    runner.up()
+    return sorted(runner.applied())
+
+
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+@pytest.mark.parametrize("name", ["0001_mine", NAMES[0]])
+def test_who_uses_peewees_runner_keeps_a_history_of_its_own(
+    name: str, first: str, database: Database, tmp_path: Path
+) -> None:
+    """Whichever comes first, and whatever the steps are called."""
+    if first == "ours":
+        migrate(database)
+    assert mine(database, tmp_path, name) == [name]
+    migrate(database)
+    assert history(database) == NAMES
+    assert mine(database, tmp_path, name) == [name]
+    assert database.execute_sql("SELECT * FROM mine").fetchall() == []
+
+
+def test_steps_of_others_in_the_history_of_an_older_library_stay_there(migrated: Database, tmp_path: Path) -> None:
+    as_it_was(migrated)
+    mine(migrated, tmp_path)
+    migrate(migrated)
+    assert history(migrated) == NAMES
+    assert mine(migrated, tmp_path) == ["0001_mine"]
+
+
+# ---- schemas of PostgreSQL -------------------------------------------------------------------------------
+
+
+def test_a_schema_that_is_not_there_is_told_with_what_makes_it() -> None:
+    postgres.server_or_skip()
+    for path, made in (("nowhere", "nowhere"), ('"$user",nowhere,other', "nowhere"), ('"No-where"', '"No-where"')):
+        database = connect(postgres.in_schema(path))
+        with pytest.raises(StoreNotFound, match=rf"CREATE SCHEMA {made} makes it; name another"):
+            migrate(database)
+        database.close_all()
+    database = connect(postgres.in_schema('""'))
+    with pytest.raises(StoreNotFound, match=r"no schema.*under the search_path \(\"\"\); name another"):
+        migrate(database)
+    database.close_all()
 
 
 def test_another_schema_of_the_same_database_does_not_matter(database: Database, native: Database) -> None:

@@ -21,6 +21,7 @@ from dispatch_state import (
     SchemaTooNew,
     SchemaTooOld,
     Store,
+    StoreNotFound,
     StoreNotOpen,
     database,
     open_store,
@@ -188,23 +189,29 @@ def test_a_step_that_fails_leaves_the_store_and_the_process_as_they_were(target:
         assert list(Agent.select()) == [agent]
 
 
-def test_the_file_of_another_program_stays_byte_for_byte(tmp_path: Path) -> None:
-    """It is not even switched to a write-ahead log, and nothing is made beside it."""
+@pytest.mark.parametrize("name", ["recipes", "issues"])
+def test_the_file_of_another_program_stays_byte_for_byte(name: str, tmp_path: Path) -> None:
+    """When it is only looked at, or has a name of ours: not even a write-ahead log is made."""
     file = tmp_path / "recipes.db"
     with closing(sqlite3.connect(file)) as connection:
-        connection.executescript("CREATE TABLE recipes (name TEXT); INSERT INTO recipes VALUES ('soup');")
+        connection.executescript(f"CREATE TABLE {name} (name TEXT); INSERT INTO {name} VALUES ('soup');")
     before = file.read_bytes()
-    with pytest.raises(MigrationFailed, match="recipes"):
-        open_store(file)
+    with pytest.raises(StoreNotFound if name == "recipes" else MigrationFailed):
+        open_store(file, create=False)
+    with pytest.raises(SchemaTooOld if name == "recipes" else MigrationFailed):
+        open_store(file, migrate=False)
+    if name == "issues":
+        with pytest.raises(MigrationFailed, match="issues"):
+            open_store(file)
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_schema_of_another_program_stays_as_it_is(target: str) -> None:
-    """Its tables are named; none of ours is added to them."""
+    """The name that is taken is told; none of ours is added."""
     with asked(target) as found:
-        found.execute_sql("CREATE TABLE recipes (name TEXT)")
-    with pytest.raises(MigrationFailed, match="recipes"):
+        found.execute_sql("CREATE TABLE votes (name TEXT)")
+    with pytest.raises(MigrationFailed, match="votes"):
         open_store(target)
     with asked(target) as found:
-        assert found.get_tables() == ["recipes"]
+        assert found.get_tables() == ["votes"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -22,9 +25,11 @@ from dispatch_state import (
     StoreError,
     StoreReadOnly,
     open_store,
+    paging,
     snapshots,
 )
 from dispatch_state.cli.commands import main
+from dispatch_state.migrate import HISTORY
 from dispatch_state.snapshots import TABLES
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.attempts import everything
@@ -33,6 +38,7 @@ from tests.conftest import BACKENDS
 from tests.golden import scene
 from tests.properties.machine import LONG
 from tests.test_database import in_thread
+from tests.test_migrations import NAMES, SEED
 from tests.world import MAINTAINER, WHY, World
 
 ROOT = Path(__file__).parent.parent
@@ -209,6 +215,16 @@ def twice(lines: list[bytes]) -> list[bytes]:
     return [*lines[:second], lines[first], *lines[second + 1 :]]
 
 
+def last_move(**columns: Any) -> Change:
+    """Columns of the last move."""
+
+    def change(lines: list[bytes]) -> list[bytes]:
+        (*_, number) = [number for number, line in enumerate(lines) if line.startswith(b'{"transition_log"')]
+        return edited(number, **columns)(lines)
+
+    return change
+
+
 NEWER = b'{"format": "dispatch_state", "version": 2}\n'
 REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "nothing": (lambda lines: [], InvalidValue, "line 1"),
@@ -232,12 +248,24 @@ REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "a number as text": (edited(1, version="1"), InvalidValue, "line 2: epics.version"),
     "JSON of another shape": (edited(1, acceptance_criteria={"a": 1}), InvalidValue, "line 2: epics.acceptance"),
     "a status that the log does not give": (edited(1, status="cancelled"), StoreError, "breaks the store"),
+    **{
+        f"the number {number}": (last_move(seq=number), InvalidValue, r"line \d+: transition_log\.seq: ")
+        for number in (-7, 0, 2**53 + 1, 2**63 - 1, "1", True, None)
+    },
     "an orphan": (
         edited(1, current_stage_id="01890a5d-ac96-774b-bcce-b302099a8057"), StoreError, "."
     ),
     "a row more": (lambda lines: [*lines[:2], lines[1], *lines[2:]], InvalidValue, "other rows than"),
     "a row twice": (twice, StoreError, "."),
 }  # fmt: skip
+
+
+def test_the_highest_number_of_a_move(store: Store, snapshot: Path) -> None:
+    store.import_snapshot(io.BytesIO(b"".join(last_move(seq=2**53)(snapshot.read_bytes().splitlines(keepends=True)))))
+    assert store.verify() == []
+    agent = Agent.create(agent_type="coder")
+    assert [move.seq for move in store.history(agent)] == [2**53 + 1]
+    assert {(v.invariant, v.id) for v in store.verify()} == {("I21", 2**53 + 1)}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -269,12 +297,17 @@ print(int(peak.split()[1]) // 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
+@pytest.mark.parametrize("prompt", ["short", pytest.param("long", marks=pytest.mark.long)])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_memory_does_not_grow_with_the_store(backend: str, tmp_path: Path) -> None:
-    """A hundred thousand issues with their log in the long form, within 200 MiB; two thousand in the short one."""
-    count = 100_000 if LONG else 2_000
+def test_memory_does_not_grow_with_the_store(backend: str, prompt: str, tmp_path: Path) -> None:
+    """A hundred thousand issues with their log in the long form, within 200 MiB; two thousand in the short one.
+
+    Or five hundred whose prompts are as long as they may be.
+    """
+    count = 500 if prompt == "long" else 100_000 if LONG else 2_000
     large = tmp_path / "large.jsonl"
-    large.write_bytes(b"".join(many_issues(count)))
+    with large.open("wb") as out:
+        out.writelines(many_issues(count, "x" * 1_000_000 if prompt == "long" else "do it"))
     with scratch_target(place(backend)) as target:
         for way, path in (("import", large), ("export", tmp_path / "again.jsonl")):
             command = [sys.executable, "-c", GROWS, target, way, str(path)]
@@ -282,13 +315,13 @@ def test_memory_does_not_grow_with_the_store(backend: str, tmp_path: Path) -> No
             assert done.returncode == 0, done.stderr
             print(backend, way, count, done.stdout.strip(), "MiB")
             assert int(done.stdout) < 200
-    assert (tmp_path / "again.jsonl").read_bytes() == large.read_bytes()
+    assert filecmp.cmp(tmp_path / "again.jsonl", large, shallow=False)
 
 
-def many_issues(count: int) -> Iterator[bytes]:
+def many_issues(count: int, prompt: str) -> Iterator[bytes]:
     """A snapshot of so many issues, each born, queued and taken off the queue."""
     with scratch_store("memory", clock=Clock()) as store:
-        issue = World(store).new_issue()
+        issue = World(store).new_issue(prompt=prompt)
         issue.queue(by=MAINTAINER)
         issue.dequeue(by=MAINTAINER, reason=WHY)
         lines = exported(store).splitlines(keepends=True)
@@ -304,6 +337,65 @@ def many_issues(count: int) -> Iterator[bytes]:
             yield snapshots._line({"transition_log": {**move, "entity_id": key, "seq": 3 * number + step + 1}})
     counts = dict.fromkeys(TABLES, 0) | {"issues": count, "transition_log": 3 * count}
     yield snapshots._line({"end": counts})
+
+
+def long_texts(count: int) -> bytes:
+    """A snapshot of so many issues, log lines of agents and configuration entries, each of a million characters."""
+    text = "é" * 500_000 + "x" * 500_000
+    with scratch_store("memory", clock=Clock()) as store:
+        for number in range(count):
+            World(store).new_issue(prompt=text)
+            Agent.create(agent_type="coder").log("info", "what it read", context={"said": text[:99_000]})
+            ConfigEntry.write(f"{number}", text[:99_000])
+        return exported(store)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "long.jsonl"
+    path.write_bytes(long_texts(30))
+    return path
+
+
+class Nowhere(io.RawIOBase):
+    """A file that counts what it is told, and keeps none of it."""
+
+    told = 0
+
+    def write(self, line: Any) -> int:
+        self.told += len(line)
+        return len(line)
+
+
+@pytest.mark.parametrize("way", ["import", "export", "verify"])
+def test_memory_does_not_grow_with_long_texts(
+    way: str, store: Store, long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more than 50 MB no more are held than a page and what is made of it."""
+    monkeypatch.setattr(paging, "BYTES", 2_000_000)
+    if way != "import":
+        store.import_snapshot(long)
+    out: Any = Nowhere()
+    ways: dict[str, Callable[[], Any]] = {
+        "import": lambda: store.import_snapshot(long), "export": lambda: store.export(out), "verify": store.verify
+    }  # fmt: skip
+    tracemalloc.start()
+    try:
+        ways[way]()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert long.stat().st_size > 50_000_000
+    assert peak < 20_000_000
+    if way == "export":
+        assert out.told == long.stat().st_size
+
+
+def test_groups_are_bounded_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "BYTES", 10)
+    sized = [("a", 4), ("b", 6), ("c", 1), ("d", 30), ("e", 0), ("f", 0), ("g", 0), ("h", 10)]
+    assert list(paging.groups(sized, 3)) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
+    assert list(paging.groups([], 3)) == []
 
 
 # ---- moving --------------------------------------------------------------------------------------------
@@ -380,6 +472,74 @@ def test_copy_makes_nothing_for_nothing(in_a_folder: Path, capsys: pytest.Captur
     assert main(["--database", "full.db", "copy", "full.db", "new.db"]) == 2
     assert "no --database" in capsys.readouterr().err
     assert here(in_a_folder) == {"full.db"}
+
+
+@pytest.fixture
+def seed(in_a_folder: Path) -> Path:
+    """A database that another program made of the schema that is adopted, with a row in it."""
+    file = in_a_folder / "seed.db"
+    connection = sqlite3.connect(file)
+    connection.executescript(SEED)
+    connection.execute("INSERT INTO config_store VALUES ('a', '1', '2026-01-31T09:30:00Z')")
+    connection.commit()
+    connection.close()
+    return file
+
+
+READING = [
+    ["status"], ["show", "01890a5d"], ["verify"], ["explain", "01890a5d"], ["tick"], ["rescue"],
+    ["fire", "01890a5d", "queue", "--as", "ann"], ["decisions"],
+    ["export", "out.jsonl"], ["log"], ["board"],
+    ["import", "snapshot.jsonl"], ["backup", "copy.db"], ["init"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
+def test_only_migrate_adopts(words: list[str], seed: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that reads a database of another program, or fills a store, leaves it byte for byte."""
+    (seed.parent / "snapshot.jsonl").write_bytes(snapshot.read_bytes())
+    before = seed.read_bytes()
+    assert main(["--database", "seed.db", *words]) == 3
+    assert "another program made this database; dispatch-state --database seed.db migrate" in capsys.readouterr().err
+    assert seed.read_bytes() == before
+    assert main(["--database", "seed.db", "migrate"]) == 0
+    assert seed.read_bytes() != before
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_copying_into_another_programs_database_is_refused_and_leaves_it(way: tuple[str, ...], seed: Path) -> None:
+    before = seed.read_bytes()
+    done = run(*way, str(seed.parent / "full.db"), str(seed))
+    assert done.returncode in (1, 3)
+    assert "another program made this database" in done.stderr
+    assert seed.read_bytes() == before
+    assert here(seed.parent) == {"full.db", "seed.db"}
+
+
+def test_copying_into_a_store_of_an_older_version_is_refused_and_leaves_it(
+    in_a_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_store("old.db").close()
+    (last,) = NAMES[-1:]
+    with sqlite3.connect("old.db") as connection:
+        connection.execute(f"DELETE FROM {HISTORY} WHERE name = '{last}'")
+        connection.execute("DROP INDEX idx_issues_under_way")
+    connection.close()
+    before = Path("old.db").read_bytes()
+    assert main(["copy", "full.db", "old.db"]) == 3
+    assert f"old.db: the database lacks {last}; name an empty one, or migrate it first" in capsys.readouterr().err
+    assert Path("old.db").read_bytes() == before
+
+
+def test_copying_into_a_database_with_tables_of_others(in_a_folder: Path) -> None:
+    with sqlite3.connect("others.db") as connection:
+        connection.execute("CREATE TABLE users (name TEXT)")
+        connection.execute("INSERT INTO users VALUES ('ann')")
+    connection.close()
+    assert main(["copy", "full.db", "others.db"]) == 0
+    with open_store("others.db") as store:
+        assert store.database.execute_sql("SELECT * FROM users").fetchall() == [("ann",)]
+        assert store.verify() == []
 
 
 @pytest.mark.parametrize("stopped", ["export", "import_snapshot"])

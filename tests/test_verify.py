@@ -12,7 +12,7 @@ from typing import Any
 import peewee
 import pytest
 
-from dispatch_state import Decision, DecisionType, Issue, Store, TransitionLog, Violation, enforcement
+from dispatch_state import Decision, DecisionType, Issue, Store, TransitionLog, Violation, enforcement, open_store
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import STATEFUL
 from tests.properties.machine import on
@@ -167,6 +167,8 @@ def tampering(world: World) -> Iterator[tuple[str, Any]]:
         ("I13", "decisions", move.decision_id),
     )
     yield f"UPDATE transition_log SET actor = 'human:' WHERE seq = {begun.seq}", ("I13", "transition_log", begun.seq)
+    for number in (-7, 0, 2**53 + 1, 2**63 - 1):
+        yield f"UPDATE transition_log SET seq = {number} WHERE seq = {begun.seq}", ("I21", "transition_log", number)
     yield f"UPDATE gates SET approved_by = 'A B' WHERE id = '{judged.id}'", ("I13", "gates", judged.id)
     yield f"UPDATE issues SET priority = 'asap' WHERE id = '{free.id}'", ("I13", "issues", free.id)
     yield f"UPDATE issues SET labels = '{{}}' WHERE id = '{free.id}'", ("I13", "issues", free.id)
@@ -186,7 +188,7 @@ def test_each_invariant_broken_alone_is_told(world: World, store: Store) -> None
             found = {(v.invariant, v.entity, v.id) for v in told(store)}
             transaction.rollback()
         assert wanted in found, (sql, found)
-    assert {wanted[0] for _, wanted in ways} == {f"I{number}" for number in range(1, 14)}
+    assert {wanted[0] for _, wanted in ways} == {f"I{number}" for number in (*range(1, 14), 21)}
     assert told(store) == []
 
 
@@ -249,6 +251,94 @@ def test_what_sqlite_says_of_its_own_file_is_told(world: World, store: Store) ->
     store.database.execute_sql("UPDATE sqlite_master SET sql = replace(sql, 'title TEXT,', 'title TEXT NOT NULL,')")
     store.database.execute_sql("PRAGMA writable_schema = RESET")
     assert ("integrity", "NULL value in issues.title") in {(v.invariant, v.message) for v in told(store)}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_rows_of_other_programs_are_not_asked_for(store: Store) -> None:
+    World(store).new_issue()
+    for statement in (
+        "CREATE TABLE users (name TEXT, age, issue TEXT REFERENCES issues (id))",
+        "INSERT INTO users VALUES (NULL, -1, 'nowhere')",
+        "PRAGMA writable_schema = 1",
+        "UPDATE sqlite_master SET sql = replace(sql, 'name TEXT, age', 'name TEXT NOT NULL, age CHECK (age > 0)')",
+        "PRAGMA writable_schema = RESET",
+    ):
+        store.database.execute_sql("PRAGMA foreign_keys = 0")
+        store.database.execute_sql(statement)
+    assert len(store.database.execute_sql("PRAGMA integrity_check").fetchall()) == 2
+    assert store.verify() == []
+
+
+COUNTERS = {
+    "sqlite": {
+        "gone": "DELETE FROM sqlite_sequence WHERE name = 'transition_log'",
+        "behind": "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'transition_log'",
+        "below": "UPDATE sqlite_sequence SET seq = -1 WHERE name = 'transition_log'",
+        "no number": "UPDATE sqlite_sequence SET seq = 'x' WHERE name = 'transition_log'",
+        "NULL": "UPDATE sqlite_sequence SET seq = NULL WHERE name = 'transition_log'",
+        "twice": "INSERT INTO sqlite_sequence VALUES ('transition_log', 1)",
+        "without room": f"UPDATE sqlite_sequence SET seq = {2**63 - 1} WHERE name = 'transition_log'",
+    },
+    "postgresql": {
+        "behind": "SELECT setval('transition_log_seq_seq', 1)",
+        "by one": "SELECT setval('transition_log_seq_seq', max(seq), false) FROM transition_log",
+        "without room": f"SELECT setval('transition_log_seq_seq', {2**63 - 1})",
+    },
+}
+"""What may be done to the counter of the log's numbers."""
+
+
+@pytest.mark.parametrize(("backend", "case"), [(kind, case) for kind, cases in COUNTERS.items() for case in cases])
+def test_a_counter_that_was_moved_is_told_and_put_right_at_the_next_open(
+    backend: str, case: str, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(target) as store:
+        issue = World(store).at("issues", "done")
+        last = store.changes(limit=100_000)[-1].seq
+        store.database.execute_sql(COUNTERS[backend][case])
+        assert {(v.invariant, v.entity, v.id) for v in store.verify()} == {("I21", "transition_log", None)}
+    with open_store(target, migrate=False) as store:
+        assert {v.invariant for v in store.verify()} == {"I21"}
+    assert "counter of the log's numbers" in caplog.text
+    assert "nothing was changed" in caplog.text
+    with open_store(target) as store:
+        assert "it was put right" in caplog.text
+        assert store.verify() == []
+        issue.remove(by=MAINTAINER, reason=WHY)
+        assert [move.seq for move in store.changes(last)] == [last + 1]
+    caplog.clear()
+    with open_store(target) as store:
+        assert store.verify() == []
+    assert caplog.text == ""
+
+
+def test_the_counter_of_an_empty_log(target: str) -> None:
+    """One without room is put right, too; one that is ahead, by numbers that were rolled back, is sound."""
+    with open_store(target) as store:
+        assert store.verify() == []
+        far = "INSERT INTO sqlite_sequence VALUES ('transition_log', {})"
+        far = far if store.database.kind == "sqlite" else "SELECT setval('transition_log_seq_seq', {})"
+        store.database.execute_sql(far.format(2**60))
+        assert {v.invariant for v in store.verify()} == {"I21"}
+    with open_store(target) as store:
+        assert store.verify() == []
+        issue = World(store).new_issue()
+        assert [move.seq for move in store.history(issue)] == [1]
+        with pytest.raises(ZeroDivisionError), store.atomic():
+            World(store).new_issue()
+            raise ZeroDivisionError
+        assert store.verify() == []
+
+
+@pytest.mark.parametrize("number", [-7, 2**53 + 1])
+def test_a_number_that_does_not_fit_hinders_no_open(number: int, world: World, store: Store, target: str) -> None:
+    """It is told; the counter goes to where the log ends."""
+    world.new_issue()
+    store.database.execute_sql(f"UPDATE transition_log SET seq = {number}")
+    store.close()
+    with open_store(target) as store:
+        found = {(v.invariant, v.id) for v in store.verify()}
+        assert found == {("I21", number)}
 
 
 def test_a_missing_trigger_is_told(store: Store) -> None:

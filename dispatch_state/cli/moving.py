@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatch_state.cli.parsing import Call, Command, Exit
-from dispatch_state.errors import InvalidValue, StoreError, StoreNotFound
+from dispatch_state.errors import InvalidValue, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.store import open_store
 from dispatch_state.targets import SQLITE, Target, resolve
 
@@ -47,6 +47,8 @@ def _input() -> Any:
 def copy(call: Call) -> Exit:
     """Copy a whole store into another, empty one, made where there is none: from SQLite to PostgreSQL, or back.
 
+    TARGET may hold tables of other programs. One that must be adopted or migrated first is refused, and left as it is.
+
     Stop the runners before you move: what they write to the first one meanwhile is not copied.
     """
     chosen = call.chosen
@@ -65,11 +67,16 @@ def copy(call: Call) -> Exit:
 
 
 def _refuse_a_full_one(named: str, target: Target) -> None:
-    """Raise `StoreError` when a store is there that holds rows; asked before anything is read or made."""
+    """Raise `StoreError` when what is there is no empty store of this version; nothing is read from the source yet.
+
+    It is only looked at: a database that another program made is neither adopted nor migrated.
+    """
     try:
-        with open_store(named, create=False) as store:
+        with open_store(named, create=False, migrate=False) as store:
             if any(sum(found.values()) for found in store.counts().values()):
                 raise StoreError(f"{target}: the store is not empty; name an empty one")
+    except SchemaTooOld as error:
+        raise StoreError(f"{target}: {str(error).partition(';')[0]}; name an empty one, or migrate it first") from None
     except StoreNotFound:
         pass
 
