@@ -32,7 +32,8 @@ from dispatch_state.models.issue import (
 from dispatch_state.models.proposal import Proposal, proposals_of
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.retries import Outdated
-from dispatch_state.statements import Statement, find, rows
+from dispatch_state.statements import DATABASE, Statement, find, rows
+from dispatch_state.targets import POSTGRESQL
 from dispatch_state.vocabulary import IssueStatus, StageStatus
 
 ORDER: tuple[type[Stateful], ...] = (Epic, Proposal, PullRequest, Issue, Agent)
@@ -66,11 +67,13 @@ def family(row: Row, trigger: str, others: Iterable[Row], actor: object = None) 
 
 
 def hold(row: Row, trigger: str, others: Iterable[Row] = (), actor: object = None) -> None:
-    """Lock the family of a trigger on a row; arguments as for `family`.
+    """Lock the family of a trigger on a row; arguments as for `family`. SQLite has one writer, and locks nothing.
 
     Raises:
         Outdated: it has grown while its locks were being taken.
     """
+    if DATABASE.kind != POSTGRESQL:
+        return
     members = family(row, trigger, others, actor)
     lock(members)
     if not covers(members, family(row, trigger, others, actor)):

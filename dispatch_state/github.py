@@ -35,6 +35,7 @@ from peewee import ModelSelect
 
 from dispatch_state.door import Turn, door
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, StaleRow
+from dispatch_state.families import hold
 from dispatch_state.labels import meant
 from dispatch_state.marks import CLOSED, TEXTS, Marks, Suite, all_pass, digests, forget_need, moved_on, need, note_need
 from dispatch_state.models.base import Row
@@ -251,6 +252,7 @@ def _issues(given: _Delivery) -> Applied:
         row.save(by=GITHUB, reason=f"opened on GitHub: {row.github_url}"[:1000])
         given.marks.keep_text(issue.address("html_url"), digests(row.__data__))
         return Applied(row, made=True)
+    hold(row, "cancel")  # all at once: an issue and then its epic would deadlock with who goes the other way
     columns, taken = _of_issue(issue, given.whole.part("repository")), taken_from(given.whole, row)
     held = held_back(given.whole, row, columns, taken, given.marks)
     changed = not row.status.final and _brought_up_to_date(row, _news_of(columns, row, taken))
@@ -283,8 +285,11 @@ def _pull_requests(given: _Delivery) -> Applied:
         if (refusal := distrust(given.action, request, given.repository)) is not None:
             return _refused(given, Applied(), f"{row.github_url}: {refusal}")
         row.issue = issue
+        hold(issue, "cancel")
         if (refusal := _born(row)) is not None:
             return _refused(given, Applied(), refusal)
+    else:
+        hold(row, "merge")
     changed = not made and not row.status.final and _request_up_to_date(row, request)
     applied = _fired(given, row, wanted_of_request(request, row), made=made, changed=changed)
     return _with_its_issue(given, row, applied) if applied.moves else applied
