@@ -25,7 +25,7 @@ def trigger_of(row: Stateful, name: str) -> Trigger:
     """A trigger of a row by its name; raises `InvalidValue` that lists them when there is none."""
     triggers = row.machine.triggers
     if name not in triggers:
-        close = difflib.get_close_matches(name, triggers, n=1)
+        close = difflib.get_close_matches(name[: values.LONGEST_WORD], triggers, n=1)
         meant = f"did you mean {close[0]}?" if close else f"it has {listed(triggers)}"
         raise InvalidValue(f"{type(row).__name__} has no trigger {shown(name)}; {meant}")
     return triggers[name]
