@@ -13,16 +13,18 @@ from typing import Final, Protocol
 from dispatch_state.errors import InvalidValue
 from dispatch_state.values import shown
 
-_LOGIN = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}(?:\[bot\])?")
-
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._+@\\|/-]{0,99}(?:\[bot\])?")
+_COMPONENT = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}")
 _AGENT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FORMS = {"human": _LOGIN, "system": _COMPONENT, "agent": _AGENT}
+"""What stands behind the colon, by the kind of actor."""
 
 
 def login(value: object, place: str) -> str:
-    """`value` as a login in lower case, at most 39 characters before an optional `[bot]`; else `InvalidValue`."""
+    """`value` as a login, in lower case and without a leading `@`; else `InvalidValue`."""
     if not isinstance(value, str):
         raise InvalidValue(f"{place}: takes a login as text, not a value of type {type(value).__name__}")
-    lowered = value.lower() if value.isascii() else ""
+    lowered = value.lower().removeprefix("@") if value.isascii() else ""
     if not _LOGIN.fullmatch(lowered):
         raise InvalidValue(f"{place}: {shown(value)} is not a login: {_advice(lowered)}")
     return lowered
@@ -32,7 +34,23 @@ def _advice(lowered: str) -> str:
     kind, _, name = lowered.partition(":")
     if kind in ("human", "system") and _LOGIN.fullmatch(name):
         return f"write it without {kind}:"
-    return "letters, digits and single inner - or _, 1 to 39 characters, then perhaps [bot]"
+    return (
+        "1 to 100 ASCII letters, digits and . _ - + @ \\ | /, of which the first is a letter or digit; "
+        "it may end in [bot]"
+    )
+
+
+def component(value: object, place: str) -> str:
+    """`value` as the name of a component, in lower case; else `InvalidValue`."""
+    if not isinstance(value, str):
+        raise InvalidValue(f"{place}: takes a component's name as text, not a value of type {type(value).__name__}")
+    lowered = value.lower() if value.isascii() else ""
+    if not _COMPONENT.fullmatch(lowered):
+        raise InvalidValue(
+            f"{place}: {shown(value)} is not a component's name: letters, digits and single inner - or _, "
+            "1 to 39 characters"
+        )
+    return lowered
 
 
 class Actor(Protocol):
@@ -54,10 +72,12 @@ class Human:
     """A person.
 
     Args:
-        login: the person's GitHub login; compared and stored in lower case.
+        login: a GitHub login, a mail address, or a name in a directory: 1 to 100 ASCII letters, digits and
+            `. _ - + @ \\ | /`, of which the first is a letter or digit; it may end in `[bot]`. It is compared and
+            stored in lower case, without a leading `@`.
 
     Raises:
-        InvalidValue: the login is none.
+        InvalidValue: it is not a login.
     """
 
     login: str
@@ -79,10 +99,10 @@ class System:
     """A component of the runner or of this library, such as `System("rescue")`.
 
     Args:
-        component: its name, formed as a login is.
+        component: its name: 1 to 39 letters and digits, with single inner `-` or `_`; stored in lower case.
 
     Raises:
-        InvalidValue: the name is not so formed.
+        InvalidValue: it is not such a name.
     """
 
     component: str
@@ -90,7 +110,7 @@ class System:
     """`system:` and the component."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "component", login(self.component, "System"))
+        object.__setattr__(self, "component", component(self.component, "System"))
         object.__setattr__(self, "actor", f"system:{self.component}")
 
     @property
@@ -109,13 +129,15 @@ class Sangha:
     def __repr__(self) -> str:
         return "SANGHA"
 
+    def __reduce__(self) -> str:
+        return "SANGHA"  # a copy, or what was pickled, is this very object
+
 
 def well_formed(actor: object) -> bool:
     """Whether it is how an actor is stored: `human:<login>`, `system:<component>`, `agent:<uuid>` or `sangha`."""
     kind, _, name = actor.partition(":") if isinstance(actor, str) else ("", "", "")
-    if kind in ("human", "system"):
-        return _LOGIN.fullmatch(name) is not None
-    return _AGENT.fullmatch(name) is not None if kind == "agent" else actor == "sangha"
+    form = _FORMS.get(kind)
+    return form.fullmatch(name) is not None if form else actor == "sangha"
 
 
 def well_signed(signature: object) -> bool:

@@ -17,6 +17,7 @@ from dispatch_state import values
 from dispatch_state.actors import System
 from dispatch_state.errors import InvalidValue, MigrationFailed
 from dispatch_state.fields import BooleanField, IdField, JsonField, StampField, WordField
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
@@ -194,6 +195,9 @@ def _json(column: JsonField, value: Any) -> Any:
         held = values.parse_json(value)
     except (ValueError, TypeError, RecursionError):
         raise InvalidValue("not JSON") from None
+    if column is Agent.metrics and isinstance(held, dict) and None in held.values():  # what was never measured
+        held = {name: number for name, number in held.items() if number is not None}
+        value = values.stored_json(held)
     values.json_text(held, column.place, longest=None)
     if held is not None or not column.null:
         column.shaped(held)

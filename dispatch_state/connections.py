@@ -430,3 +430,9 @@ def original(error: BaseException) -> BaseException:
     while isinstance(error, peewee.PeeweeException) and hasattr(error, "orig"):
         error = error.orig
     return error
+
+
+def is_named_elsewhere(error: Exception) -> bool:
+    """Whether the database refused to delete a row because a foreign key names it."""
+    found = original(error)
+    return getattr(found, "sqlstate", None) in ("23001", "23503") or "FOREIGN KEY" in str(found)

@@ -7,7 +7,7 @@ models know what they ask for, and nothing of how it is done.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -28,11 +28,12 @@ class Turn(Protocol):
         ...
 
     def acts(
-        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: Iterable[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all.
 
         Args:
+            acts: rows, triggers and their arguments; each is taken when the one before has settled.
             details: what the decision's outcome says besides.
         """
         ...
@@ -51,6 +52,10 @@ class Turn(Protocol):
 
     def insert(self, model: type[Any], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
+        ...
+
+    def touch(self, row: Any) -> None:
+        """Remember how a row stands, for the objects the caller handed in."""
         ...
 
 
@@ -81,6 +86,7 @@ class Door(Protocol):
         handed: tuple[Any, ...] = (),
         touches: tuple[Any, ...] = (),
         fenced: bool = False,
+        legal: str | None = None,
     ) -> T:
         """Do `work` in one write transaction, given the row as read afresh under lock.
 
@@ -90,6 +96,7 @@ class Door(Protocol):
             handed: further row objects to bring up to date.
             touches: further rows to lock.
             fenced: whether a row moved since it was read is `StaleRow`.
+            legal: a trigger that must start from where the row is, else `IllegalTransition`, whoever acts.
         """
         ...
 

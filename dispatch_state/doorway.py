@@ -132,7 +132,7 @@ class Doorway:
         if by.__class__ is not Human:
             actor(by, name)
         if reason != "" or trigger.needs_reason:
-            reason = (values.words if trigger.needs_reason else values.text)(reason, f"{name}(reason)")
+            reason = trigger.checked_reason(reason)
         arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.required else trigger.defaults
         if row.is_new or row._dirty or row._handed or not row.__data__.keys() >= _FENCED:
             saved(row)
@@ -209,6 +209,7 @@ class Doorway:
         handed: tuple[Any, ...] = (),
         touches: tuple[Any, ...] = (),
         fenced: bool = False,
+        legal: str | None = None,
     ) -> T:
         """Do `work` in one write transaction; see `dispatch_state.door.Door`."""
         actor(by, reach)
@@ -219,6 +220,8 @@ class Doorway:
         def whole(turn: Turn) -> T:
             fresh = self._fenced(row, touches)[0] if fenced else present(type(row), row._pk)
             turn.touch(fresh)
+            if legal is not None:
+                fresh.machine.require(fresh, legal)
             turn.refuse(fresh, reach, turn.objections(by, fresh))
             return work(turn, fresh)
 
@@ -235,6 +238,8 @@ class Doorway:
         def work(turn: Turn) -> dict[str, Any]:
             fresh = made(type(row), dict(columns))
             refuse_orphans(fresh)
+            for parent in fresh.__rel__.values():
+                turn.touch(parent)
             turn.birth(fresh, by, reason)
             return turn.touched[type(row), fresh.id]
 

@@ -25,7 +25,7 @@ from dispatch_state.targets import SQLITE
 LOCK = 0x64697370_61746368  # "dispatch" in ASCII
 PREFIX = "dispatch_"
 _STAMP = f"-- dispatch_state {__version__}"
-_STAMPED = re.compile(r"-- dispatch_state (\d+(?:\.\d+)*)")
+_STAMPED = re.compile(r"-- dispatch_state (\d{1,9}(?:\.\d{1,9}){0,3})")
 _EACH_ROW, _TRUNCATE = 1 | 2 | 4 | 8 | 16, 2 | 32
 """What `pg_trigger.tgtype` says of a trigger before each row's insert, delete and update, and before a truncate."""
 

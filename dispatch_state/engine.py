@@ -10,7 +10,7 @@ the database is asked then.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 import peewee
 
 from dispatch_state.actors import SANGHA, Actor, Human
-from dispatch_state.connections import original
+from dispatch_state.connections import is_named_elsewhere
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
 from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import Edge, Trigger
@@ -135,17 +135,23 @@ class Turn:
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
-        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self, action: str, acts: Iterable[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
         verdict: _Verdict | None = None
-        first = len(self.moves)
+        first, stood = len(self.moves), None
         for row, name, arguments in acts:
+            stood = stood or row.__data__["status"]
             trigger = row.machine.triggers[name]
             firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now)
             if by.__class__ is not Human:
                 self._admit(firing)
-            edge = row.machine.decide(firing)
+            try:
+                edge = row.machine.decide(firing)
+            except GuardRefused as refusal:
+                if name != action:  # the row is back where it stood, and this trigger is not what was asked
+                    raise _refusal(row, stood, action, refusal.reasons) from None
+                raise
             decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
             self._move(firing, trigger, edge, decided.id if decided else None)
             if self._pending:
@@ -351,7 +357,7 @@ class Turn:
         try:
             delete(type(row), row.id)
         except peewee.IntegrityError as error:
-            self.refuse(row, "remove", [NAMED_ELSEWHERE] if _is_named(error) else [])
+            self.refuse(row, "remove", [NAMED_ELSEWHERE] if is_named_elsewhere(error) else [])
             raise
 
     def objections(self, by: Actor, row: Any) -> list[str]:
@@ -363,7 +369,7 @@ class Turn:
     def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
         """Raise `GuardRefused` when there are reasons."""
         if reasons:
-            raise GuardRefused(f"{row} is {row.status}: {what} was refused: {'; '.join(reasons)}", tuple(reasons))
+            raise _refusal(row, row.status, what, tuple(reasons))
 
     # ---- columns that make no move -------------------------------------------------------------
 
@@ -386,10 +392,8 @@ class Turn:
         self.touched[type(row), row._pk] = row.__data__
 
 
-def _is_named(error: Exception) -> bool:
-    """Whether the database refused to delete a row because a foreign key names it."""
-    found = original(error)
-    return getattr(found, "sqlstate", None) in ("23001", "23503") or "FOREIGN KEY" in str(found)
+def _refusal(row: Any, status: str | None, what: str, reasons: tuple[str, ...]) -> GuardRefused:
+    return GuardRefused(f"{row} is {status}: {what} was refused: {'; '.join(reasons)}", reasons)
 
 
 def _decides(edge: Edge, by: Actor) -> bool:

@@ -29,6 +29,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from peewee import ModelSelect
@@ -59,6 +60,8 @@ LONGEST = 25 * 1024 * 1024
 TRIES = 3
 """How often a delivery is applied anew when others moved its row meanwhile."""
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d{1,9})\b", re.IGNORECASE)
+MOST_CLOSED = 20
+"""How many different issues a pull request's text may say that it closes; those behind are not looked for."""
 PASSED = frozenset({"success", "neutral", "skipped"})
 """The conclusions of a check suite that let a pull request pass."""
 VERDICTS = {
@@ -324,8 +327,9 @@ def _born(row: PullRequest) -> str | None:
 
 def _closed_by(request: Payload, repository: str) -> Issue | None:
     """The issue that a pull request says it closes, or whose branch it comes from."""
-    for number in _CLOSES.findall(request.maybe_text("body")):
-        if (issue := issue_by_number(repository, int(number))) is not None:
+    numbers = dict.fromkeys(map(int, _CLOSES.findall(request.maybe_text("body"))))
+    for number in islice(numbers, MOST_CLOSED):
+        if (issue := issue_by_number(repository, number)) is not None:
             return issue
     return issue_by_branch(repository, request.part("head").text("ref")) if from_there(request, repository) else None
 

@@ -65,9 +65,18 @@ class Trigger:
         self.parameters = {name: p for name, p in signature.parameters.items() if name not in ("self", "by", "reason")}
         self.positional = tuple(n for n, p in self.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
         self.defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
-        self._checks = {n: _check_for(str(p.annotation)) for n, p in self.parameters.items()}
+        self._checks = {n: _BY_NAME.get(n) or _check_for(str(p.annotation)) for n, p in self.parameters.items()}
+        self.tells_error = "error" in self.parameters
         self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
         self.required = self.parameters.keys() - self.defaults.keys()
+
+    def checked_reason(self, reason: Any) -> str:
+        """The reason of an act; raises `InvalidValue` for what is not text, or blank where one is required."""
+        place = f"{self.name}(reason)"
+        if self.tells_error:
+            told = values.storable(reason, place)
+            return "" if told == values.NO_MESSAGE else told
+        return (values.words if self.needs_reason else values.text)(reason, place)
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
         for source in sources:
@@ -136,6 +145,10 @@ _CHECKS: dict[str, Check] = {
     "bool": values.boolean,
     "dict[str, Any]": _json_object,
 }
+
+
+_BY_NAME: dict[str, Check] = {"error": values.storable}
+"""Arguments that a machine writes, whatever their annotation: a failure is always recorded."""
 
 
 def transition(

@@ -84,12 +84,16 @@ def who(actor: str) -> str:
 
 
 def causes(row: Stateful) -> list[TransitionLog]:
-    """The last move of a row, the one that it followed from, and so on, up to the act."""
+    """The last move of a row, the one that it followed from, and so on, up to the act.
+
+    A cause comes before what follows from it; where the log was tampered with and says otherwise, the chain ends.
+    """
     chain = []
     move = _last_move(row.id)
     while move is not None:
         chain.append(move)
-        move = find(TransitionLog, move.cause_seq) if move.cause_seq is not None else None
+        earlier = move.cause_seq is not None and move.cause_seq < move.seq
+        move = find(TransitionLog, move.cause_seq) if earlier else None
     return chain
 
 

@@ -8,10 +8,12 @@ asked here: they read other rows, and are the library's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dispatch_state.fields import BooleanField, IdField, IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.models.agent import COUNTERS, NO_METRICS, Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.ledger import Decision
@@ -20,6 +22,7 @@ from dispatch_state.models.proposal import Vote
 from dispatch_state.models.settings import ConfigEntry, SyncState
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.targets import SQLITE
+from dispatch_state.values import INTEGER_RANGE
 
 INSERT, UPDATE, DELETE = "INSERT", "UPDATE", "DELETE"
 PLACED = "INSERTED"
@@ -223,6 +226,7 @@ def _rewritten_decision(dialect: Dialect) -> Refusal:
 # ---- values --------------------------------------------------------------------------------------------
 
 _ID = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
+_GREATEST = repr(sys.float_info.max)
 _BEHIND_SECONDS = f".{'[0-9]' * 6}+00:00"
 
 
@@ -232,8 +236,7 @@ def malformed(model: type[Row], dialect: Dialect) -> Iterator[tuple[str, str, st
         told = _word(field) or (_another_type(field) if dialect.kind == SQLITE else _beyond_the_calendar(field))
         if model is Vote and field.name == "confidence":
             told = "NOT (NEW.confidence BETWEEN 0 AND 1)", "not within 0 and 1"
-        if told:
-            bad, says = told
+        for bad, says in filter(None, (told, _no_metrics(dialect) if field is Agent.metrics else None)):
             column = field.column_name
             yield (
                 column,
@@ -280,6 +283,23 @@ def _beyond_the_calendar(field: Any) -> tuple[str, str] | None:
     new = f"NEW.{field.column_name}"
     within = f"{new} >= '0001-01-01 00:00:00+00' AND {new} < '9999-12-31 24:00:00+00'"
     return f"NOT ({within})", "not within the years 1 to 9999"
+
+
+def _no_metrics(dialect: Dialect) -> tuple[str, str]:
+    """What is JSON, and no object of numbers."""
+    if dialect.kind == SQLITE:
+        held = "CASE WHEN typeof(NEW.metrics) = 'text' AND json_valid(NEW.metrics) THEN NEW.metrics END"
+        another, pairs = f"json_type({held}) <> 'object'", f"json_each({held})"
+        is_number, number, whole = "type IN ('integer', 'real')", "value", "CAST(value AS INTEGER)"
+    else:
+        another = "jsonb_typeof(NEW.metrics) <> 'object'"
+        pairs = f"jsonb_each(CASE WHEN {another} THEN NULL ELSE NEW.metrics END)"
+        is_number, number, whole = "jsonb_typeof(value) = 'number'", "value::numeric", "trunc(value::numeric)"
+    finite = f"{number} BETWEEN -{_GREATEST} AND {_GREATEST}"
+    count = f"{number} = {whole} AND {number} BETWEEN 0 AND {INTEGER_RANGE.stop - 1}"
+    fits = f"{finite} AND (key NOT IN ({quoted(COUNTERS)}) OR {count})"
+    odd = f"SELECT 1 FROM {pairs} WHERE CASE WHEN {is_number} THEN NOT ({fits}) ELSE TRUE END"
+    return f"{another} OR EXISTS ({odd})", NO_METRICS
 
 
 def quoted(words: Iterable[str]) -> str:

@@ -55,6 +55,16 @@ class InvalidPayload(InvalidValue, marshmallow.ValidationError):
         marshmallow.ValidationError.__init__(self, error.messages, data=error.data, valid_data=error.valid_data)
         self.args = (f"{schema}: {_said(self.messages)}",)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.args, vars(self))
+
+
+def _unpickled(args: tuple[Any, ...], state: dict[str, Any]) -> InvalidPayload:
+    error = InvalidPayload.__new__(InvalidPayload)
+    error.args = args
+    vars(error).update(state)
+    return error
+
 
 def _said(messages: Any) -> str:
     """Messages as one line: `title: must not be blank; priority: …`."""
@@ -180,17 +190,23 @@ class RowSchema(marshmallow.Schema):
             data: columns by name; a list of such where there are many.
             many: whether there are many; the schema's own `many` when None.
             partial: True gives the checked columns as a dict in place of a row, and misses none.
-            unknown: marshmallow's; unknown columns are errors.
+            unknown: marshmallow's RAISE or EXCLUDE; the schema's own when None, by which unknown columns are errors.
+                INCLUDE is refused, here and as the schema's own: it would set attributes that nobody checked.
             instance: a row whose columns are set in place of making one; it is returned, unsaved.
 
         Raises:
-            InvalidPayload: a column is unknown, missing, wrong, or none that such a payload may set.
+            InvalidPayload: a column is unknown, missing, wrong, or none that such a payload may set; or an argument is
+                wrong.
         """
         if self.model in MADE_ELSEWHERE:
             alone = f"{self.model.__name__} rows are written by {self.model.written_by} alone"
             raise self._refused({"_schema": [alone]})
         if instance is not None and not isinstance(instance, self.model):
             raise self._refused({"_schema": [f"instance: takes a {self.model.__name__} row"]})
+        if instance is not None and (self.many if many is None else many):
+            raise self._refused({"_schema": ["instance: takes the payload of one row, not many"]})
+        if (self.unknown if unknown is None else unknown) not in (marshmallow.RAISE, marshmallow.EXCLUDE):
+            raise self._refused({"_schema": ["unknown: takes RAISE or EXCLUDE; columns that nobody knows are not set"]})
         updating = partial is True or instance is not None
         checked = super().load(data, many=many, partial=True if updating else partial, unknown=unknown)
         if updating:

@@ -25,7 +25,7 @@ from dispatch_state.backups import new_file, suspended
 from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError
 from dispatch_state.fields import IdField, JsonField, StampField, TextField
-from dispatch_state.models.agent import Agent
+from dispatch_state.models.agent import MEAN_TIME, Agent
 from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate
@@ -44,6 +44,8 @@ FORMAT, VERSION = "dispatch_state", 1
 ORDER: tuple[type[Row], ...] = (Epic, Stage, Gate, Agent, Issue, PullRequest, Proposal, *PLAIN)
 """Every table, those that others name first."""
 TABLES = {model._meta.table_name: model for model in ORDER}
+FORMER_MEAN_TIME = "avg_completion_time_secs"
+"""What a snapshot of an older version calls the mean time to completion."""
 PAGE = 500
 """Rows that are read, or written, at once, unless they are long."""
 LONGEST, DEEPEST = 256 * 1024 * 1024, 40
@@ -258,10 +260,20 @@ def _checked(number: int, table: str, held: Any) -> tuple[type[Row], dict[str, A
     fields = {field.column_name: field for field in model._meta.sorted_fields}
     if wrong := sorted(fields.keys() ^ held.keys()):
         raise InvalidValue(f"line {number}: {table} lacks, or does not know, {values.listed(map(values.shown, wrong))}")
+    if model is Agent:
+        held = {**held, "metrics": _renamed(held["metrics"])}
     try:
         return model, {field.name: _meant(field, held[name]) for name, field in fields.items()}
     except InvalidValue as error:
         raise InvalidValue(f"line {number}: {error}") from None
+
+
+def _renamed(metrics: Any) -> Any:
+    """An agent's metrics with the names they have now; see migration 009."""
+    if not isinstance(metrics, dict) or FORMER_MEAN_TIME not in metrics:
+        return metrics
+    others = {name: value for name, value in metrics.items() if name != FORMER_MEAN_TIME}
+    return {MEAN_TIME: metrics[FORMER_MEAN_TIME], **others}
 
 
 def _meant(field: Any, value: Any) -> Any:

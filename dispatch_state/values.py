@@ -21,12 +21,16 @@ from dispatch_state.ids import uuid_text
 
 MAX_TEXT = 1_000_000
 """Longest text a column takes, in characters."""
+NO_MESSAGE = "(no message)"
+"""What is stored for a blank text that a machine wrote."""
 MAX_INDEXED = 2500
 """Longest text that a column with an index takes, in bytes of UTF-8; PostgreSQL's index holds little more."""
 MAX_JSON = 1 << 20
 """Longest JSON text a column takes, in bytes of UTF-8."""
 MAX_DEPTH = 32
 """Deepest nesting of lists and objects a JSON column takes."""
+LONGEST_WORD = 40
+"""Characters up to which a message repeats a word that was given."""
 INTEGER_RANGE = range(-(1 << 63), 1 << 63)
 
 Clock = Callable[[], datetime]
@@ -148,6 +152,24 @@ def words(value: object, place: str) -> str:
     return checked
 
 
+def storable(value: object, place: str) -> str:
+    """Text that a machine wrote, made such that it can be stored: what failed is always recorded.
+
+    NUL and lone surrogates become U+FFFD, more than `MAX_TEXT` characters are cut with a mark, and blank text
+    becomes `NO_MESSAGE`. Raises `InvalidValue` for what is not text.
+    """
+    if not isinstance(value, str):
+        raise InvalidValue(f"{place}: takes text, not {_kind(value)}")
+    told = str.__str__(value)
+    if len(told) > MAX_TEXT:
+        mark = f" … (cut; it had {len(told):,} characters)"
+        told = told[: MAX_TEXT - len(mark)] + mark
+    told = told.replace("\0", "\ufffd")
+    if not told.isascii():
+        told = told.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return told if told.strip() else NO_MESSAGE
+
+
 def indexed(value: object, place: str) -> str:
     """Text for a column with an index: as `text`, and at most `MAX_INDEXED` bytes long."""
     checked = text(value, place)
@@ -253,15 +275,19 @@ def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = M
         raise InvalidValue(f"{place}: {name} is not JSON")
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        refuse_repeats((key for key, _ in pairs), place)
-        return dict(pairs)
+        if len(found := dict(pairs)) < len(pairs):
+            refuse_repeats((key for key, _ in pairs), place)
+        return found
 
     try:
         decoded = encoded if isinstance(encoded, str) else encoded.decode()
-        if _depth(decoded) > deepest:
+        if _nests_deeper(decoded, deepest):
             raise InvalidValue(f"{place}: JSON nested deeper than {deepest}")
         return json.loads(
-            decoded, parse_int=number_of, parse_constant=refuse_constant, object_pairs_hook=without_repeats
+            decoded,
+            parse_int=number_of if _LONG.search(decoded) else None,
+            parse_constant=refuse_constant,
+            object_pairs_hook=without_repeats,
         )
     except InvalidValue:
         raise
@@ -269,19 +295,23 @@ def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = M
         raise InvalidValue(f"{place}: no JSON: {str(error)[:100]}") from None
 
 
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A JSON string, or the rest of the text when it is never closed: no character is looked at twice."""
+_ROUND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(sorted(set(range(256)) - set(b"[]{}")))
 
 
-def _depth(encoded: str) -> int:
-    """How deep brackets nest in a JSON text, found without parsing it."""
-    depth = deepest = 0
-    for token in _STRUCTURE.finditer(encoded):
-        if (mark := token[0]) in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in "]}":
-            depth -= 1
-    return deepest
+def _nests_deeper(encoded: str, deepest: int) -> bool:
+    """Whether brackets nest deeper than that in a JSON text, found without parsing it.
+
+    Taking away each pair with nothing between makes the text one level shallower.
+    """
+    brackets = _STRING.sub("", encoded).encode(errors="replace").translate(_ROUND, _NO_BRACKET)
+    for _ in range(deepest):
+        if b"[]" not in brackets:
+            break
+        brackets = brackets.replace(b"[]", b"")
+    return b"[]" in brackets or brackets.count(b"[") > deepest
 
 
 def _integer_or_float(digits: str) -> int | float:
@@ -289,6 +319,7 @@ def _integer_or_float(digits: str) -> int | float:
 
 
 _LONG = re.compile(r"(?<![\d.])\d{19}")
+"""An integer that may be beyond 64 bits; Python reads shorter ones faster without us."""
 _STORED = json.JSONDecoder()
 _WITH_LONG = json.JSONDecoder(parse_int=_integer_or_float)
 _STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -368,14 +399,14 @@ def refuse_repeats(items: Iterable[str], place: str) -> None:
 
 def shown(word: object) -> str:
     """A short word in quotes, for a message; what is long or no text is only named."""
-    return f'"{word}"' if isinstance(word, str) and len(word) <= 40 and word.isprintable() else _kind(word)
+    return f'"{word}"' if isinstance(word, str) and len(word) <= LONGEST_WORD and word.isprintable() else _kind(word)
 
 
 def closest(word: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: which known one was probably meant, if any."""
     import difflib  # only here, where something was misspelt
 
-    close = difflib.get_close_matches(str(word), [*known], n=1)
+    close = difflib.get_close_matches(str(word), [*known], n=1) if len(str(word)) <= LONGEST_WORD else []
     return f"; did you mean {close[0]}?" if close else ""
 
 

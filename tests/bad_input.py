@@ -164,13 +164,19 @@ def unknown_words() -> Iterator[Case]:
 # ---- actors ------------------------------------------------------------------------------------------
 
 LOGINS_BAD: list[object] = [
-    "", " ", " ada", "ada ", "ada lovelace", "ada\n", "a\x00b", "-ada", "ada-", "_ada", "ada_", "a--b", "a__b", "a-_b",
-    "a.b", "@ada", "ada@example.org", "human:ada", "a" * 40, "a" * 40 + "[bot]", "[bot]", "x[bot]x", "x[bot][bot]",
-    "x[dog]", "jürgen", "\u0430da", "\u212aen", "\ud800", 5, None, True, b"ada", ["ada"],
+    "", " ", "@", " ada", "ada ", "ada lovelace", "ada\n", "a\x00b", "-ada", "_ada", ".ada", "+ada", "/ada", "@@ada",
+    "a:b", "a,b", "a'b", "human:ada", "a" * 101, "a" * 101 + "[bot]", "[bot]", "x[bot]x", "x[bot][bot]", "x[dog]",
+    "jürgen", "\u0430da", "\u212aen", "\ud800", 5, None, True, b"ada", ["ada"],
 ]  # fmt: skip
 """What is no login; U+0430 is a Cyrillic a, U+212A the Kelvin sign, which becomes a k in lower case."""
-LOGINS_GOOD = ["a", "7", "ada", "Ada", "ADA", "a-b", "a_b", "a-b_c-d", "a" * 39, "x[bot]", "X[BOT]", "a" * 39 + "[bot]"]
+LOGINS_GOOD = [
+    "a", "7", "ada", "Ada", "ADA", "a-b", "a_b", "a-b_c-d", "ada-", "a--b", "first.last", "ada@example.org",
+    "CORP\\ada",
+    "auth0|ada", "a/b", "a+b", "a" * 100, "x[bot]", "X[BOT]", "a" * 100 + "[bot]",
+]  # fmt: skip
 """What is one; stored in lower case."""
+COMPONENTS_BAD: list[object] = [*LOGINS_BAD, "ada-", "a--b", "a-_b", "a.b", "@ada", "a@b", "a" * 40, "x[bot]"]
+"""What is no component's name."""
 
 
 class Forged:
@@ -195,6 +201,7 @@ ACTORS_BAD: list[tuple[str, object]] = [
 def actors() -> Iterator[Case]:
     for bad in LOGINS_BAD:
         yield invalid(f"Human({brief(bad)})", lambda s, b=bad: Human(b))
+    for bad in COMPONENTS_BAD:
         yield invalid(f"System({brief(bad)})", lambda s, b=bad: System(b))
     for name, who in ACTORS_BAD:
         yield invalid(f"{name} fires mark_ready", lambda s, w=who: s.epic.mark_ready(by=w))
@@ -235,7 +242,9 @@ def reasons() -> Iterator[Case]:
                 yield invalid(f"{row} {trigger} because {why!r}", firing(row, trigger, why))
     for why in ("", " ", None, 5):
         yield invalid(f"reassign because {why!r}", lambda s, w=why: s.issue.reassign(s.agent, by=s.human, reason=w))
+    for why in (None, 5, b"it broke"):
         yield invalid(f"fail with error {why!r}", lambda s, w=why: s.agent.fail(w, by=s.human))
+        yield invalid(f"log {why!r}", lambda s, w=why: s.agent.log("info", w))
     for why in (5, None, "a\x00b", "\ud800", "x" * 1_000_001):
         yield invalid(f"queue because {brief(why)}", lambda s, w=why: s.issue.queue(by=s.human, reason=w))
 
@@ -250,7 +259,7 @@ def firing(row: str, trigger: str, reason: object) -> Callable[[Rows], object]:
 def gates() -> Iterator[Case]:
     approvers: list[object] = [
         [], ["a", "a"], ["A", "a"], ["a", "@a"], ["any", "bob"], ["bob", "any"], "bob", "", 5, True, {}, {"bob": 1},
-        [1], [None], [["bob"]], [""], [" "], ["a b"], ["a--b"], "any,bob",
+        [1], [None], [["bob"]], [""], [" "], ["a b"], ["@@ada"], "any,bob",
     ]  # fmt: skip
     for value in approvers:
         yield invalid(f"required_approvers {value!r}", lambda s, v=value: new_gate(s, required_approvers=v))
@@ -345,7 +354,6 @@ def texts() -> Iterator[Case]:
         yield invalid(f"prompt {brief(value)}", lambda s, v=value: new_issue(prompt=v))
         yield invalid(f"stage name {brief(value)}", lambda s, v=value: s.epic.add_stage(v))
         yield invalid(f"comment {brief(value)}", lambda s, v=value: s.gate.comment(v, by=s.human))
-        yield invalid(f"log {brief(value)}", lambda s, v=value: s.agent.log("info", v))
         yield saving("issue", "title", value, note=f"{brief(value)}")
     for value in bad[:-1]:
         yield invalid(f"label {brief(value)}", lambda s, v=value: new_issue(labels=[v]))

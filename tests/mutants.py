@@ -77,6 +77,68 @@ FAULTS = [
         "test_cascades.py",
     ),
     Fault(
+        "a JSON string that never ends, looked for again at each quote",
+        "values.py", """[^"\\\\]*+)*+"?', re.DOTALL)""", """[^"\\\\]*)*"', re.DOTALL)""",
+        "test_patterns.py",
+    ),
+    Fault(
+        "a login as GitHub has them only",
+        "actors.py", "[a-z0-9._+@\\\\|/-]{0,99}", "[a-z0-9_-]{0,38}",
+        "test_actors.py",
+    ),
+    Fault(
+        "a failure that is not recorded because of its text",
+        "machine.py", '{"error": values.storable}', "{}",
+        "test_rows.py -k recorded",
+    ),
+    Fault(
+        "a copy that changes its original",
+        "models/base.py", "{name: _copied(value) for name, value in vars(self).items()}", "vars(self)",
+        "test_rows.py -k copy",
+    ),
+    Fault(
+        "a subclass that passes by the rules of its table",
+        "models/base.py", "if issubclass(base, Row) and", "if False and",
+        "test_rows.py -k subclass",
+    ),
+    Fault(
+        "a cause that is its own",
+        "overview.py", "move.cause_seq < move.seq", "move.cause_seq <= move.seq + 1",
+        "test_overview.py -k tampered",
+    ),
+    Fault(
+        "metrics of any shape, written by SQL",
+        "refusals.py", "_no_metrics(dialect) if field is Agent.metrics else None", "None",
+        "test_rows.py -k metrics",
+    ),
+    Fault(
+        "columns that nobody knows, set on a row",
+        "schemas.py", "not in (marshmallow.RAISE, marshmallow.EXCLUDE)", "is None",
+        "test_schemas.py -k unknown",
+    ),
+    Fault(
+        "an agent that merges what it had before the store was adopted",
+        "models/pull_request.py", "[issue.assigned_agent_id, *(", "[None, *(",
+        "test_adoption.py -k merge",
+    ),
+    Fault(
+        "an issue that cannot go to the agent that reviews it",
+        "models/issue.py",
+        "return turn.acts(\"reassign\", both(issue)",
+        "return turn.acts(\"reassign\", list(both(issue))",
+        "test_cascades.py -k may_go",
+    ),
+    Fault(
+        "a parent that is stale after something was added to it",
+        "doorway.py", "                turn.touch(parent)\n", "                pass\n",
+        "test_cascades.py -k added",
+    ),
+    Fault(
+        "a reassigning that asks who acts before it asks whether there is such a move",
+        "models/issue.py", ', legal="release"', "",
+        "test_cascades.py -k whoever",
+    ),
+    Fault(
         "an off-by-one: attempts",
         "cascades.py", "attempts(issue) < firing", "attempts(issue) <= firing",
         "test_cascades.py",

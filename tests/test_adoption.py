@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from dispatch_state import Agent, Issue, MigrationFailed, SchemaTooOld, open_store
+from dispatch_state import Agent, GuardRefused, Issue, MigrationFailed, PullRequest, SchemaTooOld, open_store
 from dispatch_state.adoption import OURS
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.testing import Clock, scratch_target
@@ -197,6 +197,10 @@ CHANGES: dict[str, tuple[str, str]] = {
     "a moment that is none": ("UPDATE epics SET created_at = 'yesterday'", "created_at: not a moment"),
     "a moment as a number": ("UPDATE epics SET created_at = 1769851800", "created_at: not a moment"),
     "no JSON": ("UPDATE issues SET labels = '[one]'", "labels: not JSON"),
+    "metrics that are no numbers": (
+        'UPDATE agents SET metrics = \'{"tokens_used": "7"}\'',
+        "metrics: takes a JSON object of",
+    ),
     "NaN": ("UPDATE agents SET metrics = '{\"a\": NaN}'", "metrics:"),
     "JSON of another shape": ("UPDATE issues SET labels = '{}'", "labels: takes a list"),
     "bytes": ("UPDATE issues SET title = x'ff'", "title: not text in UTF-8"),
@@ -358,3 +362,45 @@ def test_a_trigger_of_others_that_refuses_stops_it(file: Path) -> None:
 def test_ids_are_uuids_afterwards(file: Path) -> None:
     with open_store(file):
         assert all(isinstance(key, UUID) for key in everything()["issues"])
+
+
+# ---- what was before ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_an_agent_does_not_merge_the_work_it_had_before(file: Path, released: bool) -> None:
+    """The log of an adopted issue does not begin with who got it; the row says so, and so does its release."""
+    with open_store(file) as store:
+        request = PullRequest.select().join(Issue).where(
+            PullRequest.status == "open", Issue.assigned_agent.is_null(False), Issue.status == "awaiting_review"
+        ).first()  # fmt: skip
+        author, other = request.issue.assigned_agent, Agent.create(agent_type="reviewer")
+        assert [move.trigger for move in store.history(request.issue)] == ["adopt"]
+        if released:
+            request.issue.release(by=MAINTAINER, reason=WHY)
+        with pytest.raises(GuardRefused, match="was once assigned"):
+            request.merge(by=author)
+        assert request.reload().may("merge", by=other)
+
+
+def test_metrics_go_on_under_the_name_they_had(file: Path) -> None:
+    with sqlite3.connect(file) as connection:
+        found = connection.execute("SELECT upper(id) FROM agents WHERE lower(status) = 'idle' ORDER BY id").fetchall()
+        measured = '{"issues_completed": 3, "avg_completion_time": 100.0, "tokens_used": 7, "cost": 0.5}'
+        connection.execute("UPDATE agents SET metrics = ? WHERE id = ?", (measured, found[0][0]))
+        never = '{"issues_completed": 0, "avg_completion_time": null, "tokens_used": 0}'
+        connection.execute("UPDATE agents SET metrics = ? WHERE id = ?", (never, found[1][0]))
+    connection.close()
+    clock = Clock()
+    with open_store(file, clock=clock) as store:
+        agent, other = (Agent.get_by_id(key) for (key,) in found[:2])
+        assert agent.metrics == {"issues_completed": 3, "avg_completion_time": 100.0, "tokens_used": 7, "cost": 0.5}
+        assert other.metrics == {"issues_completed": 0, "tokens_used": 0}
+        issue = World().new_issue()
+        World().start(issue, agent)
+        clock.forward(seconds=20)
+        issue.complete(by=agent)
+        assert agent.reload().metrics == {
+            "issues_completed": 4, "avg_completion_time": 80.0, "tokens_used": 7, "cost": 0.5, "errors_encountered": 0
+        }  # fmt: skip
+        assert store.verify() == []

@@ -61,6 +61,7 @@ def test_bad_input(rows: Any, case: Case) -> None:
 @pytest.mark.parametrize("login", LOGINS_GOOD)
 def test_good_logins(login: str) -> None:
     assert Human(login).login == login.lower()
+    assert Human(f"@{login}") == Human(login)
 
 
 @pytest.mark.parametrize("login", LOGINS_BAD)

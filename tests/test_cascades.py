@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import peewee
 import pytest
 
 from dispatch_state import (
+    SANGHA,
     Agent,
     Decision,
     Gate,
     GuardRefused,
     Human,
+    IllegalTransition,
     Issue,
     Move,
     PullRequest,
     Stage,
+    StaleRow,
     Store,
     TransitionLog,
 )
@@ -158,7 +162,7 @@ def test_completing_counts_for_the_agent(world: World, clock: Clock) -> None:
         clock.forward(minutes=minutes)
         issue.complete(by=agent)
     assert agent.reload().metrics == {
-        "issues_completed": 2, "errors_encountered": 0, "tokens_used": 0, "avg_completion_time_secs": 900.0
+        "issues_completed": 2, "errors_encountered": 0, "tokens_used": 0, "avg_completion_time": 900.0
     }  # fmt: skip
 
 
@@ -531,6 +535,112 @@ def test_reassigning_changes_nothing_when_the_agent_is_busy(world: World) -> Non
     with pytest.raises(GuardRefused, match="not idle"):
         issue.reassign(busy, by=MAINTAINER, reason=WHY)
     assert dict(issue.reload().__data__) == before
+
+
+@pytest.mark.parametrize("status", ["assigned", "in_progress", "blocked", "awaiting_review", "in_review"])
+def test_an_issue_may_go_to_its_own_agent_again(world: World, status: str) -> None:
+    issue = world.issues(status)
+    agent = issue.assigned_agent
+    moves = told(issue.reassign(agent, by=MAINTAINER, reason=WHY))
+    assert (moves[0], moves[-2:]) == ("issues.release", ["issues.assign", "agents.dispatch"])
+    assert (issue.status, issue.assigned_agent_id, agent.status, agent.current_issue_id) == (
+        "assigned", agent.id, "starting", issue.id
+    )  # fmt: skip
+    outcome = Decision.get().outcome
+    assert (outcome["agent_id"], outcome["to_agent_id"]) == (str(agent.id), str(agent.id))
+    assert broken(world.store) == []
+
+
+def test_an_issue_may_go_to_the_agent_that_reviews_it(world: World) -> None:
+    issue, reviewer = world.issues("awaiting_review"), world.agent("reviewer")
+    author = issue.assigned_agent
+    issue.review(by=reviewer)
+    moves = issue.reassign(Agent.get_by_id(reviewer.id), by=MAINTAINER, reason=WHY)
+    assert told(moves) == ["issues.release", "agents.finish", "issues.assign", "agents.dispatch"]
+    assert (issue.assigned_agent_id, reviewer.reload().status) == (reviewer.id, "starting")
+    outcome = Decision.get().outcome
+    assert (outcome["agent_id"], outcome["to_agent_id"]) == (str(author.id), str(reviewer.id))
+    assert broken(world.store) == []
+
+
+def test_a_refused_reassigning_names_the_status_that_the_issue_has(world: World) -> None:
+    issue, busy = world.issues("in_progress"), world.start(world.new_issue())
+    with pytest.raises(GuardRefused) as refused:
+        issue.reassign(busy, by=MAINTAINER, reason=WHY)
+    why = f"{busy} is working, not idle"
+    assert str(refused.value) == f"{issue} is in_progress: reassign was refused: {why}"
+    assert refused.value.reasons == (why,)
+
+
+@pytest.mark.parametrize("status", ["unassigned", "queued", "done", "cancelled"])
+def test_what_cannot_be_released_is_not_reassigned_whoever_asks(world: World, status: str) -> None:
+    issue, other = world.issues(status), world.agent()
+    for by in (MAINTAINER, RUNNER, world.agent(), world.agents("errored"), world.agents("completed"), SANGHA):
+        with pytest.raises(IllegalTransition, match=f"is {status}: release does not start there"):
+            issue.reassign(other, by=by, reason=WHY)
+    stale = Issue.get_by_id(issue.id)
+    stale.version -= 1
+    stale._dirty.clear()
+    with pytest.raises(StaleRow):
+        stale.reassign(other, by=SANGHA, reason=WHY)
+
+
+# ---- what something is added to ----------------------------------------------------------------------
+
+ADDED: dict[str, Callable[[World, Any], Any]] = {
+    "a stage to an epic": lambda world, epic: epic.add_stage("another"),
+    "an issue to an epic": lambda world, epic: epic.add_issue(**world.issue_columns()),
+    "a placed issue to an epic": lambda world, epic: world.new_issue().place(epic, by=MAINTAINER),
+    "a gate to a stage": lambda world, stage: stage.add_gate("approval", "a human looks"),
+    "an issue to a stage": lambda world, stage: stage.add_issue(**world.issue_columns()),
+    "a placed issue to a stage": lambda world, stage: world.new_issue().place(stage, by=MAINTAINER),
+    "a request to an issue": lambda world, issue: PullRequest.create(issue=issue, **world.request_columns()),
+    "a proposal to an agent": lambda world, agent: world.new_proposal(agent),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_what_something_was_added_to_is_up_to_date(world: World, what: str) -> None:
+    """A copy that was read before another move of the row is as fresh as the row afterwards, and moves on."""
+    row: Any
+    kind = what.split()[-1]
+    if kind == "epic":
+        row, trigger = world.epics("ready"), "start"
+    elif kind == "stage":
+        row, trigger = first_stage(world.epics("ready")), None
+    else:
+        row, trigger = (world.issues("unassigned"), "queue") if kind == "issue" else (world.agent(), None)
+    copy = type(row).get_by_id(row.id)
+    if trigger:
+        getattr(row, trigger)(by=MAINTAINER)
+    elif kind == "stage":
+        row.epic.start(by=MAINTAINER)
+    else:
+        world.issues("queued").assign(row, by=row)
+    assert copy.version < type(row).get_by_id(row.id).version
+    ADDED[what](world, copy)
+    assert dict(copy.__data__) == dict(type(row).get_by_id(row.id).__data__)
+
+
+def test_a_stale_copy_moves_on_after_something_was_added(world: World) -> None:
+    epic = world.epics("ready")
+    copy = type(epic).get_by_id(epic.id)
+    epic.start(by=MAINTAINER)
+    copy.title = "Another title"
+    copy.add_stage("s")
+    assert (copy.status, copy.title, copy.unsaved()) == ("in_progress", "Another title", ("title",))
+    copy.save()
+    copy.cancel(by=MAINTAINER, reason=WHY)
+
+
+def test_what_nothing_was_added_to_stays_as_it_was(world: World) -> None:
+    epic = world.epics("completed").reload()
+    copy = type(epic).get_by_id(epic.id)
+    copy.version -= 1
+    copy._dirty.clear()
+    with pytest.raises(GuardRefused):
+        copy.add_stage("s")
+    assert copy.version == epic.version - 1
 
 
 def test_removing_takes_children_along_and_logs_each(world: World) -> None:

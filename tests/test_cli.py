@@ -745,6 +745,12 @@ def test_nobody_acts_as_an_agent(shell: Shell, ids: Ids, inside: Any) -> None:
     assert moves(inside) == before
 
 
+def test_a_mail_address_acts(shell: Shell, ids: Ids) -> None:
+    shell("fire", ids["issue"], "dequeue", "--as", "@Kim@Example.com")
+    assert "by human:kim@example.com" in shell("explain", ids["issue"])
+    assert (shell("verify"), shell.err) == ("", "sound\n")
+
+
 def test_upkeep(shell: Shell, ids: Ids, inside: Any) -> None:
     """By the wall clock the agent at work, and the vote, are years old."""
     told = shell("rescue", "--max-attempts", "1")

@@ -102,7 +102,7 @@ def test_the_reference_tells_of_columns_and_of_rows_that_name_them() -> None:
         "| `priority` | Priority | `medium` |  | creation, save() |",
         "| `labels` | a list of texts |  | yes | creation, save() |",
         "| `stage_order` | int | the next |  | creation, save() for a time |",
-        "| `metrics` | a JSON object |  | yes | triggers and methods |",
+        "| `metrics` | a JSON object of numbers |  | yes | triggers and methods |",
         "| `value` | any JSON |  |  |",
     ):
         assert line in REFERENCE, line

@@ -267,6 +267,30 @@ def test_any_later_delivery_says_that_it_is_closed(store: Store) -> None:
 # ---- pull requests -------------------------------------------------------------------------------------
 
 
+def test_a_text_closes_at_most_twenty_different_issues(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number is looked for once, and no more than twenty, however long the text is."""
+    issue = opened()
+    looked_for: list[int] = []
+    by_number = github.issue_by_number
+
+    def counted(repository: str, number: int) -> Any:
+        looked_for.append(number)
+        return by_number(repository, number)
+
+    monkeypatch.setattr(github, "issue_by_number", counted)
+    others = " ".join(f"fix #{number}" for number in range(1_000, 80_000))
+    branch = {"head": {"ref": "elsewhere", "sha": "1" * 40, "repo": {"html_url": SHOP}}}
+    for before, found in ((19, True), (20, False)):
+        looked_for.clear()
+        first = " ".join(f"fix #{number}" for number in range(100, 100 + before))
+        text = f"{'fix #100 ' * 10_000}{first} fix #12 {others}"
+        assert 900_000 < len(text) <= 1_000_000
+        applied = apply_event(*changed("pull_request_opened", pull_request={
+            "body": text, "number": 500 + before, "html_url": f"{SHOP}/pull/{500 + before}", **branch}))  # fmt: skip
+        assert (applied.made, getattr(applied.row, "issue_id", None)) == (found, issue.id if found else None)
+        assert looked_for == [*range(100, 100 + before), *([12] if found else [])]
+
+
 def test_a_request_is_made_for_the_issue_it_closes(store: Store) -> None:
     issue = opened()
     request = requested()

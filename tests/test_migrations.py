@@ -15,8 +15,8 @@ import peewee
 import pytest
 from playhouse.migrations import Runner
 
+from dispatch_state import Agent, enforcement, numbering, open_store
 from dispatch_state import database as databases
-from dispatch_state import enforcement, numbering
 from dispatch_state import migrate as migrations
 from dispatch_state.database import Database
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
@@ -45,6 +45,7 @@ HASHES = {
     "006_claim_index": "1ffb39c8ef892756f27dada02988b4be45dda6941cdc1bec23bbe1459db7a961",
     "007_listing_index": "f670395377f058f468d259252c1494aa02a33c29f22342828580ad788d658f97",
     "008_under_way_index": "2b63df1e3050786e58ea57ca1faad38acfd8407072fa4c7d1d40ff6c5ff68826",
+    "009_metrics_names": "61566abbbf7f86a25460170810cad6d8a0744e92e6bf3dcb48be34495eb7648c",
 }
 
 NAMES = list(HASHES)
@@ -724,3 +725,43 @@ def test_an_installation_without_migrations_is_told(there: bool, database: Datab
     with pytest.raises(StoreError, match="installation is broken"):
         migrate(database)
     assert schema(database) == []
+
+
+RENAMED = [
+    ('{"avg_completion_time_secs": 12.5, "issues_completed": 2, "ü": 1}',
+     {"avg_completion_time": 12.5, "issues_completed": 2, "ü": 1}),
+    ('{"avg_completion_time_secs": 3.0, "avg_completion_time": 100.0, "issues_completed": 4}',
+     {"avg_completion_time": 100.0, "issues_completed": 4}),
+    ('{"avg_completion_time": 100.0}', {"avg_completion_time": 100.0}),
+    ('{"tokens_used": 1}', {"tokens_used": 1}),
+    (None, None),
+]  # fmt: skip
+"""Metrics as they were stored, and what is stored now."""
+
+
+def test_the_mean_time_gets_the_seeds_name(target: str) -> None:
+    with open_store(target) as store:
+        agents = [Agent.create(agent_type="coder") for _ in RENAMED]
+        database, mark = store.database, store.database.param
+        with database.atomic():
+            enforcement.remove(database)
+            database.execute_sql(f"DELETE FROM {migrations.HISTORY} WHERE name = {mark}", ("009_metrics_names",))
+            for agent, (stored, _) in zip(agents, RENAMED, strict=True):
+                update = f"UPDATE agents SET metrics = {mark} WHERE id = {mark}"
+                database.execute_sql(update, (stored, str(agent.id)))
+    with open_store(target) as store:
+        found = [Agent.get_by_id(agent.id) for agent in agents]
+        assert [agent.metrics for agent in found] == [metrics for _, metrics in RENAMED]
+        assert [agent.version for agent in found] == [1] * len(RENAMED)
+        assert store.verify() == []
+
+
+def test_metrics_that_are_no_json_stop_no_migration(tmp_path: Path) -> None:
+    target = str(tmp_path / "dispatch.db")
+    with open_store(target) as store:
+        agent = Agent.create(agent_type="coder")
+        enforcement.remove(store.database)
+        store.database.execute_sql("UPDATE agents SET metrics = '{\"avg_completion_time_secs\"'")
+        store.database.execute_sql(f"DELETE FROM {migrations.HISTORY} WHERE name = '009_metrics_names'")
+    with open_store(target) as store:
+        assert [violation.id for violation in store.verify()] == [agent.id]

@@ -13,9 +13,20 @@ from typing import Any, get_args, get_type_hints
 import peewee
 import pytest
 
-from dispatch_state import IllegalTransition, InvalidValue, NeedsHuman, RowNotFound, Stage, Store, StoreError
+from dispatch_state import (
+    IllegalTransition,
+    InvalidValue,
+    NeedsHuman,
+    RowNotFound,
+    Stage,
+    Store,
+    StoreError,
+    enforcement,
+    overview,
+)
 from dispatch_state.github import apply_event
 from dispatch_state.ids import new_id
+from dispatch_state.statements import find
 from tests.conftest import Clock
 from tests.test_github import changed, closed, in_status, opened
 from tests.world import MAINTAINER, WHY, World
@@ -308,3 +319,40 @@ def test_a_bare_import_is_light() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
     assert new_id() != new_id()
+
+
+@pytest.mark.parametrize("wrong", ["itself", "a cycle of two", "a later one", "one that is not there"])
+def test_a_cause_that_was_tampered_with_ends_the_explanation(
+    world: World, store: Store, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+
+    def counted(*key: Any) -> Any:
+        looked_up.append(key)
+        assert len(looked_up) < 50, "it never ends"
+        return find(*key)
+
+    monkeypatch.setattr(overview, "find", counted)
+    issue = world.issues("assigned")
+    agent = issue.assigned_agent
+    assign, dispatch = store.history(issue)[-1].seq, store.history(agent)[-1].seq
+    world.new_issue()
+    causes = {
+        "itself": {dispatch: dispatch},
+        "a cycle of two": {dispatch: assign, assign: dispatch},
+        "a later one": {dispatch: dispatch + 1},
+        "one that is not there": {dispatch: 10**9},
+    }[wrong]
+    with store.database.atomic():
+        enforcement.remove(store.database)
+        for seq, cause in causes.items():
+            store.database.execute_sql(f"UPDATE transition_log SET cause_seq = {cause} WHERE seq = {seq}")
+        enforcement.install(store.database)
+    for row in (issue, agent):
+        told = store.explain(row)
+        assert told.startswith(str(row))
+        assert told.count("because") + told.count("which followed") <= 2
+        assert [move.seq for move in store.history(row)] == sorted(move.seq for move in store.history(row))
+        row.diagram()
+    assert {v.id for v in store.verify() if v.invariant == "I12"} == {s for s, cause in causes.items() if cause >= s}
+    assert len(store.changes(limit=1_000)) > dispatch

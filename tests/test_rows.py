@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -19,14 +23,24 @@ from dispatch_state import (
     InvalidValue,
     Issue,
     IssueStatus,
+    LogLevel,
     Priority,
     RowNotFound,
+    StaleRow,
     Store,
+    StoreCorrupt,
+    enforcement,
+    errors,
+    schemas,
     values,
 )
 from dispatch_state.ids import new_id
+from dispatch_state.models.agent import COUNTERS
+from dispatch_state.models.tables import EVERY
+from dispatch_state.testing import scratch_store
 from dispatch_state.values import MAX_TEXT
 from tests.conftest import Clock
+from tests.golden import scene
 from tests.world import MAINTAINER, WHY, World
 
 
@@ -326,3 +340,285 @@ def test_repr_tells_little(world: World) -> None:
     issue = world.new_issue(title="secret title")
     assert repr(issue) == f"<Issue {str(issue.id)[-8:]} unassigned 1>"
     assert "secret" not in repr(issue)
+
+
+# ---- subclasses ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", EVERY)
+def test_a_model_is_not_subclassed(model: Any) -> None:
+    """Its moves would pass by the cascades and the locks, and what others call by its name would be the subclass."""
+    before = {other: dict(vars(other)) for other in EVERY}
+    for body in ({}, {"Meta": type("Meta", (), {"table_name": model._meta.table_name})}):
+        with pytest.raises(
+            InvalidValue, match=r"My: \w+ cannot be subclassed.* a table of your own, with a key to the row"
+        ):
+            type(model)("My", (model,), dict(body))
+    assert {other: dict(vars(other)) for other in EVERY} == before
+
+
+def test_an_alias_is_no_subclass(world: World) -> None:
+    world.new_issue()
+    other = Issue.alias()
+    assert [row.title for row in other.select().where(other.status == "unassigned")] == ["An issue"]
+
+
+OWN_TABLE = """
+import sys, peewee
+from dispatch_state import Human, Issue, GuardRefused, open_store
+
+ada = Human("ada")
+with open_store(sys.argv[1]) as store:
+    class Ticket(peewee.Model):
+        issue = peewee.ForeignKeyField(Issue, backref="tickets")
+        queue = peewee.TextField()
+        class Meta:
+            database = store.database
+    store.database.create_tables([Ticket])
+    issue = Issue.create(title="t", prompt="p", issue_type="bug", repo_path="/src")
+    Ticket.create(issue=issue, queue="billing")
+    (found,) = Issue.select().join(Ticket).where(Ticket.queue == "billing")
+    found.cancel(by=ada, reason="away")
+    assert [ticket.queue for ticket in found.tickets] == ["billing"]
+    try:
+        found.remove(by=ada, reason="away")
+    except GuardRefused as refusal:
+        assert "still names Issue" in str(refusal), refusal
+    Ticket.delete().execute()
+    found.remove(by=ada, reason="away")
+    assert store.verify() == []
+"""
+
+
+def test_a_table_of_ones_own_with_a_key_to_issues(target: str) -> None:
+    subprocess.run([sys.executable, "-c", OWN_TABLE, target], check=True)
+
+
+# ---- copies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", EVERY)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda row: pickle.loads(pickle.dumps(row))])
+def test_a_copy_changes_for_itself(model: Any, copied: Any) -> None:
+    with scratch_store("memory"):
+        scene()
+        row = model.select().first()
+        for name in model._meta.fields:
+            getattr(row, name)
+        held, handed = dict(row.__data__), dict(row._handed or {})
+        other = copied(row)
+        assert (type(other), other.__data__, other.is_new, other.unsaved()) == (model, held, False, ())
+        for name, value in other.__data__.items():
+            if isinstance(value, list):
+                value.append("changed")
+            elif isinstance(value, dict):
+                value["changed"] = 1
+            other.__data__[name] = None
+            other._dirty.add(name)
+        other.__rel__.clear()
+        assert (dict(row.__data__), row.unsaved(), dict(row._handed or {})) == (held, (), handed)
+        assert row.reload().__data__ == held
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_in_a_block_that_rolls_back(world: World, copied: Any) -> None:
+    """The original stays what it was, and the copy goes back to what it was when it was made."""
+    issue = world.new_issue(labels=["a"])
+    held = dict(issue.__data__)
+    with pytest.raises(ZeroDivisionError), world.store.atomic():
+        other = copied(issue)
+        other.queue(by=MAINTAINER)
+        assert (other.status, issue.status, issue.version) == ("queued", "unassigned", 1)
+        raise ZeroDivisionError
+    assert (dict(issue.__data__), dict(other.__data__)) == (held, held)
+    issue.queue(by=MAINTAINER)
+    with pytest.raises(StaleRow):
+        other.cancel(by=MAINTAINER, reason=WHY)
+
+
+def test_the_original_moved_in_a_block_that_rolls_back(world: World) -> None:
+    issue = world.new_issue()
+    other = copy.copy(issue)
+    with pytest.raises(ZeroDivisionError), world.store.atomic():
+        issue.queue(by=MAINTAINER)
+        later = copy.copy(issue)
+        raise ZeroDivisionError
+    assert [row.status for row in (issue, other, later)] == ["unassigned", "unassigned", "queued"]
+
+
+def every(kind: type[Exception]) -> set[type[Exception]]:
+    return {kind}.union(*(every(other) for other in kind.__subclasses__()))
+
+
+ERRORS = sorted(every(errors.DispatchError) - {schemas.InvalidPayload}, key=lambda kind: kind.__qualname__)
+
+
+def test_each_model_has_an_error_of_its_own() -> None:
+    assert {model.DoesNotExist for model in EVERY} <= set(ERRORS)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__qualname__)
+def test_an_error_survives_pickling_and_copying(kind: type[errors.DispatchError]) -> None:
+    error = kind("what went wrong", ("a reason",)) if kind is GuardRefused else kind("what went wrong")
+    pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for other in (*pickled, copy.copy(error), copy.deepcopy(error)):
+        assert (type(other), str(other), other.args, vars(other)) == (kind, str(error), error.args, vars(error))
+        assert other.retryable is kind.retryable
+
+
+def test_a_refused_payload_survives_pickling_and_copying() -> None:
+    with pytest.raises(schemas.InvalidPayload) as refused:
+        schemas.IssueSchema().load({"title": 7})
+    error = refused.value
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (type(other), str(other), other.args) == (schemas.InvalidPayload, str(error), error.args)
+        assert (other.messages, other.data) == (error.messages, error.data)
+
+
+# ---- what machines write -------------------------------------------------------------------------------
+
+CUT = " … (cut; it had 2,000,000 characters)"
+WRITTEN = [
+    ("a\x00b", "a\ufffdb"),
+    ("\x00", "\ufffd"),
+    ("\ud800 and \udfff!", "\ufffd and \ufffd!"),
+    ("\ud83d\ude00", "\U0001f600"),
+    ("\ufeffa", "\ufeffa"),
+    ("", "(no message)"),
+    (" \t\n", "(no message)"),
+    ("x" * MAX_TEXT, "x" * MAX_TEXT),
+    ("ü" * MAX_TEXT, "ü" * MAX_TEXT),
+    ("x" * 2 * MAX_TEXT, "x" * (MAX_TEXT - len(CUT)) + CUT),
+    (LogLevel.ERROR, "error"),
+]
+"""What a machine writes, and what is stored."""
+
+
+@pytest.mark.parametrize(("written", "stored"), WRITTEN, ids=[ascii(written)[:12] for written, _ in WRITTEN])
+def test_a_failure_is_always_recorded(world: World, written: str, stored: str) -> None:
+    issue = world.issues("in_progress")
+    agent = issue.assigned_agent
+    moves = agent.fail(written, by=agent)
+    assert (agent.status, issue.reload().status) == ("errored", "queued")
+    assert agent.logs.get().message == stored
+    assert [world.store.history(row)[-1].reason for row in (agent, issue)] == [stored, stored]
+    assert len(moves) == 2
+    assert (
+        agent.log("warn", written).message == AgentLog.select().where(AgentLog.level == "warn").get().message == stored
+    )
+    proposal = world.proposals("executing")
+    proposal.fail_execution(written, by=MAINTAINER)
+    assert proposal.reload().execution_result == {"success": False, "error": stored}
+    assert world.store.history(proposal)[-1].reason == stored
+    assert world.store.verify() == []
+
+
+def test_a_failure_is_recorded_whatever_the_reason(world: World) -> None:
+    proposal = world.proposals("executing")
+    proposal.fail_execution("it broke", by=MAINTAINER, reason="a\x00b")
+    assert world.store.history(proposal)[-1].reason == "a\ufffdb"
+    proposal.begin_execution(by=MAINTAINER)
+    proposal.fail_execution("it broke", by=MAINTAINER, reason=" ")
+    assert world.store.history(proposal)[-1].reason == "it broke"
+    agent = world.agents("working")
+    agent.fail("it broke", by=MAINTAINER, reason="\ud800")
+    assert world.store.history(agent)[-1].reason == "it broke"
+
+
+def test_what_is_no_text_is_no_error(world: World) -> None:
+    agent = world.agents("working")
+    for error in (None, 7, b"it broke", ["it broke"]):
+        with pytest.raises(InvalidValue, match=r"fail\(error\): takes text"):
+            agent.fail(error, by=agent)
+        with pytest.raises(InvalidValue, match=r"agent_logs\.message: takes text"):
+            agent.log("info", error)
+    with pytest.raises(InvalidValue, match=r"fail\(reason\): takes text"):
+        agent.fail("it broke", by=agent, reason=7)
+    assert agent.reload().status == "working"
+
+
+# ---- metrics -------------------------------------------------------------------------------------------
+
+BROKEN = [
+    '"many"', "3", "null", "[1]", '{"issues_completed": "many"}', '{"issues_completed": null}', '{"tokens_used": true}',
+    '{"errors_encountered": -1}', '{"issues_completed": 1.5}', '{"tokens_used": 9223372036854775808}', '{"mine": "1"}',
+    '{"mine": [1]}', '{"avg_completion_time": {}}', '{"mine": 1e999}', '{"tokens_used": 1e300}',
+]  # fmt: skip
+"""JSON that is no metrics."""
+SOUND = ['{"mine": -1.5, "tokens_used": 9223372036854775807}', '{"issues_completed": 3.0, "tokens_used": 0}', "{}"]
+
+
+def written(store: Store, agent: Agent, metrics: str | None) -> None:
+    """Write metrics by SQL, past the database's own triggers."""
+    with store.database.atomic():
+        enforcement.remove(store.database)
+        mark = store.database.param
+        store.database.execute_sql(f"UPDATE agents SET metrics = {mark} WHERE id = {mark}", (metrics, str(agent.id)))
+        enforcement.install(store.database)
+
+
+@pytest.mark.parametrize("metrics", BROKEN)
+def test_broken_metrics_are_refused_and_named(world: World, metrics: str) -> None:
+    """By the database, whoever writes; where they are there nevertheless, verify() names the row, and what counts says
+    that the store is damaged."""
+    store, issue = world.store, world.issues("in_progress")
+    agent = issue.assigned_agent
+    mark = store.database.param
+    with pytest.raises(peewee.PeeweeException, match=r"agents\.metrics: takes a JSON object of numbers"):
+        store.database.execute_sql(f"UPDATE agents SET metrics = {mark} WHERE id = {mark}", (metrics, str(agent.id)))
+    assert agent.reload().metrics is None
+    written(store, agent, metrics)
+    assert {(v.invariant, v.entity, v.id) for v in store.verify()} == {("I13", "agents", agent.id)}
+    if metrics == "null":  # read as none at all
+        return
+    agent.reload()
+    for act in (
+        lambda: agent.fail("it broke", by=agent),
+        lambda: agent.use_tokens(1),
+        lambda: issue.complete(by=agent),
+        agent.counters,
+    ):
+        with pytest.raises(
+            StoreCorrupt, match=r"agents\.metrics: takes a JSON object of numbers.*verify\(\) names every"
+        ):
+            act()
+    assert (agent.reload().status, issue.reload().status) == ("working", "in_progress")
+    agent.heartbeat()
+    issue.submit(by=agent)
+
+
+@pytest.mark.parametrize("metrics", SOUND)
+def test_sound_metrics_are_taken_and_counted_on(world: World, metrics: str) -> None:
+    store, issue = world.store, world.issues("in_progress")
+    agent, mark = issue.assigned_agent, store.database.param
+    store.database.execute_sql(f"UPDATE agents SET metrics = {mark} WHERE id = {mark}", (metrics, str(agent.id)))
+    assert store.verify() == []
+    issue.complete(by=agent)
+    other = world.new_issue()
+    world.start(other, agent)
+    agent.fail("it broke", by=agent)
+    counted, before = agent.reload().metrics, json.loads(metrics)
+    assert counted["issues_completed"] == before.get("issues_completed", 0) + 1
+    assert (counted["errors_encountered"], counted.get("mine")) == (1, before.get("mine"))
+    assert all(type(counted[name]) is int for name in COUNTERS)
+    assert store.verify() == []
+
+
+def test_a_counter_that_is_full_stops_nothing(world: World) -> None:
+    agent = world.agents("working")
+    written(world.store, agent, json.dumps(dict.fromkeys(COUNTERS, (1 << 63) - 1)))
+    agent.reload().fail("it broke", by=agent)
+    assert agent.reload().metrics["errors_encountered"] == (1 << 63) - 1
+    agent.recover(by=agent)
+    with pytest.raises(InvalidValue, match="does not fit into 64 bits"):
+        agent.use_tokens(1)
+
+
+def test_a_mean_of_any_size_goes_on(world: World, clock: Clock) -> None:
+    agent = world.agent()
+    written(world.store, agent, '{"avg_completion_time": 1.7e308, "issues_completed": 4}')
+    issue = world.new_issue()
+    world.start(issue, agent.reload())
+    clock.forward(seconds=60)
+    issue.complete(by=agent)
+    assert agent.reload().metrics["avg_completion_time"] == pytest.approx(1.36e308)

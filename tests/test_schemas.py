@@ -326,3 +326,58 @@ def test_agents_are_loaded_without_a_session(store: Store) -> None:
     agent = schema_for(Agent)().load({"agent_type": "coder"})
     agent.save()
     assert agent.status == "idle"
+
+
+# ---- columns that nobody knows --------------------------------------------------------------------------
+
+INCLUDE: Any = marshmallow.INCLUDE
+NOT_INCLUDED = {"_schema": ["unknown: takes RAISE or EXCLUDE; columns that nobody knows are not set"]}
+
+
+def lenient(model: Any) -> Any:
+    """A schema of one's own, whose class says that unknown columns are included."""
+    base: Any = schema_for(model)
+    return type("Lenient", (base,), {"Meta": type("Meta", (), {"unknown": INCLUDE})})
+
+
+@pytest.mark.parametrize("model", [model for model in EVERY if model not in schemas.MADE_ELSEWHERE])
+def test_unknown_columns_are_never_included(model: Any) -> None:
+    """Neither asked for by the call, nor by the schema or its class: an attribute of a row would be set unchecked."""
+    row = model()
+    ways: list[tuple[Any, dict[str, Any]]] = [
+        (schema_for(model)(), {"unknown": INCLUDE}),
+        (schema_for(model)(unknown=INCLUDE), {}),
+        (lenient(model)(), {}),
+    ]
+    for schema, asked in ways:
+        for more in ({"instance": row}, {"partial": True}, {}):
+            for call in (schema.load, lambda data, schema=schema, **o: schema.loads(json.dumps(data), **o)):
+                with pytest.raises(InvalidPayload) as refused:
+                    call({"is_new": False, "_handed": {}}, **asked, **more)
+                assert refused.value.messages == NOT_INCLUDED
+        with pytest.raises(InvalidPayload) as refused:
+            schema.load([{"is_new": False}], many=True, **asked)
+        assert refused.value.messages == NOT_INCLUDED
+    assert (row.is_new, row._handed) == (True, None)
+
+
+def test_unknown_columns_may_be_left_out(store: Store) -> None:
+    issue = World(store).new_issue()
+    for schema, asked in (
+        (IssueSchema(), {"unknown": marshmallow.EXCLUDE}),
+        (IssueSchema(unknown=marshmallow.EXCLUDE), {}),
+        (lenient(Issue)(), {"unknown": marshmallow.EXCLUDE}),
+    ):
+        assert schema.load({"title": "New", "is_new": True}, instance=issue, **asked) is issue
+        assert (issue.title, issue.is_new) == ("New", False)
+        issue.reload()
+    assert messages({"is_new": True}, instance=issue, unknown="whatever") == NOT_INCLUDED
+
+
+def test_an_instance_takes_one_payload(store: Store) -> None:
+    issue = World(store).new_issue()
+    told = {"_schema": ["instance: takes the payload of one row, not many"]}
+    assert messages([{"title": "New"}], instance=issue, many=True) == told
+    with pytest.raises(InvalidPayload) as refused:
+        IssueSchema(many=True).load([{"title": "New"}], instance=issue)
+    assert (refused.value.messages, issue.unsaved()) == (told, ())

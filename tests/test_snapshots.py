@@ -564,3 +564,40 @@ def test_a_copy_that_is_interrupted(
     if not there_before:
         assert main(["copy", "full.db", "new.db"]) == 0
         assert here(in_a_folder) == {"full.db", "new.db", "new.db-turn"}
+
+
+# ---- metrics -------------------------------------------------------------------------------------------
+
+
+def with_metrics(snapshot: Path, metrics: Any) -> io.BytesIO:
+    """A snapshot, its agents' metrics others."""
+    lines = []
+    for line in snapshot.read_text().splitlines():
+        held = json.loads(line)
+        if "agents" in held and "end" not in held:
+            held["agents"]["metrics"] = metrics
+        lines.append(json.dumps(held))
+    return io.BytesIO("\n".join(lines).encode())
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ({"avg_completion_time_secs": 5, "tokens_used": 1}, {"avg_completion_time": 5, "tokens_used": 1}),
+        ({"avg_completion_time_secs": 5, "avg_completion_time": 9}, {"avg_completion_time": 9}),
+        ({"avg_completion_time": 9}, {"avg_completion_time": 9}),
+    ],
+)
+def test_metrics_of_an_older_snapshot_get_the_seeds_name(
+    store: Store, snapshot: Path, former: dict[str, Any], now: dict[str, Any]
+) -> None:
+    store.import_snapshot(with_metrics(snapshot, former))
+    assert [agent.metrics for agent in Agent.select()] == [now] * Agent.select().count()
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize("metrics", ["many", 3, [1], {"issues_completed": "many"}, {"tokens_used": -1}, {"mine": None}])
+def test_broken_metrics_are_not_imported(store: Store, snapshot: Path, metrics: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"line \d+: agents\.metrics: takes a JSON object of numbers"):
+        store.import_snapshot(with_metrics(snapshot, metrics))
+    assert not Agent.select().exists()

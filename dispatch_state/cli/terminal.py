@@ -36,8 +36,9 @@ UNSEEN = ("Mn", "Me", "Cf")
 """Categories of characters that take no place of their own: accents, vowels above and below, joiners."""
 TALLEST = 8
 """Characters that share one place, at most."""
-SECRET = re.compile(r"(:/+[^:]*:).*(?=@)|(password=)[^\s&]+", re.DOTALL)
-"""What stands before a password in a URL, and the password; it may hold an @ or a space that nobody escaped."""
+_USER = re.compile(r":/[^:]*:")
+"""What stands before a password in a URL."""
+_PASSWORD = re.compile(r"(password=)[^\s&]+")
 
 
 def visible(text: object, *, lines: bool = False) -> str:
@@ -58,8 +59,11 @@ def _written_out(sign: str) -> str:
 
 
 def masked(text: str) -> str:
-    """A message without the passwords of the URLs that it repeats."""
-    return SECRET.sub(r"\1\2…", text)
+    """A message without the passwords of the URLs that it repeats; one may hold an @ or a space that is not escaped."""
+    shown = _PASSWORD.sub(r"\1…", text)
+    before, at, behind = shown.rpartition("@")
+    user = _USER.search(before)
+    return f"{before[: user.end()]}…{at}{behind}" if user else shown
 
 
 def complain(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
@@ -11,7 +12,7 @@ from peewee import SQL, ModelSelect
 from dispatch_state import values
 from dispatch_state.actors import Actor
 from dispatch_state.door import Turn, door
-from dispatch_state.errors import GuardRefused
+from dispatch_state.errors import GuardRefused, InvalidValue, StoreCorrupt
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
 from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import transition
@@ -29,8 +30,29 @@ if TYPE_CHECKING:
 
 WAITING = (AgentStatus.WAITING_FOR_INPUT, AgentStatus.WAITING_FOR_VOTE)
 BUSY = (AgentStatus.STARTING, AgentStatus.WORKING, *WAITING, AgentStatus.PAUSED)
+COUNTERS = ("issues_completed", "errors_encountered", "tokens_used")
+"""The metrics that count from 0."""
+MEAN_TIME = "avg_completion_time"
+"""The metric that is the mean of completed_at - assigned_at, in seconds."""
+NO_METRICS = f"takes a JSON object of numbers, of which {values.listed(COUNTERS)} are whole and not negative"
 DEAD = (AgentStatus.ERRORED, AgentStatus.COMPLETED)
 UNDER_WAY = (IssueStatus.ASSIGNED, IssueStatus.IN_PROGRESS)
+
+
+def measurements(value: object, place: str) -> None:
+    """A shape: a JSON object of numbers.
+
+    The counters are whole and not negative; both databases ask for the same.
+    """
+    try:
+        values.json_object(value, place)
+        assert isinstance(value, dict)
+        for name, held in value.items():
+            number = values.number(held, place)
+            if name in COUNTERS and not (number.is_integer() and 0 <= held < values.INTEGER_RANGE.stop):
+                raise InvalidValue(place)
+    except InvalidValue:
+        raise InvalidValue(f"{place}: {NO_METRICS}") from None
 
 
 def fits_the_issue(agent: Agent, firing: Firing) -> str | None:
@@ -74,7 +96,7 @@ class Agent(Stateful):
     started_at = StampField()
     last_heartbeat = StampField()
     completed_at = StampField(null=True)
-    metrics = JsonField(values.json_object, null=True)
+    metrics = JsonField(measurements, null=True)
 
     if TYPE_CHECKING:
         current_issue: Issue | None  # type: ignore[no-redef]
@@ -205,11 +227,13 @@ class Agent(Stateful):
         """Record that the session failed; its work under way is released, or set aside after too many attempts.
 
         Args:
-            error: what went wrong; the reason of this move and of those that follow.
+            error: what went wrong; the reason of this move and of those that follow. What no column takes is made
+                storable: NUL and lone surrogates become U+FFFD, more than 1,000,000 characters are cut with a mark,
+                and blank text becomes "(no message)".
             max_attempts: from how many attempts on the issue is blocked or unassigned instead of queued again.
         """
         counted = self.counters()
-        counted["errors_encountered"] += 1
+        counted["errors_encountered"] = more(counted["errors_encountered"])
         held = self.current_issue_id
         return (
             Columns(process_id=None, current_issue=None, metrics=counted)
@@ -225,12 +249,23 @@ class Agent(Stateful):
     # ---- conveniences --------------------------------------------------------------------------
 
     def counters(self) -> dict[str, Any]:
-        """The metrics with every counter present: issues_completed, errors_encountered, tokens_used, and
-        avg_completion_time_secs (mean of completed_at - assigned_at, in seconds)."""
-        empty = {
-            "issues_completed": 0, "errors_encountered": 0, "tokens_used": 0, "avg_completion_time_secs": 0.0
-        }  # fmt: skip
-        return {**empty, **(self.metrics or {})}
+        """The metrics with every one present: issues_completed, errors_encountered, tokens_used, and
+        avg_completion_time (mean of completed_at - assigned_at, in seconds).
+
+        Raises:
+            StoreCorrupt: what is stored is no object of numbers.
+        """
+        held = self.metrics or {}
+        try:
+            self._meta.fields["metrics"].shaped(held)
+        except InvalidValue as error:
+            raise StoreCorrupt(f"{self}: {error}; store.verify() names every such row") from None
+        return {
+            **dict.fromkeys(COUNTERS, 0),
+            MEAN_TIME: 0.0,
+            **held,
+            **{n: int(held[n]) for n in COUNTERS if n in held},
+        }
 
     def heartbeat(self) -> None:
         """Say that the agent lives: moves `last_heartbeat` forward, never back; no transition.
@@ -252,7 +287,7 @@ class Agent(Stateful):
 
         Args:
             level: debug, info, warn or error.
-            message: what happened.
+            message: what happened; made storable as the error of `fail` is.
             context: further facts, as a JSON object.
             issue: what it was about.
 
@@ -261,7 +296,8 @@ class Agent(Stateful):
             RowNotFound: the agent or the issue is gone.
         """
         here = door()
-        columns = {"level": level, "message": message, "context": context, "issue": issue}
+        told = values.storable(message, AgentLog.message.place)
+        columns = {"level": level, "message": told, "context": context, "issue": issue}
         checked = {name: AgentLog._meta.fields[name].check(value) for name, value in columns.items()}
 
         def write(turn: Turn, agent: Agent) -> AgentLog:
@@ -304,6 +340,21 @@ class Agent(Stateful):
 
     def label(self) -> str:
         return str(self.agent_type)
+
+
+def more(count: int) -> int:
+    """One more, or the most that a column holds."""
+    return min(count + 1, values.INTEGER_RANGE.stop - 1)
+
+
+def with_one_more(agent: Agent, since: datetime | None, now: datetime) -> dict[str, Any]:
+    """Its metrics with one more issue completed, on which it worked since a moment."""
+    counted = agent.counters()
+    done = counted["issues_completed"]
+    spent = max((now - since).total_seconds(), 0.0) if since else 0.0
+    counted[MEAN_TIME] += (spent - counted[MEAN_TIME]) / (done + 1)
+    counted["issues_completed"] = more(done)
+    return counted
 
 
 def called(agent: Agent) -> str:

@@ -27,6 +27,19 @@ def _shown(row: Row) -> str:
     return f"<{' '.join([str(row), *stands])}>"
 
 
+def _copied(value: Any) -> Any:
+    """The same value, its dicts, lists and sets new ones."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return (
+        [_copied(item) for item in value]
+        if isinstance(value, list)
+        else set(value)
+        if isinstance(value, set)
+        else value
+    )
+
+
 class Row(peewee.Model):
     """A row of any table: a Peewee model, queried with everything Peewee has, written only by its own door."""
 
@@ -70,8 +83,26 @@ class Row(peewee.Model):
     def validate_model(cls) -> None:
         """Make the model's `DoesNotExist` one of our errors too; Peewee calls this when it has made the class."""
         name = f"{cls.__name__}DoesNotExist"
-        cls.DoesNotExist = type(name, (RowNotFound, cls.DoesNotExist), {"__module__": cls.__module__})
+        where = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.DoesNotExist"}
+        cls.DoesNotExist = type(name, (RowNotFound, cls.DoesNotExist), where)  # found there when it is unpickled
         cls.__repr__ = _shown  # type: ignore[assignment]  # Peewee gives each class one of its own
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a subclass of a model that has a table, before Peewee puts it in that model's place."""
+        super().__init_subclass__(**options)
+        for base in cls.__mro__[1:]:
+            if issubclass(base, Row) and base.__module__ != __name__:  # Row and Stateful are made to be subclassed
+                raise InvalidValue(
+                    f"{cls.__name__}: {base.__name__} cannot be subclassed, because its rules and its triggers know "
+                    f"{base.__name__} only. Keep data of your own in a table of your own, with a key to the row, such "
+                    "as peewee.ForeignKeyField(Issue), and put methods into functions that take the row"
+                )
+
+    def __copy__(self) -> Self:
+        """Another object of the same row, which changes for itself; rows that its keys name are shared."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update({name: _copied(value) for name, value in vars(self).items()})
+        return twin
 
     def __str__(self) -> str:
         return f"{type(self).__name__} {short(self._pk)}"

@@ -30,7 +30,7 @@ def approvers(value: object, place: str) -> None:
         return
     if not isinstance(value, list) or not value:
         raise InvalidValue(f'{place}: takes None, "any", or a list of at least one login')
-    names = [login(item.removeprefix("@") if isinstance(item, str) else item, place) for item in value]
+    names = [login(item, place) for item in value]
     values.refuse_repeats(names, place)
     if "any" in names:
         raise InvalidValue(f'{place}: "any" stands alone')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from dispatch_state.actors import Actor, Human
 from dispatch_state.door import Turn, door
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
-from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
+from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way, with_one_more
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.columns import IssueColumns
 from dispatch_state.models.epic import Epic, Stage
@@ -247,7 +248,7 @@ class Issue(Stateful):
         """Finish the issue; it counts for its assigned agent."""
         columns = Columns(completed_at=NOW)
         if (agent := self.assigned_agent) is not None:
-            columns.on(agent, metrics=lambda now: _counted(agent, self.assigned_at, now))
+            columns.on(agent, metrics=lambda now: with_one_more(agent, self.assigned_at, now))
         return columns
 
     @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.BLOCKED, word=owner)
@@ -325,13 +326,14 @@ class Issue(Stateful):
         def work(turn: Turn, issue: Issue) -> list[Move]:
             return _place(turn, issue, epic_or_stage, by)
 
-        return here.turn(self, work, reach="place", by=by, touches=(epic_or_stage,), fenced=True)
+        where = (epic_or_stage,)
+        return here.turn(self, work, reach="place", by=by, handed=where, touches=where, fenced=True)
 
     def reassign(self, agent: Agent, *, by: Actor, reason: str) -> list[Move]:
         """Take the issue from its agent and give it to another: `release`, then `assign`, with one decision.
 
         Args:
-            agent: an idle agent of the type the issue asks for.
+            agent: of the type the issue asks for, and idle once it is released: its own, or its reviewer, will do.
             by: a person.
             reason: why; required.
 
@@ -342,15 +344,16 @@ class Issue(Stateful):
         reason = values.words(reason, "reason")
         a_saved(agent, "reassign(agent)", Agent)
 
-        def work(turn: Turn, issue: Issue) -> list[Move]:
-            self.machine.require(issue, "release")
-            if not isinstance(by, Human):
-                turn.refuse(issue, "reassign", [f"it takes a person, not {by.actor}"])
-            given = {"agent": present(Agent, agent.id)}
-            both = [(issue, "release", {}), (issue, "assign", given)]
-            return turn.acts("reassign", both, by, reason, to_agent_id=str(agent.id))
+        def both(issue: Issue) -> Iterator[tuple[Issue, str, dict[str, Any]]]:
+            yield issue, "release", {}
+            yield issue, "assign", {"agent": present(Agent, agent.id)}  # read now: the release may have freed it
 
-        return here.turn(self, work, reach="reassign", by=by, handed=(agent,), touches=(agent,), fenced=True)
+        def work(turn: Turn, issue: Issue) -> list[Move]:
+            turn.refuse(issue, "reassign", [] if isinstance(by, Human) else [f"it takes a person, not {by.actor}"])
+            return turn.acts("reassign", both(issue), by, reason, to_agent_id=str(agent.id))
+
+        to = (agent,)
+        return here.turn(self, work, reach="reassign", by=by, handed=to, touches=to, fenced=True, legal="release")
 
     @classmethod
     def by_status(cls, status: IssueStatus | str) -> ModelSelect[Issue]:
@@ -381,15 +384,6 @@ def _free(issue: Issue) -> Columns:
     return Columns(assigned_agent=None, assigned_at=None).note(agent=issue.assigned_agent_id)
 
 
-def _counted(agent: Agent, since: Any, now: Any) -> dict[str, Any]:
-    counted = agent.counters()
-    done = counted["issues_completed"]
-    spent = max((now - since).total_seconds(), 0.0) if since else 0.0
-    counted["avg_completion_time_secs"] = (counted["avg_completion_time_secs"] * done + spent) / (done + 1)
-    counted["issues_completed"] = done + 1
-    return counted
-
-
 def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Move]:
     refusals = []
     if issue.epic_id is not None or issue.stage_id is not None:
@@ -401,6 +395,7 @@ def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Mov
         issue.settle_in(refusals)
     turn.refuse(issue, "place", refusals)
     turn.set(issue, epic=issue.epic_id, stage=issue.stage_id, repo_url=issue.repo_url)
+    turn.touch(present(type(where), where.id))
     stage = issue.stage
     return turn.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
 

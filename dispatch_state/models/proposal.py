@@ -217,7 +217,7 @@ class Proposal(Stateful):
         """Record that carrying it out failed; it may be tried again.
 
         Args:
-            error: what went wrong.
+            error: what went wrong; made storable as the error of `Agent.fail` is.
         """
         return Columns(execution_result={"success": False, "error": error})
 

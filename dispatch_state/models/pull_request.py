@@ -31,9 +31,9 @@ def its_issue_is_live(request: PullRequest, firing: Firing) -> str | None:
 
 def merger(request: PullRequest, firing: Firing) -> str | None:
     """An agent only when the issue was never assigned to it; any person, and the system."""
-    if firing.agent is None or str(firing.agent.id) not in ever_assigned(request.issue_id):
+    if firing.agent is None or str(firing.agent.id) not in ever_assigned(request.issue):
         return None
-    return f"{request.issue} was once assigned to {firing.agent}, which does not merge its own work"
+    return f"{request.issue} is or was once assigned to {firing.agent}, which does not merge its own work"
 
 
 class PullRequest(Stateful):
@@ -136,6 +136,12 @@ def other_unsettled_request(issue: UUID, but: UUID) -> ModelSelect[PullRequest]:
     return query.order_by(PullRequest.id)
 
 
-def ever_assigned(issue: UUID) -> set[str]:
-    """The ids of the agents the issue was ever assigned to, from its log."""
-    return {move.details["agent"] for move in moves_of(issue) if move.trigger == "assign"}
+def ever_assigned(issue: Issue) -> set[str]:
+    """The ids of the agents the issue is or ever was assigned to.
+
+    They are in its log: what is assigned names the agent, and what is taken back names it again, because an issue
+    that was adopted may have been assigned before its log began.
+    """
+    moves = [move for move in moves_of(issue.id) if move.trigger in ("assign", "unassign", "release")]
+    agents = [issue.assigned_agent_id, *((move.details or {}).get("agent") for move in moves)]
+    return {str(agent) for agent in agents if agent is not None}

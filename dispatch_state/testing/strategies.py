@@ -18,6 +18,7 @@ from dispatch_state.actors import Actor
 from dispatch_state.doorway import actor
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.models.agent import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
@@ -45,6 +46,16 @@ NASTY = (
     "\U0010fffd",
     "null",
     "a long way " * 1_000,
+)
+LOGINS = (
+    "maintainer",
+    "@Ada",
+    "octo-cat-",
+    "first.last",
+    "kim+ops@example.com",
+    "CORP\\Kim",
+    "auth0|7/b",
+    "renovate[bot]",
 )
 LEFT_TO_BIRTH = {("stages", "stage_order")}
 """Columns that are best left open: what fits there depends on the rows around, which a payload cannot know."""
@@ -76,7 +87,7 @@ def json_objects() -> SearchStrategy[dict[str, Any]]:
 
 
 def _logins() -> SearchStrategy[Any]:
-    names = st.sampled_from(["maintainer", "@Ada", "octo-cat", "dependabot[bot]", "a", "0" * 39])
+    names = st.sampled_from([*LOGINS, "0" * 100])
     return st.sampled_from(["any", ["any"]]) | st.lists(names, min_size=1, max_size=3, unique=True)
 
 
@@ -89,6 +100,7 @@ SHAPES: dict[Callable[..., Any], Callable[[], SearchStrategy[Any]]] = {
     values.json_object: json_objects,
     values.list_of_text: lambda: st.lists(texts(), max_size=3) | _options(),
     values.names: lambda: _options() | _options().map(lambda names: [{"id": name} for name in names]),
+    measurements: lambda: st.dictionaries(st.sampled_from([*COUNTERS, MEAN_TIME]), st.integers(0, 1 << 40)),
     agent_types: lambda: st.lists(st.sampled_from(list(AgentType)).map(str), min_size=1, unique=True),
     approvers: _logins,
 }
