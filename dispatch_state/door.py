@@ -28,11 +28,19 @@ class Turn(Protocol):
         ...
 
     def acts(
-        self, action: str, acts: Sequence[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self,
+        action: str,
+        acts: Sequence[tuple[Any, str, Mapping[str, Any]]],
+        by: Actor,
+        reason: str,
+        *,
+        onward: Mapping[str, Any] = ...,
+        **details: Any,
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all.
 
         Args:
+            onward: arguments that the rules hand on to the moves that follow.
             details: what the decision's outcome says besides.
         """
         ...
@@ -51,6 +59,10 @@ class Turn(Protocol):
 
     def insert(self, model: type[Any], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
+        ...
+
+    def touch(self, row: Any) -> None:
+        """Remember what a row has become, for the objects the caller handed in."""
         ...
 
 

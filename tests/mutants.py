@@ -136,12 +136,12 @@ FAULTS = [
     ),
     Fault(
         "a rescue that kills who has just beaten",
-        "upkeep.py", "turn.now - agent.last_heartbeat <= longest", "False",
+        "upkeep.py", "abs(now - agent.last_heartbeat) > longest", "True",
         "test_claims.py",
     ),
     Fault(
         "a heartbeat that goes back",
-        "models/agent.py", "turn.now > agent.last_heartbeat", "True",
+        "models/agent.py", "turn.now - agent.last_heartbeat >= every", "True",
         "test_rows.py -k heartbeats",
     ),
     Fault(
