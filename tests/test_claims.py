@@ -264,22 +264,29 @@ def test_what_an_agent_holds_is_given_back_with_a_heartbeat(world: World, store:
 
 
 class Meanwhile:
-    """Lets another session do things, one each time, between what a claim finds and what it does with it."""
+    """Lets another session do things between what a claim finds and what it does with it, one thing each time.
+
+    before: what it does before a search; None for nothing.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, does: Callable[[Callable[[], Any]], Any]) -> None:
         self.due: list[Callable[[], Any]] = []
+        self.before: list[Callable[[], Any] | None] = []
         self.found: list[Issue | None] = []
         self._does, self._first = does, claims._first
         monkeypatch.setattr(claims, "_first", self.first)
 
     def first(self, agent: Agent, filters: dict[str, Any], locking: str, passed: tuple[Any, ...]) -> Issue | None:
+        self._do(self.before)
         issue = self._first(agent, filters, locking, passed)
-        if locking != LOOK:
-            self.found.append(issue)
-            if self.due:
-                done = self._does(self.due.pop(0))
-                assert not isinstance(done, Exception), done
+        self.found.append(issue)
+        self._do(self.due)
         return issue
+
+    def _do(self, due: list[Any]) -> None:
+        work = due.pop(0) if due else None
+        done = self._does(work) if work else None
+        assert not isinstance(done, Exception), done
 
 
 @pytest.fixture
@@ -322,6 +329,21 @@ def test_an_issue_whose_epic_reaches_its_gate_meanwhile_is_passed_over(
     assert {Epic.get_by_id(issue.epic_id).status for issue in passed} == {"awaiting_gate"}
     assert broken(store) == []
     assert store.verify() == []
+
+
+@on_postgresql
+def test_an_issue_that_was_passed_over_is_not_tried_again(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
+    """However often its epic comes and goes: so a claim ends."""
+    loose, arrives = about_to_wait(world, clock, priority="high")
+    fit = queued(world, clock)
+    meanwhile.due.append(arrives)
+    meanwhile.before += [None, lambda: Epic.get_by_id(loose.epic_id).blocked_at_gate.approve(by=MAINTAINER)]
+    assert store.claim(world.agent()) == fit
+    assert meanwhile.found == [loose, fit]
+    assert loose.epic.reload().status == "in_progress"
+    assert store.claim(world.agent()) == loose
 
 
 @on_postgresql
@@ -537,6 +559,9 @@ def test_a_heartbeat_of_a_clock_that_was_ahead_is_forgotten(world: World, store:
     queued(world, clock)
     store.claim(agent)
     assert agent.last_heartbeat == clock.now
+    clock.forward(days=3650)
+    agent.heartbeat()
+    clock.forward(days=-3650)
     agent.stop(by=agent, reason=WHY)
     assert agent.completed_at == clock.now
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ import pytest
 from dispatch_state import Agent, Issue, Store, StoreBusy, TransitionLog, open_store
 from tests.invariants import broken
 from tests.loops import Work, readme_loop
+from tests.pages import ROOT
 from tests.races.workers import crew, wait_for
 from tests.world import MAINTAINER, RUNNER, WHY, World
 
@@ -25,9 +27,15 @@ HANG = 60.0
 
 
 @pytest.fixture
-def store(target: str) -> Iterator[Store]:
-    """A store by the wall clock, which does not wait long for a lock."""
-    with open_store(target, durability="normal", timeout=0.2) as opened:
+def timeout() -> float:
+    """How long the store waits for a lock, in seconds."""
+    return 30.0
+
+
+@pytest.fixture
+def store(target: str, timeout: float) -> Iterator[Store]:
+    """A store by the wall clock."""
+    with open_store(target, durability="normal", timeout=timeout) as opened:
         yield opened
 
 
@@ -133,7 +141,8 @@ def hands_in(issue: Issue) -> Iterator[object]:
 def test_what_a_review_sends_back_is_taken_up_again(world: World, store: Store, by_a_person: bool) -> None:
     issue, work = in_an_epic(world), Once(hands_in)
     with looping(store, work):
-        wait_for(lambda: issue.reload().status == "awaiting_review", "it is handed in")
+        wait_for(lambda: work.ended, "it is handed in, and the loop has noticed")
+        issue.reload()
         reviewer = MAINTAINER if by_a_person else world.agent("reviewer")
         issue.review(by=reviewer)
         issue.request_changes(by=reviewer, reason=WHY)
@@ -205,6 +214,24 @@ def test_work_that_fails_three_times_is_blocked(world: World, store: Store) -> N
     assert store.counts()["agents"]["completed"] == Agent.select().count() == 1
 
 
+def test_the_workers_of_the_gated_epic_take_up_what_came_back(
+    world: World, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That example has a loop of its own, because it works on one epic only."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import gated_epic
+
+    issue, agent = in_an_epic(world), world.agent()
+    assert gated_epic.claim(agent, issue.epic_id) == issue
+    issue.reload().start(by=agent)
+    issue.block(by=MAINTAINER, reason=WHY)
+    issue.unblock(by=MAINTAINER)
+    again = gated_epic.claim(agent.reload(), issue.epic_id)
+    assert again == issue
+    gated_epic.do(again, agent, tmp_path)
+    assert issue.reload().status == "done"
+
+
 # ---- a database that is busy, a process that is killed -----------------------------------------------
 
 
@@ -222,35 +249,38 @@ def locked(target: str) -> Iterator[None]:
         file.execute("ROLLBACK")
 
 
-def test_a_failure_that_cannot_be_recorded_ends_no_loop(
-    world: World, store: Store, target: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("timeout", [0.2])
+@pytest.mark.parametrize("call", ["fail", "heartbeat"])
+def test_a_database_that_is_busy_ends_no_loop(
+    world: World, store: Store, target: str, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """It waits until the database can be written again, and goes on with the work."""
+    """Whether it is a heartbeat that cannot be written or a failure: it waits, and goes on; the lock is no failure."""
     issue = world.issues("queued")
-    begun, shut, refused, fail = threading.Event(), threading.Event(), threading.Event(), Agent.fail
+    begun, shut, refused, made = threading.Event(), threading.Event(), threading.Event(), getattr(Agent, call)
 
     def told(*arguments: Any, **named: Any) -> Any:
         try:
-            return fail(*arguments, **named)
+            return made(*arguments, **named)
         except StoreBusy:
             refused.set()
             raise
 
-    def fails(issue: Issue) -> Iterator[object]:
+    def meets_a_lock(issue: Issue) -> Iterator[object]:
         begun.set()
         assert shut.wait(HANG)
-        raise OSError("the network is down")
+        if call == "fail":
+            raise OSError("the network is down")
         yield
 
-    monkeypatch.setattr(Agent, "fail", told)
-    work = Once(fails)
+    monkeypatch.setattr(Agent, call, told)
+    work = Once(meets_a_lock)
     with looping(store, work):
         assert begun.wait(HANG)
         with locked(target):
             shut.set()
             assert refused.wait(HANG)
     assert work.attempts == [issue] * 2
-    assert issue.reload().status == "done"
+    assert moves(store) == [*STARTED, *ENDED]
     assert broken(store) == []
 
 
