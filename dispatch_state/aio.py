@@ -1,7 +1,7 @@
 """The store from asyncio: each call is made whole, in a thread, while the event loop goes on.
 
-    issue = await aio.claim(coder)
-    moves = await aio.run(issue.start, by=coder)
+    issue = await aio.claim(coder, start=True)
+    moves = await aio.run(issue.complete, by=coder)
     urgent = await aio.run(lambda: list(Issue.by_status("queued")))
 
 What belongs to one transaction goes into one function, `store.atomic()` and all: a transaction is its
@@ -50,7 +50,21 @@ async def run(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 async def claim(
-    agent: Agent, *, repo_path: str | None = None, issue_type: IssueType | str | None = None
+    agent: Agent,
+    *,
+    repo_path: str | None = None,
+    issue_type: IssueType | str | None = None,
+    start: bool = False,
+    process_id: int | None = None,
+    session_id: str | None = None,
 ) -> Issue | None:
     """Give an agent the first queued issue that fits it; see `Store.claim` for the arguments and errors."""
-    return await run(claims.claim, agent, repo_path, issue_type)
+    return await run(
+        claims.claim,
+        agent,
+        repo_path=repo_path,
+        issue_type=issue_type,
+        start=start,
+        process_id=process_id,
+        session_id=session_id,
+    )

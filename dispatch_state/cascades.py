@@ -191,7 +191,7 @@ def an_assigned_agent_is_sent(issue: Issue, firing: Firing) -> Iterator[Step]:
 @after(Issue, "start", then=(Agent.run,))
 def the_agent_of_a_started_issue_runs(issue: Issue, firing: Firing) -> Iterator[Step]:
     if issue.assigned_agent is not None:
-        yield Step(issue.assigned_agent, "run")
+        yield Step(issue.assigned_agent, "run", **firing.onward)
 
 
 @after(Issue, "unassign", "submit", "block", "release", then=(Agent.finish,))

@@ -28,12 +28,20 @@ class Turn(Protocol):
         ...
 
     def acts(
-        self, action: str, acts: Iterable[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self,
+        action: str,
+        acts: Iterable[tuple[Any, str, Mapping[str, Any]]],
+        by: Actor,
+        reason: str,
+        *,
+        onward: Mapping[str, Any] = ...,
+        **details: Any,
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all.
 
         Args:
             acts: rows, triggers and their arguments; each is taken when the one before has settled.
+            onward: arguments that the rules hand on to the moves that follow.
             details: what the decision's outcome says besides.
         """
         ...
@@ -55,7 +63,7 @@ class Turn(Protocol):
         ...
 
     def touch(self, row: Any) -> None:
-        """Remember how a row stands, for the objects the caller handed in."""
+        """Remember what a row has become, for the objects the caller handed in."""
         ...
 
 

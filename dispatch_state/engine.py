@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -27,7 +28,8 @@ from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.moves import Columns, Firing, Move
+from dispatch_state.moves import PRESENT, Columns, Firing, Move
+from dispatch_state.removals import takes_along
 from dispatch_state.statements import appending, delete, find, insert, made, move, update
 from dispatch_state.values import plain
 from dispatch_state.vocabulary import DecisionType, Status
@@ -36,6 +38,7 @@ LOGGER = logging.getLogger("dispatch_state")
 _LOG = appending(TransitionLog)
 NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
 R = TypeVar("R", bound=Stateful)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 # ---- rules -----------------------------------------------------------------------------------------
@@ -135,7 +138,14 @@ class Turn:
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
-        self, action: str, acts: Iterable[tuple[Any, str, Mapping[str, Any]]], by: Actor, reason: str, **details: Any
+        self,
+        action: str,
+        acts: Iterable[tuple[Any, str, Mapping[str, Any]]],
+        by: Actor,
+        reason: str,
+        *,
+        onward: Mapping[str, Any] = NOTHING,
+        **details: Any,
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
         verdict: _Verdict | None = None
@@ -143,7 +153,7 @@ class Turn:
         for row, name, arguments in acts:
             stood = stood or row.__data__["status"]
             trigger = row.machine.triggers[name]
-            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now)
+            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now, onward=onward)
             if by.__class__ is not Human:
                 self._admit(firing)
             try:
@@ -202,8 +212,8 @@ class Turn:
         details: dict[str, Any] | None = None
         if columns or columns.more:
             self._require_owned(row, trigger, columns)
-            own = _resolved(columns, moment)
-            beside = [(neighbour, _resolved(theirs, moment)) for neighbour, theirs in columns.neighbours]
+            own = _resolved(columns, moment, self.now)
+            beside = [(neighbour, _resolved(theirs, moment, self.now)) for neighbour, theirs in columns.neighbours]
             details = _details(columns, beside)
         own["version"] = version = was["version"] + 1
         own["status"] = edge.dest
@@ -408,11 +418,13 @@ def _verdict(edge: Edge, firing: Firing) -> _Verdict:
     return _Verdict(new_id(), edge.decision, row.context(), row.verdict_details(firing), description)
 
 
-def _resolved(columns: Mapping[str, Any], moment: datetime) -> dict[str, Any]:
-    return {
-        name: value(moment) if callable(value) else value._pk if isinstance(value, Row) else value
-        for name, value in columns.items()
-    }
+def _resolved(columns: Mapping[str, Any], moment: datetime, now: datetime) -> dict[str, Any]:
+    def resolved(value: Any) -> Any:
+        if callable(value):
+            return value(now if value is PRESENT else moment)
+        return value._pk if isinstance(value, Row) else value
+
+    return {name: resolved(value) for name, value in columns.items()}
 
 
 def _details(columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
@@ -427,19 +439,3 @@ def _details(columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> dict
 
 def _json(value: Any) -> Any:
     return plain({"": value}).get("")
-
-
-def takes_along(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
-    """What goes when a row is deleted, itself first, and which rows outside would still name what goes."""
-    going: list[Stateful] = [row]
-    holders: list[tuple[Row, Row]] = []
-    for parent in going:
-        for key, model in parent._meta.backrefs.items():
-            if key.on_delete == "SET NULL" or not issubclass(model, Row):
-                continue  # the database asks the tables of others, which a model of theirs may not even be bound to
-            children = model.select().where(key == parent.id).order_by(model._meta.primary_key)
-            if key.on_delete is None:
-                holders.extend((child, parent) for child in children)
-            elif issubclass(model, Stateful):
-                going.extend(children)
-    return going, [(holder, named) for holder, named in holders if holder not in going]

@@ -50,6 +50,7 @@ class Firing:
     cause: the log row it follows from.
     status: where the row is; the machine sets it to where it goes.
     before: the row's columns as they were; set by the move.
+    onward: what the caller gives to the move that follows from it, for rules to hand on.
     """
 
     status: str
@@ -67,6 +68,7 @@ class Firing:
         agent: Any = None,
         act: bool = True,
         cause: int | None = None,
+        onward: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.row = row
         self.trigger = trigger
@@ -77,6 +79,7 @@ class Firing:
         self.agent = agent
         self.act = act
         self.cause = cause
+        self.onward = onward
         self.refusals: list[str] = []
 
     def __getitem__(self, argument: str) -> Any:
@@ -120,5 +123,10 @@ class Columns(dict[str, Any]):
 
 
 def NOW(now: datetime) -> datetime:  # noqa: N802 - reads as the value it stands for
-    """The moment of the firing, as the value of a column."""
+    """The moment of the firing, never before an earlier one of the row, as the value of a column."""
+    return now
+
+
+def PRESENT(now: datetime) -> datetime:  # noqa: N802 - reads as the value it stands for
+    """The moment of the firing as the clock gives it, even if the row has seen a later one."""
     return now

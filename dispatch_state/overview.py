@@ -274,7 +274,6 @@ _WAITS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
         "the agent that did the work is gone: complete, release or cancel it",
         _issues_without_their_agent,
     ),
-    ("errored agent", "recover or stop it", _in_status(Agent, AgentStatus.ERRORED)),
     ("waiting agent", "it asked a person something", _in_status(Agent, AgentStatus.WAITING_FOR_INPUT)),
     ("no quorum", "it was rejected because too few voted: propose it again, or leave it", _proposals_without_quorum),
     ("approved proposal", "it was approved and nobody executes it", _in_status(Proposal, ProposalStatus.APPROVED)),

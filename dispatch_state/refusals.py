@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dispatch_state.fields import BooleanField, IdField, IntegerField, JsonField, StampField, TextField, WordField
-from dispatch_state.models.agent import COUNTERS, NO_METRICS, Agent
+from dispatch_state.metrics import COUNTERS, NO_METRICS
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.ledger import Decision

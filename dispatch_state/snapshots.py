@@ -25,7 +25,8 @@ from dispatch_state.backups import new_file, suspended
 from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError
 from dispatch_state.fields import IdField, JsonField, StampField, TextField
-from dispatch_state.models.agent import MEAN_TIME, Agent
+from dispatch_state.metrics import MEAN_TIME
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate

@@ -157,51 +157,88 @@ class Store:
         return self._doorway.now()
 
     def claim(
-        self, agent: Agent, *, repo_path: str | None = None, issue_type: IssueType | str | None = None
+        self,
+        agent: Agent,
+        *,
+        repo_path: str | None = None,
+        issue_type: IssueType | str | None = None,
+        start: bool = False,
+        process_id: int | None = None,
+        session_id: str | None = None,
     ) -> Issue | None:
         """Give an agent the first queued issue that fits it, atomically; it is dispatched to it.
 
-        An agent that holds an issue as its assignee gets that one back. Issues are taken by priority, then age.
+        An issue may be claimed while all of this is true:
+        - it is queued;
+        - its `agent_type` is empty or the agent's;
+        - its epic and its stage, where it has them, are in_progress;
+        - it has the `repo_path` and the `issue_type` asked for.
+
+        Of those the first is given, by priority, then by age, then by id. One that becomes unfit before it is
+        assigned, because another session moved it, its stage or its epic, is passed over, and the next is given.
+
+        An agent that holds an issue as its assignee gets that one back, whatever is asked for: one that it claimed
+        before, or that came back to it by `unblock` or `request_changes`.
+
+        A claim is a heartbeat; one that gives nothing writes it every 30 s at most.
 
         Args:
-            agent: an agent of this store.
+            agent: an agent of this store; the object is brought up to date.
             repo_path: only issues of this repository.
             issue_type: only issues of this type.
+            start: also `start` the issue, if it is assigned, in the same transaction: what is given is in_progress.
+            process_id, session_id: what the agent's `run` is given, which follows from that start. An agent that runs
+                already, as with an issue that came back, keeps those it has.
 
         Returns:
-            The issue, or None when nothing fits, or the agent is busy with a review.
+            The issue, or None when nothing fits at this moment, or the agent is busy with a review.
 
         Raises:
-            InvalidValue: an argument is wrong.
+            InvalidValue: an argument is wrong, or a process or session is named without `start`.
             RowNotFound: the agent is not in this store.
             GuardRefused: the agent is errored or completed.
         """
-        return claims.claim(agent, repo_path, issue_type)
+        return claims.claim(
+            agent, repo_path=repo_path, issue_type=issue_type, start=start, process_id=process_id, session_id=session_id
+        )
 
-    def rescue(self, *, timeout: float = 120.0, max_attempts: int = 3) -> list[Move]:
-        """Fail every starting or working agent whose heartbeat is older than the timeout, as `System("rescue")`.
+    def rescue(self, *, timeout: float = 120.0, max_attempts: int = 3, idle_timeout: float | None = None) -> list[Move]:
+        """Fail every starting or working agent that is silent, as `System("rescue")`: its work is offered again.
 
-        Each in a transaction of its own; safe to call from several processes at once.
+        An agent is silent when its last heartbeat is longer ago than the timeout, or lies further ahead than that
+        (a clock was wrong then). Agents that wait or are paused send no heartbeats, and are left alone.
+
+        The longest silence first, each in a transaction of its own, looked at once and judged again there: several
+        processes may call this at once. An agent that cannot be moved does not keep the others from it.
 
         Args:
             timeout: in seconds.
             max_attempts: from how many attempts on an issue is set aside instead of queued again.
+            idle_timeout: in seconds; also `stop` every idle or errored agent that was silent for longer and that no
+                live issue names as its assigned agent: sessions that are over. None leaves them.
 
         Returns:
             Every move that was made.
 
         Raises:
             InvalidValue: an argument is wrong.
+            StoreError: an agent could not be read or written; the first such error, raised at the end, with a note
+                of how many others there were. The moves of the other agents are made.
         """
-        return upkeep.rescue(timeout, max_attempts)
+        return upkeep.rescue(timeout, max_attempts, idle_timeout)
 
     def tick(self) -> list[Move]:
         """Fire what is due: checkpoints whose time has come, votes whose deadline has passed.
 
-        Each in a transaction of its own; safe to call from several processes at once.
+        Each in a transaction of its own, in the order in which they became due; safe to call from several processes
+        at once. One that cannot be moved does not keep the others from it.
 
         Returns:
             Every move that was made.
+
+        Raises:
+            StoreError: a row could not be read or written; the first such error, raised at the end, with a note of
+                how many others there were. The other moves are made.
         """
         return upkeep.tick()
 
@@ -320,7 +357,7 @@ class Store:
         return watch(self.database, self._doorway.border, after, timeout)
 
     def needs_human(self) -> list[NeedsHuman]:
-        """Everything that goes on only when a person says so: gates, blocked issues, errored agents and the like."""
+        """Everything that goes on only when a person says so: gates, blocked issues, agents that ask and the like."""
         return self._doorway.read(overview.needs_human)
 
     def counts(self) -> dict[str, dict[str, int]]:

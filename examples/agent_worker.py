@@ -149,7 +149,7 @@ def attend(desk: Desk, step: Callable[[Desk], bool]) -> None:
 
 def work(desk: Desk) -> bool:
     """Claim an issue and make an attempt at it; False when there is none."""
-    issue = desk.store.claim(desk.agent, repo_path=desk.job.path)
+    issue = desk.store.claim(desk.agent, repo_path=desk.job.path, start=True, process_id=os.getpid())
     if issue is None:
         return False
     try:
@@ -162,15 +162,12 @@ def work(desk: Desk) -> bool:
 def attempt(desk: Desk, issue: Issue) -> None:
     """Bring an issue from its claim to its pull request; `Failed` when that comes to nothing."""
     agent, job = desk.agent, desk.job
-    if agent.status == AgentStatus.STARTING:
-        agent.run(process_id=os.getpid(), by=agent)  # its issue starts
-        issue.reload()
     sent_back = refusals(desk.store, issue)
     if len(sent_back) >= job.max_attempts:
         issue.block(by=agent, reason=f"sent back {len(sent_back)} times: {sent_back[-1]}")
         return
     with job.repo.worktree(issue.title, str(issue.id)[-8:]) as tree:
-        agent.log("info", f"works in {tree}", {"worktree": str(tree), "branch": branch_of(tree)}, issue)
+        agent.log("info", f"works in {tree}", {"worktree": str(tree), "branch": branch_of(tree)})
         why_not = partial(why_stop, desk, issue)
         carry_out(job.command, tree, issue.prompt, job.timeout, desk.group, why_not, DISPATCH_ISSUE=str(issue.id))
         job.repo.commit(tree, f"{one_line(issue.title)[:200]}\n\nIssue: {issue.id}")

@@ -38,6 +38,7 @@ from uuid import UUID
 from dispatch_state import (
     Actor,
     Agent,
+    AgentStatus,
     Decision,
     DispatchError,
     Epic,
@@ -105,7 +106,10 @@ def work(target: str, agent_id: UUID, epic_id: UUID, output: Path) -> None:
 
 
 def claim(agent: Agent, epic_id: UUID) -> Issue | None:
-    """The most urgent queued issue of the epic that this agent can get."""
+    """The issue that came back to this agent by `unblock`, else the most urgent queued one that it can get."""
+    held: Issue | None = agent.current_issue
+    if agent.status == AgentStatus.WORKING:
+        return held
     queued = list(Issue.by_status(IssueStatus.QUEUED).where(Issue.epic == epic_id))
     for issue in queued:
         # Another worker was faster, or the issue is for another type of agent: go on to the next.
@@ -117,7 +121,8 @@ def claim(agent: Agent, epic_id: UUID) -> Issue | None:
 
 def do(issue: Issue, agent: Agent, output: Path) -> None:
     """Work on an issue from start to completion; a real runner would call its model here."""
-    issue.start(by=agent)
+    if issue.status == IssueStatus.ASSIGNED:
+        issue.start(by=agent)
     time.sleep(PAUSE)
     name = "-".join(re.findall("[a-z0-9]+", issue.title.lower()))
     page = f"# {issue.title}\n\n{issue.prompt.strip()}\n\nDone by a {agent.agent_type}.\n"

@@ -584,6 +584,14 @@ def peewee_doors() -> Iterator[Case]:
         yield invalid(at + "create", lambda s, m=ledger: m.create(created_at=NOW))
 
 
+def heartbeats() -> Iterator[Case]:
+    for holding in ("nonsense", 5, "", NOWHERE.hex[:5]):
+        yield invalid(f"heartbeat holding {holding!r}", lambda s, h=holding: s.agent.heartbeat(holding=h))
+    yield invalid("heartbeat holding an epic", lambda s: s.agent.heartbeat(holding=s.epic))
+    yield Case("heartbeat holding nothing", lambda s: s.agent.heartbeat(holding=s.issue), "GuardRefused")
+    yield Case("heartbeat holding what is gone", lambda s: s.agent.heartbeat(holding=NOWHERE), "GuardRefused")
+
+
 def frozen_columns() -> Iterator[Case]:
     """Columns that are anybody's, but not any more where the row stands."""
     order = "stage_order of an epic that runs"
@@ -631,6 +639,7 @@ CASES: list[Case] = [
     *gone_rows(),
     *unsaved_changes(),
     *peewee_doors(),
+    *heartbeats(),
     *frozen_columns(),
 ]
 VOTE_CASES: list[Case] = [*votes()]

@@ -173,6 +173,9 @@ DECIDES: dict[tuple[str, str], tuple[str, str]] = {
 }
 """Which acts write a decision, and whether always or only when a person acts; what follows never does."""
 
+SIGNS_OF_LIFE: set[str] = {"dispatch", "run", "receive_input", "vote_resolved", "resume", "finish", "recover"}
+"""The moves of an agent that set its `last_heartbeat` to the present moment, even if a later one stands there."""
+
 REASSIGN_DECIDES: tuple[str, str] = ("human_override", "always")
 """`reassign` is a person's; its one decision stands for its `release` and its `assign`, action `reassign`."""
 

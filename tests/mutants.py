@@ -198,18 +198,98 @@ FAULTS = [
     ),
     Fault(
         "a rescue that kills who has just beaten",
-        "upkeep.py", "turn.now - agent.last_heartbeat <= longest", "False",
+        "upkeep.py", "abs(now - agent.last_heartbeat) > longest", "True",
         "test_claims.py",
     ),
     Fault(
         "a heartbeat that goes back",
-        "models/agent.py", "turn.now > agent.last_heartbeat", "True",
+        "models/agent.py", "turn.now - agent.last_heartbeat >= every", "True",
         "test_rows.py -k heartbeats",
     ),
     Fault(
-        "a claim that takes what is for others",
-        "claims.py", "for kind in (agent.agent_type, ANYBODY)]", "for kind in (agent.agent_type, ANYBODY, 'docs')]",
-        "test_claims.py",
+        "a claim that others can make fail",
+        "claims.py", "        raise _LookAgain(issue.id) from refusal\n", "        raise\n",
+        "test_claims.py -k passed_over",
+    ),
+    Fault(
+        "a claim that tries what it has passed over",
+        "claims.py", "            query = query.where(Issue.id.not_in(passed))\n", "            pass\n",
+        "test_claims.py -k not_tried_again",
+    ),
+    Fault(
+        "a claim that tries every issue for an agent that can have none",
+        "claims.py", "if issue_under_way(agent.id) not in (None, issue):", "if False:",
+        "test_claims.py -k no_issue_can_be_given",
+    ),
+    Fault(
+        "a claim that gives the dead nothing instead of refusing them",
+        "claims.py", "        turn.refuse(agent, \"claim\", turn.objections(agent, agent))\n", "",
+        "test_claims.py -k dies",
+    ),
+    Fault(
+        "a claim that gives back what was taken away",
+        "claims.py", "if issue is None or issue != before:", "if issue is None and (issue := before) is None:",
+        "test_claims.py -k taken_away_meanwhile",
+    ),
+    Fault(
+        "a claim for nothing that writes each time",
+        "claims.py", "if turn.now - agent.last_heartbeat >= NOW_AND_THEN:", "if True:",
+        "test_claims.py -k now_and_then",
+    ),
+    Fault(
+        "a claim for nothing that is no heartbeat",
+        "claims.py", "if turn.now - agent.last_heartbeat >= NOW_AND_THEN:", "if False:",
+        "test_claims.py -k now_and_then",
+    ),
+    Fault(
+        "a process that is not handed on",
+        "cascades.py", "\"run\", **firing.onward)", "\"run\")",
+        "test_claims.py -k start",
+    ),
+    Fault(
+        "a heartbeat for what was taken",
+        "models/agent.py", "if wanted is not None and held != wanted:", "if False:",
+        "test_rows.py -k answers",
+    ),
+    Fault(
+        "a heartbeat ahead that takes other stamps along",
+        "models/agent.py", "if name != \"last_heartbeat\")", "if name)",
+        "test_claims.py -k forgotten",
+    ),
+    Fault(
+        "a sign of life that never goes back",
+        "engine.py", "value(now if value is PRESENT else moment)", "value(moment)",
+        "test_rows.py -k sign_of_life",
+    ),
+    Fault(
+        "a log line of no issue",
+        "models/agent.py", "checked[\"issue\"] or agent.current_issue_id", "checked[\"issue\"]",
+        "test_rows.py -k log_line",
+    ),
+    Fault(
+        "a rescue that spares a clock that was ahead",
+        "upkeep.py", " | (Agent.last_heartbeat > until)", "",
+        "test_claims.py -k longest_silence",
+    ),
+    Fault(
+        "a rescue that a broken row stops",
+        "upkeep.py", "            except Exception as error:", "            except ZeroDivisionError as error:",
+        "test_claims.py -k keeps_no_other",
+    ),
+    Fault(
+        "a rescue that keeps a broken row to itself",
+        "upkeep.py", "        raise errors[0]\n", "",
+        "test_claims.py -k keeps_no",
+    ),
+    Fault(
+        "a rescue that stops who was given work meanwhile",
+        "upkeep.py", " or any_live_issue(agent.id):", ":",
+        "test_claims.py -k is_not_stopped",
+    ),
+    Fault(
+        "a claim that leaves what is for anybody",
+        "claims.py", "for kind in (agent.agent_type, ANYBODY)]", "for kind in (agent.agent_type,)]",
+        "test_claims.py -k anybody",
     ),
     Fault(
         "wrong rounding: two thirds as a float",

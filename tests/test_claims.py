@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from dispatch_state import Agent, GuardRefused, InvalidValue, Issue, RowNotFound, StaleRow, Store, upkeep
+from dispatch_state import (
+    Agent,
+    Epic,
+    GuardRefused,
+    InvalidValue,
+    Issue,
+    RowNotFound,
+    StaleRow,
+    Store,
+    StoreError,
+    claims,
+    upkeep,
+)
 from dispatch_state.claims import LOOK, _candidates
 from tests.conftest import Clock
 from tests.invariants import broken
+from tests.test_threads import workers
 from tests.world import MAINTAINER, RUNNER, WHY, World
+
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+"""For what another session does in the middle of a claim: on SQLite there is one writer."""
 
 
 @pytest.fixture
@@ -91,6 +108,7 @@ def test_claiming_again_gives_the_issue_back(world: World, store: Store, clock: 
 def test_a_reviewer_is_busy(world: World, store: Store, clock: Clock) -> None:
     queued(world, clock)
     assert store.claim(world.at("agents", "working")) is None
+    assert store.claim(world.at("agents", "working"), start=True) is None
 
 
 @pytest.mark.parametrize("status", ["errored", "completed"])
@@ -108,6 +126,11 @@ def test_bad_claims(world: World, store: Store) -> None:
         lambda: store.claim(agent, issue_type="nonsense"),
         lambda: store.claim(agent, repo_path=""),
         lambda: store.claim(agent, repo_path=5),  # type: ignore[arg-type]
+        lambda: store.claim(agent, start="yes"),  # type: ignore[arg-type]
+        lambda: store.claim(agent, start=True, process_id=0),
+        lambda: store.claim(agent, start=True, session_id=" "),
+        lambda: store.claim(agent, process_id=4711),
+        lambda: store.claim(agent, session_id="s"),
     ):
         with pytest.raises(InvalidValue):
             call()
@@ -129,6 +152,293 @@ def test_the_plan_reads_the_index_in_order(world: World, store: Store) -> None:
     store.database.execute_sql("RESET enable_seqscan")
     assert any("idx_issues_claim" in line for line in plan)
     assert not [line for line in plan if "Sort Key" in line]
+
+
+# ---- a claim that starts -----------------------------------------------------------------------------
+
+
+def said(store: Store, agent: Agent, issue: Issue) -> list[str]:
+    """The moves of an agent and an issue, in order."""
+    moves = sorted([*store.history(agent), *store.history(issue)], key=lambda move: move.seq)
+    return [f"{move.entity}.{move.trigger}" for move in moves if move.source is not None]
+
+
+def test_a_claim_may_start_what_it_gives(world: World, store: Store, clock: Clock) -> None:
+    """Assigned and started in one transaction; both objects are brought up to date."""
+    wanted, agent = queued(world, clock), world.agent()
+    clock.forward(minutes=1)
+    issue = store.claim(agent, start=True, process_id=4711, session_id="session")
+    assert issue == wanted
+    assert (issue.status, agent.status, agent.current_issue_id) == ("in_progress", "working", issue.id)
+    assert (agent.process_id, agent.claude_session_id, agent.last_heartbeat) == (4711, "session", clock.now)
+    for row in (issue, agent):
+        assert dict(row.__data__) == dict(type(row).get_by_id(row.id).__data__)
+    assert said(store, agent, issue) == [
+        "issues.queue", "issues.assign", "agents.dispatch", "issues.start", "agents.run",
+    ]  # fmt: skip
+    issue.complete(by=agent)
+    assert broken(store) == []
+    assert store.verify() == []
+
+
+def test_a_claim_starts_what_the_agent_was_given_before(world: World, store: Store, clock: Clock) -> None:
+    queued(world, clock)
+    agent = world.agent()
+    issue = store.claim(agent)
+    assert (issue and issue.status, agent.status) == ("assigned", "starting")
+    assert store.claim(agent) == issue
+    again = store.claim(agent, start=True, process_id=4711)
+    assert again == issue
+    assert (again.status, agent.status, agent.process_id) == ("in_progress", "working", 4711)
+
+
+def blocked_and_unblocked(issue: Issue) -> None:
+    issue.block(by=MAINTAINER, reason=WHY)
+    issue.unblock(by=MAINTAINER)
+
+
+def sent_back(issue: Issue) -> None:
+    issue.submit(by=MAINTAINER)
+    issue.review(by=MAINTAINER)
+    issue.request_changes(by=MAINTAINER, reason=WHY)
+
+
+@pytest.mark.parametrize("comes_back", [blocked_and_unblocked, sent_back])
+@pytest.mark.parametrize("start", [True, False])
+def test_what_came_back_is_in_progress(
+    world: World, store: Store, clock: Clock, comes_back: Callable[[Issue], None], start: bool
+) -> None:
+    """It is given before anything that is queued, not started again, and its agent keeps its process."""
+    queued(world, clock)
+    agent = world.agent()
+    mine = store.claim(agent, start=True, process_id=4711, session_id="session")
+    assert mine is not None
+    comes_back(Issue.get_by_id(mine.id))
+    queued(world, clock, priority="critical")
+    before = len(store.changes())
+    again = store.claim(agent, start=start, **({"process_id": 4712, "session_id": "another"} if start else {}))
+    assert again == mine
+    assert (again.status, agent.status, agent.current_issue_id) == ("in_progress", "working", mine.id)
+    assert (agent.process_id, agent.claude_session_id) == (4711, "session")
+    assert len(store.changes()) == before
+    again.complete(by=agent)
+
+
+def test_a_claim_that_is_rolled_back_leaves_nothing(world: World, store: Store, clock: Clock) -> None:
+    wanted, agent = queued(world, clock), world.agent()
+    before = len(store.changes())
+    with pytest.raises(KeyError), store.atomic():
+        assert store.claim(agent, start=True) == wanted
+        raise KeyError
+    assert (agent.status, agent.version, wanted.reload().status) == ("idle", 1, "queued")
+    assert len(store.changes()) == before
+
+
+# ---- a claim is a heartbeat --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [lambda world: world.agent(), lambda world: world.at("agents", "working")])
+def test_a_claim_without_an_issue_is_a_heartbeat_now_and_then(
+    world: World, store: Store, clock: Clock, make: Callable[[World], Agent]
+) -> None:
+    """Every thirty seconds at most, by the store's clock; of an idle agent, and of one that reviews."""
+    agent = make(world)
+    began, heard = clock.now, []
+    for _ in range(13):
+        clock.forward(seconds=10)
+        assert store.claim(agent, start=True) is None
+        assert agent.last_heartbeat == Agent.get_by_id(agent.id).last_heartbeat
+        heard.append((agent.last_heartbeat - began).total_seconds())
+    assert heard == [0, 0, 30, 30, 30, 60, 60, 60, 90, 90, 90, 120, 120]
+
+
+def test_what_an_agent_holds_is_given_back_with_a_heartbeat(world: World, store: Store, clock: Clock) -> None:
+    issue = world.issues("in_progress")
+    agent = issue.assigned_agent
+    clock.forward(seconds=1)
+    assert store.claim(agent, start=True) == issue
+    assert agent.last_heartbeat == agent.reload().last_heartbeat == clock.now
+
+
+# ---- others move meanwhile ---------------------------------------------------------------------------
+
+
+class Meanwhile:
+    """Lets another session do things between what a claim finds and what it does with it, one thing each time.
+
+    before: what it does before a search; None for nothing.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, does: Callable[[Callable[[], Any]], Any]) -> None:
+        self.due: list[Callable[[], Any]] = []
+        self.before: list[Callable[[], Any] | None] = []
+        self.found: list[Issue | None] = []
+        self._does, self._first = does, claims._first
+        monkeypatch.setattr(claims, "_first", self.first)
+
+    def first(self, agent: Agent, filters: dict[str, Any], locking: str, passed: tuple[Any, ...]) -> Issue | None:
+        self._do(self.before)
+        issue = self._first(agent, filters, locking, passed)
+        self.found.append(issue)
+        self._do(self.due)
+        return issue
+
+    def _do(self, due: list[Any]) -> None:
+        work = due.pop(0) if due else None
+        done = self._does(work) if work else None
+        assert not isinstance(done, Exception), done
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Meanwhile]:
+    with workers(1) as (other,):
+        yield Meanwhile(monkeypatch, other.does)
+
+
+def about_to_wait(world: World, clock: Clock, **columns: Any) -> tuple[Issue, Callable[[], Any]]:
+    """A queued issue of no stage, and what brings its epic to a gate."""
+    stage = world.running_epic({}).current_stage
+    last = stage.add_issue(**world.issue_columns(), agent_type="docs")
+    loose = stage.epic.add_issue(**{**world.issue_columns(), **columns})
+    loose.queue(by=MAINTAINER)
+    clock.forward(seconds=1)
+    agent = world.start(last.reload())
+    return loose, lambda: Issue.get_by_id(last.id).complete(by=agent)
+
+
+@on_postgresql
+@pytest.mark.parametrize("in_block", [False, True])
+def test_an_issue_whose_epic_reaches_its_gate_meanwhile_is_passed_over(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile, in_block: bool
+) -> None:
+    """And one after that, and so on: the first that is still fit is taken; the others were not touched."""
+    passed, arrivals = zip(*(about_to_wait(world, clock, priority="high") for _ in range(5)), strict=True)
+    fit, agent = queued(world, clock), world.agent()
+    meanwhile.due += arrivals
+    if in_block:
+        with store.atomic():
+            note = world.new_issue()
+            taken = store.claim(agent, start=True)
+        assert note.reload().status == "unassigned"
+    else:
+        taken = store.claim(agent, start=True)
+    assert meanwhile.found == [*passed, fit]
+    assert taken == fit
+    assert (taken.status, agent.status, agent.current_issue_id) == ("in_progress", "working", fit.id)
+    assert [issue.reload().version for issue in passed] == [2] * 5
+    assert {Epic.get_by_id(issue.epic_id).status for issue in passed} == {"awaiting_gate"}
+    assert broken(store) == []
+    assert store.verify() == []
+
+
+@on_postgresql
+def test_an_issue_that_was_passed_over_is_not_tried_again(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
+    """However often its epic comes and goes: so a claim ends."""
+    loose, arrives = about_to_wait(world, clock, priority="high")
+    fit = queued(world, clock)
+    meanwhile.due.append(arrives)
+    meanwhile.before += [None, lambda: Epic.get_by_id(loose.epic_id).blocked_at_gate.approve(by=MAINTAINER)]
+    assert store.claim(world.agent()) == fit
+    assert meanwhile.found == [loose, fit]
+    assert loose.epic.reload().status == "in_progress"
+    assert store.claim(world.agent()) == loose
+
+
+@on_postgresql
+def test_nothing_is_left_when_all_became_unfit(world: World, store: Store, clock: Clock, meanwhile: Meanwhile) -> None:
+    issue, arrives = about_to_wait(world, clock)
+    agent = world.agent()
+    meanwhile.due.append(arrives)
+    assert store.claim(agent) is None
+    assert (agent.status, agent.version, issue.reload().status) == ("idle", 1, "queued")
+
+
+@on_postgresql
+def test_an_agent_that_dies_meanwhile_is_refused(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
+    issue, agent = queued(world, clock), world.agent()
+    meanwhile.due.append(lambda: Agent.get_by_id(agent.id).stop(by=MAINTAINER, reason=WHY))
+    with pytest.raises(GuardRefused, match="completed"):
+        store.claim(agent)
+    assert issue.reload().status == "queued"
+
+
+@on_postgresql
+def test_an_agent_that_dies_while_there_is_nothing_is_refused(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
+    agent = world.agent()
+    clock.forward(minutes=1)
+    meanwhile.due.append(lambda: Agent.get_by_id(agent.id).stop(by=MAINTAINER, reason=WHY))
+    with pytest.raises(GuardRefused, match="completed"):
+        store.claim(agent)
+
+
+@on_postgresql
+def test_an_agent_that_is_given_work_meanwhile_gets_that(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
+    first, agent = queued(world, clock), world.agent()
+    second = queued(world, clock)
+    meanwhile.due.append(lambda: Issue.get_by_id(second.id).assign(Agent.get_by_id(agent.id), by=MAINTAINER))
+    taken = store.claim(agent, start=True)
+    assert taken == second
+    assert (taken.status, first.reload().status) == ("in_progress", "queued")
+    assert broken(store) == []
+
+
+@on_postgresql
+def test_an_agent_that_becomes_another_type_meanwhile(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
+    old, agent = queued(world, clock, agent_type="coder"), world.agent()
+    new = queued(world, clock, agent_type="docs")
+
+    def changes() -> None:
+        other = Agent.get_by_id(agent.id)
+        other.agent_type = "docs"
+        other.save()
+
+    meanwhile.due.append(changes)
+    assert store.claim(agent) == new
+    assert old.reload().status == "queued"
+
+
+@on_postgresql
+def test_what_is_given_back_may_be_taken_away_meanwhile(
+    world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between where a claim finds the issue that its agent holds, and its locks: then the agent gets another."""
+    mine = world.issues("in_progress")
+    agent, other = mine.assigned_agent, queued(world, clock)
+    under_way, releases = claims.issue_under_way, [lambda: Issue.get_by_id(mine.id).cancel(by=MAINTAINER, reason=WHY)]
+
+    with workers(1) as (session,):
+
+        def found(key: Any) -> Issue | None:
+            issue = under_way(key)
+            while releases:
+                assert not isinstance(session.does(releases.pop()), Exception)
+            return issue
+
+        monkeypatch.setattr(claims, "issue_under_way", found)
+        assert store.claim(agent, start=True) == other
+    assert mine.reload().status == "cancelled"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_an_agent_that_no_issue_can_be_given_to_is_refused(world: World, store: Store, clock: Clock) -> None:
+    """In a store that somebody broke: what is wrong is said at once, and not tried with one issue after the other."""
+    agent = world.issues("in_progress").assigned_agent
+    for _ in range(3):
+        queued(world, clock)
+    store.database.execute_sql("DROP TRIGGER dispatch_agents_update")
+    store.database.execute_sql("UPDATE agents SET status = 'idle', current_issue_id = NULL")
+    with pytest.raises(GuardRefused, match="which is in_progress"):
+        store.claim(agent.reload())
 
 
 # ---- rescue ------------------------------------------------------------------------------------------
@@ -156,14 +466,15 @@ def test_who_beats_while_rescue_is_on_its_way_is_spared(
 ) -> None:
     agent = world.start(world.new_issue())
     clock.forward(seconds=121)
-    silent = upkeep.silent_agents
+    silent = upkeep.silent_at_work
 
-    def beats_meanwhile(moment: datetime) -> list[Agent]:
-        found = silent(moment)
+    def beats_meanwhile(since: datetime, until: datetime) -> list[Any]:
+        found = silent(since, until)
+        assert found
         agent.heartbeat()
         return found
 
-    monkeypatch.setattr(upkeep, "silent_agents", beats_meanwhile)
+    monkeypatch.setattr(upkeep, "silent_at_work", beats_meanwhile)
     assert store.rescue() == []
     assert agent.reload().status == "working"
 
@@ -206,3 +517,157 @@ def test_rescue_sets_aside_after_too_many_attempts(world: World, store: Store, c
 def test_bad_timeouts(store: Store, timeout: Any) -> None:
     with pytest.raises(InvalidValue, match="timeout"):
         store.rescue(timeout=timeout)
+
+
+def test_the_longest_silence_is_looked_at_first(world: World, store: Store, clock: Clock) -> None:
+    """As it was left; a heartbeat that lies ahead counts as none, and comes last."""
+    agents = []
+    for _ in range(3):
+        agents.append(world.start(world.new_issue()))
+        clock.forward(minutes=5)
+    clock.forward(days=3650)
+    agents[0].heartbeat()
+    clock.forward(days=-3650)
+    failed = [move.id for move in store.rescue() if move.trigger == "fail"]
+    assert failed == [agent.id for agent in (agents[1], agents[2], agents[0])]
+    assert "120 s ahead" in str(store.history(agents[0])[-1].reason)
+    assert "for more than 120 s" in str(store.history(agents[1])[-1].reason)
+
+
+def test_a_heartbeat_ahead_within_the_timeout_is_one(world: World, store: Store, clock: Clock) -> None:
+    agent = world.start(world.new_issue())
+    clock.forward(seconds=120)
+    agent.heartbeat()
+    clock.forward(seconds=-120)
+    assert store.rescue() == []
+    clock.forward(seconds=-1)
+    assert [move.trigger for move in store.rescue()] == ["fail", "release"]
+
+
+def test_a_heartbeat_of_a_clock_that_was_ahead_is_forgotten(world: World, store: Store, clock: Clock) -> None:
+    """The agent's next work stamps the present, and nothing else was dragged along."""
+    issue = world.start(world.new_issue()).current_issue
+    agent = issue.assigned_agent
+    clock.forward(days=3650)
+    agent.heartbeat()
+    clock.forward(days=-3650)
+    issue.complete(by=agent)
+    assert (agent.last_heartbeat, issue.completed_at, issue.updated_at) == (clock.now, clock.now, clock.now)
+    clock.forward(days=3650)
+    agent.heartbeat()
+    clock.forward(days=-3650)
+    queued(world, clock)
+    store.claim(agent)
+    assert agent.last_heartbeat == clock.now
+    clock.forward(days=3650)
+    agent.heartbeat()
+    clock.forward(days=-3650)
+    agent.stop(by=agent, reason=WHY)
+    assert agent.completed_at == clock.now
+
+
+@pytest.mark.parametrize("status", ["idle", "errored"])
+def test_rescue_stops_sessions_that_are_over(world: World, store: Store, clock: Clock, status: str) -> None:
+    over, alive = world.agents(status), world.agents(status)
+    reviewed = world.issues("awaiting_review")
+    named = reviewed.assigned_agent
+    clock.forward(seconds=3600)
+    assert store.rescue(idle_timeout=3600) == []
+    clock.forward(seconds=1)
+    if status == "idle":
+        store.claim(alive)
+    else:
+        alive.recover(by=alive)
+    assert store.rescue() == []
+    moves = store.rescue(idle_timeout=3600)
+    assert {move.trigger for move in moves} == {"stop"}
+    assert over.id in {move.id for move in moves}
+    assert over.reload().status == "completed"
+    assert store.history(over)[-1].actor == "system:rescue"
+    assert (alive.reload().status, named.reload().status) == ("idle", "idle")
+    reviewed.cancel(by=MAINTAINER, reason=WHY)
+    clock.forward(seconds=3601)
+    assert named.id in {move.id for move in store.rescue(idle_timeout=3600)}
+    assert broken(store) == []
+
+
+def test_an_agent_is_looked_at_once(world: World, store: Store, clock: Clock) -> None:
+    """One that is failed is not stopped in the same go."""
+    agent = world.start(world.new_issue())
+    clock.forward(days=1)
+    assert [move.trigger for move in store.rescue(idle_timeout=60)] == ["fail", "release"]
+    assert [move.trigger for move in store.rescue(idle_timeout=60)] == ["stop"]
+    assert agent.reload().status == "completed"
+
+
+def test_who_is_given_work_while_rescue_is_on_its_way_is_not_stopped(
+    world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = [world.agent() for _ in range(3)]
+    issues = [world.new_issue() for _ in range(2)]
+    clock.forward(days=1)
+    silent = upkeep.silent_at_rest
+
+    def given_work(since: datetime, until: datetime) -> list[Any]:
+        found = silent(since, until)
+        assert len(found) == 3
+        clock.forward(days=-1)
+        world.start(issues[0], agents[0])
+        world.start(issues[1], agents[1])
+        issues[1].submit(by=agents[1])
+        clock.forward(days=1)
+        return found
+
+    monkeypatch.setattr(upkeep, "silent_at_rest", given_work)
+    assert [move.id for move in store.rescue(idle_timeout=60)] == [agents[2].id]
+
+
+def spoil(store: Store, table: str, column: str, value: str, rows: list[Any]) -> None:
+    """Write what is no value of a column, as somebody does who drops the database's own trigger."""
+    trigger = f"dispatch_{table}_update" if store.database.kind == "sqlite" else f"dispatch_{table} ON {table}"
+    store.database.execute_sql(f"DROP TRIGGER {trigger}")
+    for row in rows:
+        store.database.execute_sql(f"UPDATE {table} SET {column} = '{value}' WHERE id = '{row.id}'")
+
+
+def test_an_agent_that_cannot_be_read_keeps_no_other_from_rescue(world: World, store: Store, clock: Clock) -> None:
+    """The broken come first; the rest is done and committed, and then the first error is raised."""
+    agents = []
+    for _ in range(4):
+        agents.append(world.start(world.new_issue()))
+        clock.forward(seconds=1)
+    clock.forward(minutes=5)
+    value, told = UNREADABLE[store.database.kind]
+    spoil(store, "agents", "started_at", value, agents[:2])
+    with pytest.raises(StoreError, match=told) as raised:
+        store.rescue()
+    assert raised.value.__notes__ == ["besides this one 1 could not be moved; 4 moves were made"]
+    assert [agent.reload().status for agent in agents[2:]] == ["errored"] * 2
+    assert Issue.select().where(Issue.status == "queued").count() == 2
+
+
+UNREADABLE = {
+    "sqlite": ("yesterday", "what is stored there is no value of it"),
+    "postgresql": ("0044-03-15 00:00:00+00 BC", "before year 1"),
+}
+"""By the kind of database: a stamp that Python cannot read, and what is said of it."""
+
+
+def test_what_cannot_be_read_keeps_nothing_else_from_its_tick(world: World, store: Store, clock: Clock) -> None:
+    stages = [
+        world.waiting_stage({"gate_type": "checkpoint", "auto_approve_at": clock.now + timedelta(minutes=minute)})
+        for minute in range(2)
+    ]
+    proposal = world.new_proposal(voting_deadline=clock.now)
+    clock.forward(hours=1)
+    value, told = UNREADABLE[store.database.kind]
+    spoil(store, "gates", "created_at", value, [stages[0].gates.get()])
+    with pytest.raises(StoreError, match=told):
+        store.tick()
+    assert (stages[1].reload().status, proposal.reload().status) == ("approved", "rejected")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "120", True])
+def test_bad_idle_timeouts(store: Store, timeout: Any) -> None:
+    with pytest.raises(InvalidValue, match="idle_timeout"):
+        store.rescue(idle_timeout=timeout)

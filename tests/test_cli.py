@@ -62,6 +62,7 @@ def fill(target: str) -> Ids:
         world.proposals("voting")
         world.pull_requests("open")
         world.agents("errored")
+        world.issues("blocked")
         Gate.get(Gate.stage == stage).comment("Looks fine", by=MAINTAINER)
         proposal = world.new_proposal(required_voters=["coder", "pm"])
         proposal.vote(Agent.create(agent_type="pm"), "abstain", "No view")
@@ -213,7 +214,7 @@ def test_the_status(columns: int, shell: Shell, ids: Ids, inside: Any, monkeypat
             assert not count or f"{count} {status}" in flat
     gate = r"  Gate \w{8}  “look”  Epic “A title” › first  maintainer may approve\s+since 2020-01-31 09:30"
     assert re.search(rf"gate: its stage is done .*\n{gate}", told)
-    assert "errored agent: recover or stop it" in told
+    assert "blocked issue: unblock, release or cancel it" in told
     assert flat.count("\x1b") == 0
 
 
@@ -229,8 +230,8 @@ def test_the_status_for_programs(shell: Shell, ids: Ids, inside: Any) -> None:
         {"id": ids["stage"], "name": "first"},
     )
     assert (gate["approvers"], gate["trigger"]) == (["maintainer"], "approve")
-    agent = next(need for need in told["needs_human"] if need["kind"] == "errored agent")
-    assert [agent[fact] for fact in ("epic", "stage", "approvers", "trigger")] == [None, None, None, "recover"]
+    blocked = next(need for need in told["needs_human"] if need["kind"] == "blocked issue")
+    assert [blocked[fact] for fact in ("epic", "stage", "approvers", "trigger")] == [None, None, None, "unblock"]
 
 
 @reads
@@ -336,7 +337,7 @@ def test_a_further_command_is_to_the_same_store(
 
 
 def test_a_long_list_of_needs_is_cut(shell: Shell, ids: Ids, inside: Any) -> None:
-    inside(lambda store: [World(store).issues("blocked") for _ in range(3)])
+    inside(lambda store: [World(store).issues("blocked") for _ in range(2)])
     told = shell("status", "--limit", "2")
     assert "and 1 more; --limit shows them" in told
     assert len(re.findall(r"^  Issue \w{8}  “An issue”", told, re.MULTILINE)) == 2
@@ -760,6 +761,9 @@ def test_upkeep(shell: Shell, ids: Ids, inside: Any) -> None:
     assert {move["trigger"] for move in shell.json("tick")["moves"]} >= {"reject"}
     assert shell.json("tick") == {"moves": []}
     assert shell.json("rescue", "--timeout", "5") == {"moves": []}
+    told = shell("rescue", "--idle-timeout", "60")
+    assert f"agents {ids['idle'][-8:]}  stop (idle -> completed)" in told
+    assert shell.json("rescue", "--idle-timeout", "60") == {"moves": []}
 
 
 # ---- terminals -----------------------------------------------------------------------------------------
@@ -1020,8 +1024,8 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
         ["board", "--limit", "0"], ["board", "--html", ""], ["board", "--html", "\0"], ["board", "--timeout", "nan"],
         ["diagram"], ["diagram", "issues", "--format", "pdf"], ["diagram", "issues", "--output", ""], ["backup"],
         ["backup", "a\0b"], ["rescue", "--timeout", "0"], ["rescue", "--timeout", "inf"],
-        ["rescue", "--max-attempts", "0"], ["tick", "now"], ["verify", "--stat"], ["show"],
-        ["explain"], ["fire"], ["init", "x"], ["migrate", "x"],
+        ["rescue", "--max-attempts", "0"], ["rescue", "--idle-timeout", "0"], ["tick", "now"], ["verify", "--stat"],
+        ["show"], ["explain"], ["fire"], ["init", "x"], ["migrate", "x"],
         ["--nonsense", "status"], ["status", "\x1b[31m"],
     ],
 )  # fmt: skip

@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
     "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "connections",
-    "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.keys",
+    "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "metrics", "models.keys",
     "models.columns",
     "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue",
     "models.pull_request",
-    "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "retries", "families",
-    "blocks", "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "names", "numbering", "ddl", "adoption",
+    "models.proposal", "models.ledger", "models.settings", "models.tables", "removals", "engine", "cascades", "retries",
+    "families", "blocks", "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "names", "numbering", "ddl", "adoption",
     "migrate", "paging", "invariants",
     "verify", "backups", "snapshots", "marks", "overview", "diagrams", "watch", "store", "schemas", "payloads",
     "labels", "strangers", "wanted", "github",

@@ -102,3 +102,19 @@ def counted(world: World, trigger: str, clock: Clock) -> Any:
     proposal.vote(world.agent("pm"), "need_more_info", "not yet")
     clock.forward(days=2)
     return proposal.reload()
+
+
+AGENT_MOVES = [pair for pair, dest in grids.GRIDS["agents"].items() if dest and ("agents", pair[1]) not in ONLY_FOLLOW]
+
+
+def test_signs_of_life(store: Store, clock: Clock, subtests: pytest.Subtests) -> None:
+    """Those moves of an agent that the page names stamp its heartbeat, and no other does."""
+    for status, trigger in AGENT_MOVES:
+        with subtests.test(f"{trigger} from {status}"):
+            world = World(store)
+            agent = world.at("agents", status)
+            arguments = world.arguments(agent, trigger)
+            before = agent.reload().last_heartbeat
+            clock.forward(minutes=1)
+            getattr(agent, trigger)(**arguments)
+            assert agent.reload().last_heartbeat == (clock.now if trigger in grids.SIGNS_OF_LIFE else before)

@@ -75,7 +75,6 @@ WAITS: dict[str, Callable[[World], Any]] = {
     "unassigned issue": unassigned_in_a_running_stage,
     "blocked issue": lambda world: world.issues("blocked"),
     "orphaned review": orphaned_review,
-    "errored agent": lambda world: world.agents("errored"),
     "waiting agent": lambda world: world.agents("waiting_for_input"),
     "no quorum": without_quorum,
     "approved proposal": lambda world: world.proposals("approved"),
@@ -100,6 +99,7 @@ def test_nobody_is_needed(world: World, store: Store) -> None:
     world.running_epic({}).current_stage.add_issue(**world.issue_columns())
     world.issues("in_progress")
     world.issues("awaiting_review")
+    world.agents("errored")  # the work that it left is queued
     world.new_proposal()
     assert store.needs_human() == []
 

@@ -35,13 +35,13 @@ from dispatch_state import (
     values,
 )
 from dispatch_state.ids import new_id
-from dispatch_state.models.agent import COUNTERS
+from dispatch_state.metrics import COUNTERS
 from dispatch_state.models.tables import EVERY
 from dispatch_state.testing import scratch_store
 from dispatch_state.values import MAX_TEXT
 from tests.conftest import Clock
 from tests.golden import scene
-from tests.world import MAINTAINER, WHY, World
+from tests.world import MAINTAINER, RUNNER, WHY, World
 
 
 @pytest.fixture
@@ -326,6 +326,85 @@ def test_heartbeats_go_forward_only(world: World, clock: Clock) -> None:
     with pytest.raises(GuardRefused, match="completed"):
         agent.heartbeat()
     agent.log("info", "the dead may still say what happened")
+
+
+def test_a_heartbeat_answers_what_is_held(world: World, clock: Clock) -> None:
+    """And says nothing when that is not what the agent works on any more."""
+    issue, other = world.issues("in_progress"), world.issues("in_progress")
+    agent, seen = issue.assigned_agent, clock.now
+    clock.forward(minutes=1)
+    assert agent.heartbeat(holding=issue) == agent.heartbeat(holding=issue.id) == agent.heartbeat() == issue.id
+    assert agent.last_heartbeat == clock.now > seen
+    seen = clock.now
+    clock.forward(minutes=1)
+    with pytest.raises(GuardRefused, match=f"holds {issue}, not {other}"):
+        agent.heartbeat(holding=other)
+    issue.block(by=MAINTAINER, reason=WHY)
+    with pytest.raises(GuardRefused, match=f"holds no issue, not {issue}"):
+        agent.heartbeat(holding=issue)
+    assert agent.reload().last_heartbeat == clock.now  # by the move that freed it
+    clock.forward(minutes=1)
+    with pytest.raises(GuardRefused):
+        agent.heartbeat(holding=issue)
+    assert agent.reload().last_heartbeat == clock.now - timedelta(minutes=1)
+    assert agent.heartbeat() is None
+    assert agent.last_heartbeat == clock.now
+    reviewer = world.agent("reviewer")
+    reviewed = world.issues("awaiting_review")
+    reviewed.review(by=reviewer)
+    assert reviewer.heartbeat(holding=reviewed) == reviewed.id
+
+
+@pytest.mark.parametrize("status", ["errored", "completed"])
+def test_the_dead_send_no_heartbeats(world: World, clock: Clock, status: str) -> None:
+    agent = world.at("agents", status)
+    seen = agent.last_heartbeat
+    clock.forward(minutes=1)
+    with pytest.raises(GuardRefused, match=status):
+        agent.heartbeat()
+    assert agent.reload().last_heartbeat == seen
+
+
+STAMPED = {
+    "dispatch": ("idle", "starting"), "run": ("starting", "working"), "receive_input": ("waiting_for_input", "working"),
+    "resume": ("paused", "working"), "finish": ("working", "idle"), "recover": ("errored", "idle"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trigger", STAMPED)
+@pytest.mark.parametrize("ahead", [0, 3650])
+def test_moves_that_are_a_sign_of_life(world: World, clock: Clock, trigger: str, ahead: int) -> None:
+    """They stamp the present moment, also on an agent that was made, and heard, while the clock was ahead."""
+    source, dest = STAMPED[trigger]
+    clock.forward(days=ahead)
+    agent = world.at("agents", source)
+    clock.forward(days=-ahead)
+    clock.forward(minutes=1)
+    given = {"issue": world.issues("in_review")} if trigger == "dispatch" else {}
+    getattr(agent, trigger)(**given, by=RUNNER)
+    assert (agent.status, agent.last_heartbeat) == (dest, clock.now)
+    assert agent.reload().last_heartbeat == clock.now
+
+
+def test_a_vote_that_is_decided_is_a_sign_of_life(world: World, clock: Clock) -> None:
+    agent = world.at("agents", "waiting_for_vote")
+    clock.forward(minutes=1)
+    agent.proposals.get().force_reject(by=MAINTAINER, reason=WHY)
+    assert (agent.reload().status, agent.last_heartbeat) == ("working", clock.now)
+
+
+def test_a_log_line_belongs_to_the_issue_held(world: World) -> None:
+    """Unless another is named; without one, to none."""
+    issue, other = world.issues("in_progress"), world.new_issue()
+    agent = issue.assigned_agent
+    assert agent.log("info", "begun").issue_id == issue.id
+    assert agent.log("info", "seen besides", issue=other).issue_id == other.id
+    issue.complete(by=agent)
+    assert agent.log("info", "idle").issue_id is None
+    reviewed, reviewer = world.issues("awaiting_review"), world.agent("reviewer")
+    reviewed.review(by=reviewer)
+    assert reviewer.log("warn", "the tests are slow").issue_id == reviewed.id
+    assert [line.message for line in issue.logs] == ["begun"]
 
 
 def test_tokens_add_up(world: World) -> None:

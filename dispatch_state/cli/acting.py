@@ -55,8 +55,10 @@ def _ask(out: Terminal, row: Stateful, trigger: str, person: Human) -> None:
 
 
 def rescue(call: Call) -> Exit:
-    """Fail the agents that have not beaten for too long; their work is offered again."""
-    _tell(call.out, call.open().rescue(timeout=call.chosen.timeout, max_attempts=call.chosen.max_attempts))
+    """Fail the agents at work that have sent no heartbeat for too long; their work is offered again."""
+    chosen = call.chosen
+    given = {"timeout": chosen.timeout, "max_attempts": chosen.max_attempts, "idle_timeout": chosen.idle_timeout}
+    _tell(call.out, call.open().rescue(**given))
     return Exit.OK
 
 
@@ -91,6 +93,12 @@ def _rescue_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="the longest silence (120)")
     parser.add_argument(
         "--max-attempts", type=int, default=3, metavar="N", help="after so many an issue is set aside (3)"
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="also stop idle and errored agents that were silent for longer and have no live issue",
     )
 
 

@@ -29,7 +29,6 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "unassigned issue": ("queue",),
     "blocked issue": ("unblock", "release"),
     "orphaned review": ("complete", "release"),
-    "errored agent": ("recover",),
     "waiting agent": ("receive_input",),
     "approved proposal": ("begin_execution",),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import timedelta
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
@@ -12,15 +13,16 @@ from peewee import SQL, ModelSelect
 from dispatch_state import values
 from dispatch_state.actors import Actor
 from dispatch_state.door import Turn, door
-from dispatch_state.errors import GuardRefused, InvalidValue, StoreCorrupt
+from dispatch_state.errors import InvalidValue, StoreCorrupt
 from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
 from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.machine import transition
+from dispatch_state.metrics import measurements, more, with_every_one
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.keys import ParentField, PointerField, present, short
-from dispatch_state.moves import NOW, Columns, Firing
+from dispatch_state.moves import NOW, PRESENT, Columns, Firing
 from dispatch_state.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
 
@@ -30,29 +32,8 @@ if TYPE_CHECKING:
 
 WAITING = (AgentStatus.WAITING_FOR_INPUT, AgentStatus.WAITING_FOR_VOTE)
 BUSY = (AgentStatus.STARTING, AgentStatus.WORKING, *WAITING, AgentStatus.PAUSED)
-COUNTERS = ("issues_completed", "errors_encountered", "tokens_used")
-"""The metrics that count from 0."""
-MEAN_TIME = "avg_completion_time"
-"""The metric that is the mean of completed_at - assigned_at, in seconds."""
-NO_METRICS = f"takes a JSON object of numbers, of which {values.listed(COUNTERS)} are whole and not negative"
 DEAD = (AgentStatus.ERRORED, AgentStatus.COMPLETED)
 UNDER_WAY = (IssueStatus.ASSIGNED, IssueStatus.IN_PROGRESS)
-
-
-def measurements(value: object, place: str) -> None:
-    """A shape: a JSON object of numbers.
-
-    The counters are whole and not negative; both databases ask for the same.
-    """
-    try:
-        values.json_object(value, place)
-        assert isinstance(value, dict)
-        for name, held in value.items():
-            number = values.number(held, place)
-            if name in COUNTERS and not (number.is_integer() and 0 <= held < values.INTEGER_RANGE.stop):
-                raise InvalidValue(place)
-    except InvalidValue:
-        raise InvalidValue(f"{place}: {NO_METRICS}") from None
 
 
 def fits_the_issue(agent: Agent, firing: Firing) -> str | None:
@@ -112,6 +93,12 @@ class Agent(Stateful):
     class Meta:
         table_name = "agents"
 
+    @classmethod
+    @cache
+    def moments(cls) -> tuple[str, ...]:
+        """As of any row, but for heartbeats: one of a clock that was ahead must not take other stamps along."""
+        return tuple(name for name in super().moments() if name != "last_heartbeat")
+
     @property
     def actor(self) -> str:
         """As stored in the log: `agent:<uuid>`."""
@@ -132,7 +119,7 @@ class Agent(Stateful):
     )
     def dispatch(self, issue: Issue, *, by: Actor, reason: str = "") -> Columns:
         """Send the agent to an issue that is assigned to it, or to one that it will review."""
-        return Columns(current_issue=issue.id, worktree_path=issue.worktree_path, last_heartbeat=NOW)
+        return Columns(current_issue=issue.id, worktree_path=issue.worktree_path, last_heartbeat=PRESENT)
 
     @transition(
         AgentStatus.STARTING,
@@ -150,7 +137,7 @@ class Agent(Stateful):
             session_id: by which the session can be resumed; kept when given.
         """
         given = {"process_id": process_id, "claude_session_id": session_id}
-        return Columns(last_heartbeat=NOW, **{name: value for name, value in given.items() if value is not None})
+        return Columns(last_heartbeat=PRESENT, **{name: value for name, value in given.items() if value is not None})
 
     @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_INPUT, word=owner)
     def request_input(self, *, by: Actor, reason: str = "") -> Columns:
@@ -160,7 +147,7 @@ class Agent(Stateful):
     @transition(AgentStatus.WAITING_FOR_INPUT, to=AgentStatus.WORKING, word=owner, sets=("last_heartbeat",))
     def receive_input(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on with the answer."""
-        return Columns(last_heartbeat=NOW)
+        return Columns(last_heartbeat=PRESENT)
 
     @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_VOTE, guards=(a_proposal_is_undecided,), word=owner)
     def await_vote(self, *, by: Actor, reason: str = "") -> Columns:
@@ -175,7 +162,7 @@ class Agent(Stateful):
     )
     def vote_resolved(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on after the vote; follows from the decision."""
-        return Columns(last_heartbeat=NOW)
+        return Columns(last_heartbeat=PRESENT)
 
     @transition(
         AgentStatus.WORKING,
@@ -185,24 +172,24 @@ class Agent(Stateful):
         decision=DecisionType.HUMAN_OVERRIDE,
     )
     def pause(self, *, by: Actor, reason: str) -> Columns:
-        """Hold the agent still; it keeps its issue and is not expected to beat."""
+        """Hold the agent still; it keeps its issue and is not expected to send heartbeats."""
         return Columns()
 
     @transition(AgentStatus.PAUSED, to=AgentStatus.WORKING, word=owner, sets=("last_heartbeat",))
     def resume(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on after a pause."""
-        return Columns(last_heartbeat=NOW)
+        return Columns(last_heartbeat=PRESENT)
 
     @transition(
         *BUSY,
         to=AgentStatus.IDLE,
         guards=(nothing_under_way,),
         word=owner,
-        sets=("current_issue", "worktree_path"),
+        sets=("current_issue", "worktree_path", "last_heartbeat"),
     )
     def finish(self, *, by: Actor, reason: str = "") -> Columns:
         """Become free; a review it leaves open goes back to awaiting_review."""
-        return Columns(current_issue=None, worktree_path=None)
+        return Columns(current_issue=None, worktree_path=None, last_heartbeat=PRESENT)
 
     @transition(
         *AgentStatus.live(),
@@ -241,10 +228,10 @@ class Agent(Stateful):
             .record(AgentLog, agent=self.id, issue=held, level=LogLevel.ERROR, message=error)
         )
 
-    @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, word=owner, dead_may=True)
+    @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, word=owner, sets=("last_heartbeat",), dead_may=True)
     def recover(self, *, by: Actor, reason: str = "") -> Columns:
         """Come back after a failure, free for work."""
-        return Columns()
+        return Columns(last_heartbeat=PRESENT)
 
     # ---- conveniences --------------------------------------------------------------------------
 
@@ -255,26 +242,39 @@ class Agent(Stateful):
         Raises:
             StoreCorrupt: what is stored is no object of numbers.
         """
-        held = self.metrics or {}
         try:
-            self._meta.fields["metrics"].shaped(held)
+            return with_every_one(self.metrics or {})
         except InvalidValue as error:
             raise StoreCorrupt(f"{self}: {error}; store.verify() names every such row") from None
-        return {
-            **dict.fromkeys(COUNTERS, 0),
-            MEAN_TIME: 0.0,
-            **held,
-            **{n: int(held[n]) for n in COUNTERS if n in held},
-        }
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, *, holding: Issue | UUID | None = None) -> UUID | None:
         """Say that the agent lives: moves `last_heartbeat` forward, never back; no transition.
 
+        Args:
+            holding: the issue that the agent is working on. When it holds another one by now, or none, nothing is
+                written: its work was taken from it.
+
+        Returns:
+            The id of the issue that the agent holds at this moment, None when it holds none.
+
         Raises:
+            InvalidValue: `holding` is neither an issue nor the id of one.
             RowNotFound: the agent is gone.
-            GuardRefused: it is errored or completed.
+            GuardRefused: it is errored or completed, or does not hold that issue.
         """
-        door().turn(self, beat, reach="heartbeat", by=self)
+        here = door()
+        named = holding.id if isinstance(holding, _issues().rel_model) else holding
+        wanted = None if holding is None else values.uuid(named, "heartbeat(holding)")
+
+        def beats(turn: Turn, agent: Agent) -> UUID | None:
+            held = agent.current_issue_id
+            if wanted is not None and held != wanted:
+                holds = f"Issue {short(held)}" if held else "no issue"
+                turn.refuse(agent, "heartbeat", [f"it holds {holds}, not Issue {short(wanted)}"])
+            beat(turn, agent)
+            return held
+
+        return here.turn(self, beats, reach="heartbeat", by=self)
 
     def log(
         self,
@@ -289,7 +289,7 @@ class Agent(Stateful):
             level: debug, info, warn or error.
             message: what happened; made storable as the error of `fail` is.
             context: further facts, as a JSON object.
-            issue: what it was about.
+            issue: what it was about; when left out, the issue that the agent holds, if it holds one.
 
         Raises:
             InvalidValue: a value is wrong.
@@ -303,7 +303,8 @@ class Agent(Stateful):
         def write(turn: Turn, agent: Agent) -> AgentLog:
             if checked["issue"] is not None:
                 present(_issues().rel_model, checked["issue"])
-            line: AgentLog = turn.insert(AgentLog, agent=agent.id, **checked)
+            about = checked["issue"] or agent.current_issue_id
+            line: AgentLog = turn.insert(AgentLog, agent=agent.id, **{**checked, "issue": about})
             return line
 
         return here.turn(self, write, reach="log")
@@ -342,31 +343,14 @@ class Agent(Stateful):
         return str(self.agent_type)
 
 
-def more(count: int) -> int:
-    """One more, or the most that a column holds."""
-    return min(count + 1, values.INTEGER_RANGE.stop - 1)
-
-
-def with_one_more(agent: Agent, since: datetime | None, now: datetime) -> dict[str, Any]:
-    """Its metrics with one more issue completed, on which it worked since a moment."""
-    counted = agent.counters()
-    done = counted["issues_completed"]
-    spent = max((now - since).total_seconds(), 0.0) if since else 0.0
-    counted[MEAN_TIME] += (spent - counted[MEAN_TIME]) / (done + 1)
-    counted["issues_completed"] = more(done)
-    return counted
-
-
 def called(agent: Agent) -> str:
     """What an agent is called where people read: its type, and the end of its id."""
     return f"{agent.agent_type} {short(agent.id)}"
 
 
-def beat(turn: Turn, agent: Agent) -> None:
-    """Move an agent's heartbeat forward, in a turn; raises `GuardRefused` for the dead."""
-    if agent.status in DEAD:
-        raise GuardRefused(f"{agent} is {agent.status}: the dead do not beat", (f"it is {agent.status}",))
-    if turn.now > agent.last_heartbeat:
+def beat(turn: Turn, agent: Agent, every: timedelta = timedelta.resolution) -> None:
+    """Move an agent's heartbeat forward, in a turn, when the last one is at least so long ago."""
+    if turn.now - agent.last_heartbeat >= every:
         turn.set(agent, last_heartbeat=turn.now)
 
 

@@ -13,7 +13,8 @@ from dispatch_state.actors import Actor, Human
 from dispatch_state.door import Turn, door
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.machine import transition
-from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way, with_one_more
+from dispatch_state.metrics import with_one_more
+from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.columns import IssueColumns
 from dispatch_state.models.epic import Epic, Stage
@@ -248,7 +249,7 @@ class Issue(Stateful):
         """Finish the issue; it counts for its assigned agent."""
         columns = Columns(completed_at=NOW)
         if (agent := self.assigned_agent) is not None:
-            columns.on(agent, metrics=lambda now: with_one_more(agent, self.assigned_at, now))
+            columns.on(agent, metrics=lambda now: with_one_more(agent.counters(), self.assigned_at, now))
         return columns
 
     @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.BLOCKED, word=owner)

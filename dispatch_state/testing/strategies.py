@@ -18,7 +18,7 @@ from dispatch_state.actors import Actor
 from dispatch_state.doorway import actor
 from dispatch_state.errors import InvalidValue
 from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.models.agent import COUNTERS, MEAN_TIME, measurements
+from dispatch_state.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField

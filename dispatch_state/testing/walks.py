@@ -278,18 +278,18 @@ class Walk(StoreMachine):
         """A row is deleted, which is legal for a final one."""
         ask(row, lambda: row.remove(by=MAINTAINER, reason=WHY))
 
-    @rule(agent=present_rows(Agent))
+    @rule(agent=present_rows(Agent), start=st.booleans())
     @precondition(lambda self: self.there_are(Agent))
-    def claim(self, agent: Agent) -> None:
+    def claim(self, agent: Agent, start: bool) -> None:
         """An agent asks for work, and says that it lives."""
-        ask(agent, lambda: self.store.claim(agent))
+        ask(agent, lambda: self.store.claim(agent, start=start))
         ask(agent, agent.heartbeat)
 
-    @rule(timeout=st.sampled_from([60, 3600 * 20]))
-    def upkeep(self, timeout: float) -> None:
-        """What is due is fired, and agents that do not beat are given up for dead."""
+    @rule(timeout=st.sampled_from([60, 3600 * 20]), idle_timeout=st.sampled_from([None, 3600 * 20]))
+    def upkeep(self, timeout: float, idle_timeout: float | None) -> None:
+        """What is due is fired, and agents that send no heartbeats are given up for dead."""
         self.store.tick()
-        self.store.rescue(timeout=timeout)
+        self.store.rescue(timeout=timeout, idle_timeout=idle_timeout)
 
     @rule(hours=st.integers(1, 30))
     def time_passes(self, hours: int) -> None:

@@ -197,6 +197,8 @@ def methods() -> Iterator[Entry]:
     yield from method("Agent.log", lambda w: (w.agent(), w.new_issue()), lambda m: m[0].log,
                       {"level": "info", "message": "m", "context": None, "issue": lambda m: m[1]},
                       message=reads("message"), context=reads("context"))  # fmt: skip
+    yield from method("Agent.heartbeat", lambda w: w.issues("in_progress"), lambda i: i.assigned_agent.heartbeat,
+                      {"holding": lambda i: i})  # fmt: skip
     yield from method("Agent.use_tokens", lambda w: w.agent(), lambda a: a.use_tokens, {"count": 1},
                       count=lambda a, _: a.reload().metrics["tokens_used"])  # fmt: skip
     request = lambda w: w.pull_requests("open")  # noqa: E731
@@ -234,9 +236,11 @@ def settings() -> Iterator[Entry]:
 
 def of_the_store() -> Iterator[Entry]:
     queued = lambda w: (w.store, w.agent(), w.issues("queued"))  # noqa: E731
-    claims = {"agent": lambda m: m[1], "repo_path": "/src", "issue_type": "feature"}
+    claims = {"agent": lambda m: m[1], "repo_path": "/src", "issue_type": "feature", "start": True,
+              "process_id": 4711, "session_id": "s"}  # fmt: skip
     yield from method("Store.claim", queued, lambda m: m[0].claim, claims)
-    yield from method("Store.rescue", queued, lambda m: m[0].rescue, {"timeout": 120.0, "max_attempts": 3})
+    rescues = {"timeout": 120.0, "max_attempts": 3, "idle_timeout": 3600.0}
+    yield from method("Store.rescue", queued, lambda m: m[0].rescue, rescues)
     yield from method("Store.history", queued, lambda m: m[0].history, {"row": lambda m: m[2]})
     yield from method("Store.explain", queued, lambda m: m[0].explain, {"row": lambda m: m[2]})
     yield from method("Store.changes", queued, lambda m: m[0].changes, {"after": 0, "limit": 10})
@@ -247,7 +251,8 @@ def of_the_store() -> Iterator[Entry]:
 def outside() -> Iterator[Entry]:
     """What may not be called in a transaction."""
     queued = lambda w: (w.store, w.agent(), w.issues("queued"))  # noqa: E731
-    claims = {"agent": lambda m: m[1], "repo_path": "/src", "issue_type": "feature"}
+    claims = {"agent": lambda m: m[1], "repo_path": "/src", "issue_type": "feature", "start": True,
+              "process_id": 4711, "session_id": "s"}  # fmt: skip
     entries = chain(
         method("aio.claim", queued, lambda m: lambda **given: asyncio.run(aio.claim(**given)), claims),
         method("aio.run", queued, lambda m: lambda call: asyncio.run(aio.run(call)), {"call": lambda m: m[0].counts}),
@@ -277,7 +282,7 @@ def everything() -> Iterator[Entry]:
 # ---- what there is -----------------------------------------------------------------------------------
 
 NOT_FUZZED = {
-    *("reload", "legal_triggers", "heartbeat", "tally"),  # take nothing
+    *("reload", "legal_triggers", "tally"),  # take nothing
     *(
         "take",
         "unsaved",

@@ -133,10 +133,10 @@ IN_ORDER = {
     "gates": ("created_at", "approved_at"),
     "issues": ("created_at", "assigned_at", "completed_at", "updated_at"),
     "pull_requests": ("created_at", "merged_at"),
-    "agents": ("started_at", "last_heartbeat", "completed_at"),
+    "agents": ("started_at", "completed_at"),
     "proposals": ("created_at", "resolved_at", "executed_at"),
 }
-"""The stamps of each table, in the order in which they happen."""
+"""The stamps of each table, in the order in which they happen; a heartbeat is none of them, it says when it is now."""
 
 
 def test_a_clock_that_jumps(target: str) -> None:
@@ -159,19 +159,19 @@ def test_a_clock_that_jumps(target: str) -> None:
 
 
 def test_a_clock_that_jumps_while_agents_beat(target: str) -> None:
-    """Whoever has beaten since the clock was last set is alive, whichever way it was set; the silent ones are not."""
+    """Set forward, or back by less than the timeout, it spares who sends heartbeats; the silent it does not."""
     now = [datetime(2026, 1, 31, 9, 30, tzinfo=UTC)]
     with open_store(target, durability="normal", clock=lambda: now[0]) as store:
         world = World(store)
         living, silent = ([world.issues("in_progress").assigned_agent for _ in range(3)] for _ in range(2))
-        for step in (timedelta(hours=-1), timedelta(hours=1), timedelta(hours=-1), timedelta(days=-30)):
+        for step in (timedelta(hours=-1), timedelta(hours=1), timedelta(hours=-1), timedelta(hours=1)):
             now[0] += step
             assert store.rescue(timeout=7200) == []
             for agent in living:
                 beaten = agent.last_heartbeat
                 agent.heartbeat()
                 assert agent.last_heartbeat >= beaten, "a heartbeat never goes back"
-        now[0] += timedelta(days=32)
+        now[0] += timedelta(days=2)
         for agent in living:
             agent.heartbeat()
         failed = {move.id for move in store.rescue(timeout=120) if move.trigger == "fail"}

@@ -129,7 +129,7 @@ def _block(body: str) -> tuple[str, str]:
 
 def _items(block: str) -> str:
     items: list[str] = []
-    for line in inspect.cleandoc(block).split("\n"):
+    for line in inspect.cleandoc(f"\n{block}").split("\n"):  # its first line is as indented as the others
         name, colon, said = line.partition(":")
         if line.startswith(" ") and items:
             items[-1] += " " + line.strip()

@@ -58,6 +58,8 @@ RUNNING: dict[str, Act] = {
     "cancel busy": lambda f: f.busy.cancel(by=MAINTAINER, reason=WHY),
     "assign": lambda f: f.queued.assign(f.idle, by=f.idle),
     "claim": lambda f: f.world.store.claim(f.idle),
+    "claim and start": lambda f: f.world.store.claim(f.idle, start=True),
+    "claim again": lambda f: f.world.store.claim(f.agent, start=True),
     "submit": lambda f: f.busy.submit(by=f.agent),
     "release": lambda f: f.busy.release(by=MAINTAINER, reason=WHY),
     "reassign": lambda f: f.busy.reassign(f.idle, by=MAINTAINER, reason=WHY),

@@ -1,0 +1,25 @@
+"""The worker loop as the README has it, for tests to run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dispatch_state
+from dispatch_state import Issue, Store
+from tests.pages import ROOT
+
+Work = Callable[[Issue], Iterator[object]]
+Loop = Callable[[Store, str, Work, float], None]
+"""The store, the type of its agent, what does an issue, and the pause in seconds; it returns when nothing is left."""
+_BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def readme_loop() -> Loop:
+    """`run` of the README's worker loop, made of that block alone and the library's own names."""
+    (block,) = (text for text in _BLOCKS.findall((ROOT / "README.md").read_text()) if "\ndef run(store, " in text)
+    namespace: dict[str, Any] = {name: getattr(dispatch_state, name) for name in dispatch_state.__all__}
+    exec(compile(block, "README.md", "exec"), namespace)
+    loop: Loop = namespace["run"]
+    return loop
