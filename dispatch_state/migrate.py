@@ -43,13 +43,14 @@ def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> 
 
     Args:
         wanted: whether an old or an empty database may be changed.
-        create: whether an empty database may be filled.
+        create: whether our tables may be made where there are none.
 
     Raises:
-        StoreNotFound: the database is empty, and `create` is False.
+        StoreNotFound: there are none, and `create` is False; or no schema of PostgreSQL's search path is there.
         SchemaTooOld: it needs migrating, and `wanted` is False.
         SchemaTooNew: a newer version of this library wrote it.
-        MigrationFailed: it is no database of ours, or a step failed; the steps before that one stay applied.
+        MigrationFailed: a name of ours stands for something else, it cannot be adopted, or a step failed; the steps
+            before that one stay applied.
     """
     try:
         _migrate(database, wanted, create)

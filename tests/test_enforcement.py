@@ -319,7 +319,7 @@ def retype_one(store: Store) -> None:
         replace_one(store)
     else:
         store.database.execute_sql("DROP FUNCTION dispatch_issues() CASCADE")
-        store.database.execute_sql("CREATE FUNCTION dispatch_issues() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+        store.database.execute_sql("CREATE PROCEDURE dispatch_issues() LANGUAGE sql AS 'SELECT 1'")
 
 
 def leave_one(store: Store) -> None:

@@ -340,20 +340,22 @@ def many_issues(count: int, prompt: str) -> Iterator[bytes]:
 
 
 def long_texts(count: int) -> bytes:
-    """A snapshot of so many issues, log lines of agents and configuration entries, each of a million characters."""
+    """A snapshot of so many issues, and eight times as many rows with JSON, with texts as long as they may be."""
     text = "é" * 500_000 + "x" * 500_000
     with scratch_store("memory", clock=Clock()) as store:
+        agent = Agent.create(agent_type="coder")
         for number in range(count):
             World(store).new_issue(prompt=text)
-            Agent.create(agent_type="coder").log("info", "what it read", context={"said": text[:99_000]})
-            ConfigEntry.write(f"{number}", text[:99_000])
+            for more in range(8):
+                agent.log("info", "what it read", context={"said": text[:99_000]})
+                ConfigEntry.write(f"{number}-{more}", text[:99_000])
         return exported(store)
 
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.jsonl"
-    path.write_bytes(long_texts(30))
+    path.write_bytes(long_texts(12))
     return path
 
 
@@ -386,7 +388,7 @@ def test_memory_does_not_grow_with_long_texts(
     finally:
         tracemalloc.stop()
     assert long.stat().st_size > 50_000_000
-    assert peak < 20_000_000
+    assert peak < {"import": 16_000_000, "export": 8_000_000, "verify": 4_000_000}[way]
     if way == "export":
         assert out.told == long.stat().st_size
 
