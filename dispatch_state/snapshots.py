@@ -37,6 +37,7 @@ from dispatch_state.models.tables import PLAIN
 from dispatch_state.sqlite import unwritable
 from dispatch_state.statements import inserting, rows, update
 from dispatch_state.targets import POSTGRESQL
+from dispatch_state.values import Progress, check_progress
 from dispatch_state.verify import one_moment
 
 FORMAT, VERSION = "dispatch_state", 1
@@ -48,14 +49,7 @@ PAGE = 500
 LONGEST, DEEPEST = 256 * 1024 * 1024, 40
 """Bytes of a line, and how deep it nests."""
 
-Progress = Callable[[int, int], object]
-"""Told, now and then, how many rows are done, and of how many; the latter is 0 where nobody knows."""
 Target = str | os.PathLike[str] | IO[bytes]
-
-
-def _check_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise InvalidValue("progress: takes a callable of two numbers, or None")
 
 
 # ---- out -----------------------------------------------------------------------------------------------
@@ -63,7 +57,7 @@ def _check_progress(progress: object) -> None:
 
 def export(database: Database, file: Target, progress: Progress | None = None) -> dict[str, int]:
     """Write one moment of the store; see `Store.export`."""
-    _check_progress(progress)
+    check_progress(progress)
     if database.transaction_depth():
         raise InvalidValue("export: a transaction is open in this thread; leave it first")
     with _written(file) as out, one_moment(database):
@@ -158,7 +152,7 @@ def _alike(value: Any) -> Any:
 
 def import_snapshot(database: Database, file: Target, progress: Progress | None = None) -> dict[str, int]:
     """Fill an empty store; see `Store.import_snapshot`."""
-    _check_progress(progress)
+    check_progress(progress)
     with _read(file) as lines, suspended(database):
         if taken := [table for table, model in TABLES.items() if model.select().exists()]:
             raise StoreError(f"the store is not empty: it has {values.listed(taken)}; import into a new one")

@@ -775,6 +775,10 @@ def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
             while f"copying …{shown} 0 s" not in err.getvalue():
                 pass
     assert err.getvalue().endswith("\r\x1b[K")
+    with Terminal(as_json=False).progress("verifying", "checks") as done:
+        done(3, 50)
+        while "verifying … 3 of 50 checks, 0 s" not in err.getvalue():
+            pass
     monkeypatch.setattr(sys, "stderr", err := Screen())
     monkeypatch.setattr(Screen, "isatty", lambda screen: False)
     with Terminal(as_json=False).progress("copying"):
@@ -784,13 +788,13 @@ def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 WORK: dict[str, list[str]] = {
     "migrate": ["migrating"],
-    "verify": ["verifying"],
+    "verify": ["verifying", "counted"],
     "backup new.db": ["copying"],
     "export new.jsonl": ["exporting", "counted"],
     "import all.jsonl": ["importing", "counted"],
     "copy full.db new.db": ["reading", "counted", "writing", "counted"],
 }
-"""Commands that may take long, and what they say meanwhile; some count their rows."""
+"""Commands that may take long, and what they say meanwhile; some count what is done."""
 
 
 @pytest.mark.parametrize("words", WORK)
@@ -802,7 +806,7 @@ def test_long_commands_say_how_far_they_are(words: str, tmp_path: Path, monkeypa
     told: list[str] = []
 
     @contextmanager
-    def progress(_: Terminal, what: str) -> Iterator[Any]:
+    def progress(_: Terminal, what: str, unit: str = "rows") -> Iterator[Any]:
         told.append(what)
         yield lambda done, total: told.append("counted") if "counted" not in told[-1:] else None
 
@@ -1164,7 +1168,7 @@ def test_an_interrupt_stays_one_whatever_comes_behind_it(
 ) -> None:
     """A connection that was interrupted at work may not be put in order any more."""
 
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     def broken(call: Call) -> None:
