@@ -7,13 +7,14 @@ the same rows are the same bytes, whatever the database.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import cache
-from io import IOBase
+from io import RawIOBase, UnsupportedOperation
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -22,7 +23,7 @@ from uuid import UUID
 from dispatch_state import values
 from dispatch_state.backups import new_file, suspended
 from dispatch_state.database import Database
-from dispatch_state.errors import DispatchError, InvalidValue, StoreError
+from dispatch_state.errors import DispatchError, InvalidValue, StoreError, StoreFull
 from dispatch_state.fields import IdField, JsonField, StampField
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row
@@ -79,8 +80,10 @@ def export(database: Database, file: Target, progress: Progress | None = None) -
 @contextmanager
 def _written(file: Target) -> Iterator[IO[bytes]]:
     """A file to write to: the caller's, or a new one, which is whole, or not there."""
-    if isinstance(file, IOBase):
-        yield cast("IO[bytes]", file)
+    if _is_open_file(file):
+        callers = _CallersFile(file, "export")
+        yield cast("IO[bytes]", callers)
+        callers.flush()
         return
     path = new_file(cast("str | os.PathLike[str]", file), "export")
     try:
@@ -93,6 +96,61 @@ def _written(file: Target) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and not isinstance(error, DispatchError):
             raise unwritable(path, error) from error
         raise
+
+
+class _CallersFile:
+    """A file that a caller opened: what it raises becomes an error of ours.
+
+    Args:
+        file: an open file, which should take bytes, or give them.
+        what: what is being done with it, for messages.
+    """
+
+    def __init__(self, file: Any, what: str) -> None:
+        self._file = file
+        self._what = what
+
+    def write(self, line: bytes) -> None:
+        """Write the whole line; a file without a buffer may take less than it is given."""
+        while line:
+            with self._border("written"):
+                taken = self._file.write(line)
+            if isinstance(self._file, RawIOBase) and not taken:
+                raise InvalidValue(f"{self._what}: the file takes nothing now; open it so that writing to it waits")
+            line = line[taken:] if isinstance(self._file, RawIOBase) else b""
+
+    def flush(self) -> None:
+        """Hand on what the file has kept, so that what cannot be written is known now."""
+        with self._border("written"):
+            getattr(self._file, "flush", bool)()
+
+    def readline(self, longest: int) -> bytes:
+        """The next line, or so many bytes of it; nothing at the end."""
+        with self._border("read"):
+            line = self._file.readline(longest)
+        if not isinstance(line, bytes):
+            raise InvalidValue(f"{self._what}: the file gives no bytes; open it in binary mode")
+        return line
+
+    @contextmanager
+    def _border(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except DispatchError:
+            raise
+        except UnsupportedOperation as error:
+            raise InvalidValue(f"{self._what}: the file is not opened to be {done}") from error
+        except TypeError as error:
+            raise InvalidValue(f"{self._what}: bytes cannot be {done}; open the file in binary mode") from error
+        except Exception as error:
+            says = f"{self._what}: the file cannot be {done}: {str(error) or type(error).__name__}"
+            if done == "written" and isinstance(error, OSError) and error.errno is not None:
+                raise (StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError)(says) from error
+            raise InvalidValue(says) from error
+
+
+def _is_open_file(file: object) -> bool:
+    return not isinstance(file, str | bytes | os.PathLike) and (hasattr(file, "write") or hasattr(file, "readline"))
 
 
 def _line(value: object) -> bytes:
@@ -161,7 +219,7 @@ def import_snapshot(database: Database, file: Target, progress: Progress | None 
 
 @contextmanager
 def _read(file: Target) -> Iterator[Iterable[bytes]]:
-    if isinstance(file, IOBase):
+    if _is_open_file(file):
         opened: AbstractContextManager[Any] = nullcontext(file)
     else:
         try:
@@ -172,7 +230,8 @@ def _read(file: Target) -> Iterator[Iterable[bytes]]:
             name = values.shown(os.fsdecode(cast("str", file)))
             raise InvalidValue(f"import_snapshot: {name} cannot be read: {error.strerror}") from None
     with opened as lines:
-        yield iter(lambda: lines.readline(LONGEST + 1), b"")
+        callers = _CallersFile(lines, "import_snapshot")
+        yield iter(lambda: callers.readline(LONGEST + 1), b"")
 
 
 def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Progress | None) -> dict[str, int]:

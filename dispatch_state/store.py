@@ -248,8 +248,8 @@ class Store:
             How many rows of each table were written.
 
         Raises:
-            InvalidValue: there is such a file, or a transaction is open in this thread.
-            StoreReadOnly, StoreFull: it cannot be written.
+            InvalidValue: there is such a file, the open file takes no bytes, or a transaction is open in this thread.
+            StoreReadOnly, StoreFull, StoreError: it cannot be written.
         """
         with self._doorway.border():
             return snapshots.export(self.database, file, progress)
@@ -267,8 +267,8 @@ class Store:
             How many rows of each table were read.
 
         Raises:
-            InvalidValue: the file cannot be read, is no snapshot, was cut, or holds what no column does; the line is
-                named.
+            InvalidValue: the file cannot be read or gives no bytes, is no snapshot, was cut, or holds what no column
+                does; the line is named.
             StoreError: this store is not empty, or what the file holds breaks an invariant.
         """
         with self._doorway.border():

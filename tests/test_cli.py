@@ -1107,6 +1107,25 @@ def test_an_output_that_is_full(words: str) -> None:
     assert in_sh(words, ">/dev/full") == (3, told)
 
 
+@reads
+@sqlite
+@full
+def test_an_export_to_an_output_that_is_full(ids: Ids, place: str) -> None:
+    told = b"dispatch-state: the output cannot be written: No space left on device\n"
+    assert in_sh(f"--database '{place}' export -", ">/dev/full") == (3, told)
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_export_that_nobody_reads(unbuffered: str, ids: Ids, place: str) -> None:
+    with process("--database", place, "export", "-", PYTHONUNBUFFERED=unbuffered) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait()) == (b"", 141)
+
+
 @pytest.mark.parametrize("words", ["status", "status --json", "board", "export -", "diagram cascades", "show {}"])
 @reads
 @sqlite
