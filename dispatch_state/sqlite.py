@@ -27,6 +27,7 @@ from dispatch_state.errors import (
 )
 from dispatch_state.ids import new_id
 from dispatch_state.lockfile import LockFile
+from dispatch_state.mounts import is_mount_point
 from dispatch_state.targets import MEMORY, SQLITE
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
@@ -127,7 +128,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         )
         self._wait = timeout
         self._file: tuple[int, int] | None = None
-        self._lock_file = None if memory else f"{location}-turn"
+        self._lock_file = (
+            None if memory else f"{os.path.realpath(location)}-turn"
+        )  # one queue, whatever links there are
         self._begin_guard()
         self._anchor = self._connect() if memory else None
         if memory:
@@ -136,6 +139,8 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def _connect(self) -> _Connection:
         if self._lock_file is not None:
             self._refuse_inherited()
+            if self._file is None:
+                self._refuse_other_names()
             self._require_same_file()
         connection: _Connection = super()._connect()
         try:
@@ -148,7 +153,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def _prepare(self, connection: _Connection) -> None:
         """See that it is to the right file and knows foreign keys, and give it its place among the writers."""
         if self._lock_file is not None:
-            self._file = self._file or self._only_name()
+            self._file = self._file or _identity(self.database)
             self._require_same_file()
             connection.file = self._file
         connection.turn = LockFile(self._lock_file, self._wait)
@@ -167,15 +172,21 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
                 "close the store before forking, or start a new process (multiprocessing calls it spawn)"
             )
 
-    def _only_name(self) -> tuple[int, int] | None:
-        """Which file it is, whatever its name; raises `StoreError` for one that has several.
+    def _refuse_other_names(self) -> None:
+        """Raise `StoreError` for a file that can be reached in two folders: as a hard link, or mounted by itself.
 
-        SQLite keeps its log beside the name: what is committed under one name is overwritten under another.
+        SQLite keeps its log beside the name: what is committed under one name is overwritten under another. It is
+        asked before SQLite opens the file, because closing it again would write to it.
         """
         file = Path(self.database)
         if file.exists() and file.stat().st_nlink > 1:
             raise StoreError(f"{file} has another name (a hard link), under which commits are lost; remove either name")
-        return _identity(self.database)
+        for suffix in ("", "-wal", "-shm"):
+            if is_mount_point(name := f"{os.path.realpath(file)}{suffix}"):
+                raise StoreError(
+                    f"{name} is mounted by itself, and SQLite keeps its log in files beside it, which are others where "
+                    "it was mounted from: commits would be lost; mount the folder instead"
+                )
 
     def _require_same_file(self) -> None:
         """Raise `StoreNotFound` when the file of that name is not the one that was opened.

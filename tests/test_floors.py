@@ -11,10 +11,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
-    "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "connections",
-    "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "models.keys",
-    "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue",
-    "models.pull_request",
+    "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "mounts",
+    "connections", "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting",
+    "models.keys", "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent",
+    "models.issue", "models.pull_request",
     "models.proposal", "models.ledger", "models.settings", "models.tables", "engine", "cascades", "families",
     "doorway", "claims", "upkeep", "aio", "refusals", "enforcement", "ddl", "adoption", "migrate", "invariants",
     "verify", "backups", "snapshots", "overview", "diagrams", "watch", "store", "schemas", "payloads", "labels",

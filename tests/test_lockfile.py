@@ -267,6 +267,24 @@ def test_a_transaction_has_the_turn_and_gives_it_back(opened: Store, path: Path)
     assert turn_file(path).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("way", ["link.db", "chain.db", "folder/dispatch.db", "folder/link.db"])
+def test_a_store_behind_links_has_the_queue_of_its_file(path: Path, way: str) -> None:
+    """SQLite too keeps its files beside the file, and not beside a link to it."""
+    open_store(path).close()
+    (path.parent / "link.db").symlink_to(path)
+    (path.parent / "chain.db").symlink_to("link.db")
+    (path.parent / "elsewhere").mkdir()
+    (path.parent / "elsewhere" / "folder").symlink_to(path.parent)
+    linked = path.parent / ("elsewhere" if "/" in way else "") / way
+    with open_store(linked, timeout=0.2) as store:
+        with store.atomic():
+            ConfigEntry.write("key", 1)
+            assert is_taken(path)
+        assert not is_taken(path)
+        assert {file.name for file in path.parent.iterdir() if file.name.endswith("-turn")} == {"dispatch.db-turn"}
+        assert {file.name for file in path.parent.iterdir() if file.name.endswith("-wal")} == {"dispatch.db-wal"}
+
+
 def test_reading_takes_no_turn(opened: Store, path: Path) -> None:
     opened.counts()
     turn_file(path).unlink(missing_ok=True)

@@ -464,12 +464,13 @@ def test_a_role_that_is_not_there_is_an_error_of_the_store() -> None:
 
 def test_a_child_cannot_open_the_sqlite_file_that_it_inherited(tmp_path: Path) -> None:
     """By whatever name: it would lose what it commits as soon as the parent closes."""
-    file, link = tmp_path / "x.db", tmp_path / "link.db"
+    file, link, symbolic = tmp_path / "x.db", tmp_path / "link.db", tmp_path / "symbolic.db"
     with open_store(file):
         os.link(file, link)
+        symbolic.symlink_to(file)
 
         def refused() -> None:
-            for name in (file, link):
+            for name in (file, link, symbolic):
                 with pytest.raises(WrongProcess, match="close the store before forking"):
                     open_store(name)
             open_store(tmp_path / "another.db").close()
