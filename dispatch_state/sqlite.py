@@ -31,6 +31,9 @@ from dispatch_state.mounts import is_mount_point
 from dispatch_state.targets import MEMORY, SQLITE
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+LARGEST_LOG = 16 * 1024 * 1024
+"""Bytes to which a write-ahead log that grew is cut once it is written from its start again: four times as many as it
+ordinarily has, so that it is only cut when somebody has kept SQLite from writing it over for a while."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for commits of others; each reads one number that all processes share in memory."""
 
@@ -118,7 +121,11 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         memory = location == MEMORY
         super().__init__(
             f"file:/dispatch-{new_id()}?vfs=memdb" if memory else location,
-            pragmas={"foreign_keys": 1, "synchronous": SYNCHRONOUS[durability]},
+            pragmas={
+                "foreign_keys": 1,
+                "synchronous": SYNCHRONOUS[durability],
+                "journal_size_limit": LARGEST_LOG,
+            },
             lock_type="IMMEDIATE",
             timeout=timeout,
             uri=memory,

@@ -475,6 +475,35 @@ def test_mounts_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert asked == [f"{tmp_path}/x.db{suffix}" for suffix in ("", "-wal", "-shm")]
 
 
+# ---- the log beside the file -----------------------------------------------------------------------------
+
+
+def test_a_log_that_grew_under_a_reader_is_cut_when_the_reader_is_gone(tmp_path: Path) -> None:
+    log = tmp_path / "x.db-wal"
+    with open_store(tmp_path / "x.db", durability="normal"):
+        reader = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM agents").fetchone()
+        for number in range(40):
+            ConfigEntry.write("key", str(number % 10) * 900_000)
+        assert log.stat().st_size > 2 * sqlite.LARGEST_LOG
+        reader.close()
+        for number in range(3):
+            ConfigEntry.write("key", number)
+        assert log.stat().st_size <= sqlite.LARGEST_LOG
+
+
+def test_a_log_that_nobody_reads_is_written_over_and_not_cut(tmp_path: Path) -> None:
+    """Cutting it again and again would cost time."""
+    sizes = []
+    with open_store(tmp_path / "x.db", durability="normal"):
+        for number in range(150):
+            ConfigEntry.write("key", str(number % 10) * 90_000)
+            sizes.append((tmp_path / "x.db-wal").stat().st_size)
+    assert sizes == sorted(sizes)
+    assert 4_000_000 < sizes[-1] < sqlite.LARGEST_LOG
+
+
 # ---- connections -------------------------------------------------------------------------------------
 
 
