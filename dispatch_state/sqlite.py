@@ -26,7 +26,7 @@ from dispatch_state.errors import (
     WrongProcess,
 )
 from dispatch_state.ids import new_id
-from dispatch_state.lockfile import LockFile
+from dispatch_state.lockfile import Known, LockFile
 from dispatch_state.mounts import is_mount_point
 from dispatch_state.targets import MEMORY, SQLITE
 
@@ -90,6 +90,22 @@ class _Connection(sqlite3.Connection):
         self.unwatched = False
         self.turn.give()
 
+    def nobody_writes(self) -> bool:
+        """Whether nobody writes: SQLite's lock is taken and given back at once. What else is wrong, BEGIN tells."""
+        with self.busy:
+            ((wait,),) = self.kept.execute("PRAGMA busy_timeout").fetchall()
+            try:
+                self.kept.execute("PRAGMA busy_timeout = 0").fetchall()
+                self.kept.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                code = error.sqlite_errorcode
+                return code & 0xFF != sqlite3.SQLITE_BUSY or code == sqlite3.SQLITE_BUSY_SNAPSHOT
+            finally:
+                if self.in_transaction:
+                    self.kept.execute("ROLLBACK")
+                self.kept.execute(f"PRAGMA busy_timeout = {wait}").fetchall()
+            return True
+
     def execute(self, *statement: Any) -> Any:
         return self.cursor().execute(*statement)
 
@@ -135,9 +151,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         )
         self._wait = timeout
         self._file: tuple[int, int] | None = None
-        self._lock_file = (
-            None if memory else f"{os.path.realpath(location)}-turn"
-        )  # one queue, whatever links there are
+        # beside the file itself, so that there is one queue whatever links lead to it
+        self._lock_file = None if memory else f"{os.path.realpath(location)}-turn"
+        self._known = Known()
         self._begin_guard()
         self._anchor = self._connect() if memory else None
         if memory:
@@ -163,7 +179,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             self._file = self._file or _identity(self.database)
             self._require_same_file()
             connection.file = self._file
-        connection.turn = LockFile(self._lock_file, self._wait)
+        connection.turn = LockFile(self._lock_file, self._wait, connection.nobody_writes, self._known)
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
 
