@@ -15,9 +15,10 @@ import peewee
 from dispatch_state import enforcement
 from dispatch_state.database import Database
 from dispatch_state.errors import InvalidValue, StoreBusy, StoreError
+from dispatch_state.files import unwritable
 from dispatch_state.models.tables import EVERY
 from dispatch_state.postgresql import PostgresStore
-from dispatch_state.sqlite import SqliteStore, unwritable
+from dispatch_state.sqlite import SqliteStore
 from dispatch_state.targets import SQLITE
 from dispatch_state.verify import verify
 

@@ -9,8 +9,9 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue, StoreError, StoreNotFound, StoreUnreachable
+from dispatch_state.files import make_file
 from dispatch_state.postgresql import PostgresStore, reason
-from dispatch_state.sqlite import SYNCHRONOUS, SqliteStore, make_file
+from dispatch_state.sqlite import SYNCHRONOUS, SqliteStore
 from dispatch_state.targets import MEMORY, POSTGRESQL, Target, without_password
 from dispatch_state.values import shown
 

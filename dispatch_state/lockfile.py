@@ -7,7 +7,8 @@ written; then it goes to the end of the queue.
 
 The file holds who is first in the queue and until when the turn is kept for the last one, by a clock that all
 processes of a machine share. It is empty until somebody has to wait. All this is a courtesy among us: SQLite's own
-lock stays the authority, and whoever does not get the turn in time goes on without it.
+lock stays the authority, and whoever does not get the turn in time goes on without it. So does the first in the queue
+when the turn is taken and yet nobody writes: then another program holds the lock of the file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
@@ -29,6 +31,8 @@ SOON, LATER = 0.0005, 0.003
 """Seconds between two looks of the first in the queue, and of the others."""
 GONE = 0.05
 """A first in the queue that has not looked for so many seconds waits no more."""
+PATIENCE = 0.1
+"""After so many seconds the first in the queue asks whether anybody writes at all."""
 NONE, UNOPENED = -1, -2
 """Stand for a file that there is not, and for one that was not needed yet."""
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -59,17 +63,33 @@ _NOBODY = _Queue()
 _FORM, _KEPT = Struct("<3d"), Struct("<d")
 
 
+class Known:
+    """What the connections of one store know together: whether another program held the file's lock at the last try."""
+
+    held_by_another = False
+
+
 class LockFile:
     """One writer's place in the queue; each connection has its own.
 
     Args:
         path: the file, made when the first turn is taken; None, or one that cannot be made, for no turns at all.
         timeout: how long to wait for a turn, in seconds.
+        nobody_writes: asks SQLite whether its lock is free, which it is not while one of ours has the turn; or None.
+        known: shared by all connections of a store.
     """
 
-    def __init__(self, path: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        timeout: float,
+        nobody_writes: Callable[[], bool] | None = None,
+        known: Known | None = None,
+    ) -> None:
         self._path = path
         self._timeout = timeout
+        self._nobody_writes = nobody_writes
+        self._known = known or Known()
         self._file = UNOPENED
         self._closing = threading.RLock()
         self._mine = False
@@ -100,19 +120,23 @@ class LockFile:
             except OSError:  # a file system without locks
                 self.close()
                 return True
+            self._known.held_by_another = False
             if not goes_on:
                 self._since = now
             return True
 
     def wait(self) -> bool:
-        """Queue for the turn that `take` did not get; False when it did not come in time."""
-        arrived = now = time.monotonic()
+        """Queue for the turn that `take` did not get, until nobody of ours has it; False when that takes too long."""
+        arrived = first_since = now = time.monotonic()
         goes_on, self._yields, first = self._goes_on, False, False
         try:
             while True:
                 first = self._is_first(arrived, now)
                 if first and self.take():
                     self._goes_on, self._since = goes_on, now
+                    return True
+                first_since = first_since if first else now
+                if first and self._is_held_by_another(now - first_since):
                     return True
                 if now - arrived > self._timeout:
                     return False
@@ -139,6 +163,14 @@ class LockFile:
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
                 self._mine = False
+
+    def _is_held_by_another(self, waited: float) -> bool:
+        """Whether the turn is taken and nobody writes; asked after a while, or at once when it was so before."""
+        patience = 0 if self._known.held_by_another else min(PATIENCE, self._timeout / 2)
+        if self._nobody_writes is None or waited < patience or not self._nobody_writes():
+            return False
+        self._known.held_by_another = True
+        return True
 
     def _is_free(self, now: float) -> bool:
         queue = self._read()

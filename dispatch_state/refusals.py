@@ -228,7 +228,7 @@ def _rewritten_decision(dialect: Dialect) -> Refusal:
 
 _ID = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
 _GREATEST = repr(sys.float_info.max)
-_BEHIND_SECONDS = f".{'[0-9]' * 6}+00:00"
+_STAMP = f"{'-'.join('[0-9]' * length for length in (4, 2, 2))}T{':'.join(['[0-9]' * 2] * 3)}.{'[0-9]' * 6}+00:00"
 
 
 def malformed(model: type[Row], dialect: Dialect) -> Iterator[tuple[str, str, str]]:
@@ -260,10 +260,9 @@ def _another_type(field: Any) -> tuple[str, str] | None:
         return f"{other} OR {new} NOT GLOB '{_ID}'", "not a UUID in dashed lower case"
     if isinstance(field, StampField):
         whole = f"substr({new}, 1, 19)"  # with its fraction SQLite would round to the next second
-        seconds = f"strftime('%Y-%m-%dT%H:%M:%S', {whole}, '+0 days') IS NOT {whole}"
-        form = f"substr({new}, 20) NOT GLOB '{_BEHIND_SECONDS}'"
+        day = f"strftime('%d', {whole}, '+0 days') IS NOT substr({new}, 9, 2)"  # another one for 24:00 and 31 April
         return (
-            f"{other} OR {seconds} OR {form} OR {new} < '0001'",
+            f"{other} OR {new} NOT GLOB '{_STAMP}' OR {day} OR {new} < '0001'",
             "not a timestamp such as 2026-01-31T09:30:00.000000+00:00",
         )
     if isinstance(field, JsonField):

@@ -7,13 +7,14 @@ the same rows are the same bytes, whatever the database.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import cache
-from io import IOBase
+from io import RawIOBase, UnsupportedOperation
 from pathlib import Path
 from typing import IO, Any, cast
 from uuid import UUID
@@ -23,8 +24,9 @@ from peewee import SQL
 from dispatch_state import numbering, values
 from dispatch_state.backups import new_file, suspended
 from dispatch_state.database import Database
-from dispatch_state.errors import DispatchError, InvalidValue, StoreError
+from dispatch_state.errors import DispatchError, InvalidValue, StoreError, StoreFull
 from dispatch_state.fields import IdField, JsonField, StampField, TextField
+from dispatch_state.files import unwritable
 from dispatch_state.metrics import MEAN_TIME
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row
@@ -37,8 +39,8 @@ from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.tables import PLAIN
 from dispatch_state.paging import groups, size
-from dispatch_state.sqlite import unwritable
 from dispatch_state.statements import inserting, rows, tuples, update
+from dispatch_state.values import Progress, check_progress
 from dispatch_state.verify import one_moment
 
 FORMAT, VERSION = "dispatch_state", 1
@@ -52,14 +54,7 @@ PAGE = 500
 LONGEST, DEEPEST = 256 * 1024 * 1024, 40
 """Bytes of a line, and how deep it nests."""
 
-Progress = Callable[[int, int], object]
-"""Told, now and then, how many rows are done, and of how many; the latter is 0 where nobody knows."""
 Target = str | os.PathLike[str] | IO[bytes]
-
-
-def _check_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise InvalidValue("progress: takes a callable of two numbers, or None")
 
 
 # ---- out -----------------------------------------------------------------------------------------------
@@ -67,7 +62,7 @@ def _check_progress(progress: object) -> None:
 
 def export(database: Database, file: Target, progress: Progress | None = None) -> dict[str, int]:
     """Write one moment of the store; see `Store.export`."""
-    _check_progress(progress)
+    check_progress(progress)
     if database.transaction_depth():
         raise InvalidValue("export: a transaction is open in this thread; leave it first")
     with _written(file) as out, one_moment(database):
@@ -89,8 +84,10 @@ def export(database: Database, file: Target, progress: Progress | None = None) -
 @contextmanager
 def _written(file: Target) -> Iterator[IO[bytes]]:
     """A file to write to: the caller's, or a new one, which is whole, or not there."""
-    if isinstance(file, IOBase):
-        yield cast("IO[bytes]", file)
+    if _is_open_file(file):
+        callers = _CallersFile(file, "export")
+        yield cast("IO[bytes]", callers)
+        callers.flush()
         return
     path = new_file(cast("str | os.PathLike[str]", file), "export")
     try:
@@ -103,6 +100,61 @@ def _written(file: Target) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and not isinstance(error, DispatchError):
             raise unwritable(path, error) from error
         raise
+
+
+class _CallersFile:
+    """A file that a caller opened: what it raises becomes an error of ours.
+
+    Args:
+        file: an open file, which should take bytes, or give them.
+        what: what is being done with it, for messages.
+    """
+
+    def __init__(self, file: Any, what: str) -> None:
+        self._file = file
+        self._what = what
+
+    def write(self, line: bytes) -> None:
+        """Write the whole line; a file without a buffer may take less than it is given."""
+        while line:
+            with self._border("written"):
+                taken = self._file.write(line)
+            if isinstance(self._file, RawIOBase) and not taken:
+                raise InvalidValue(f"{self._what}: the file takes nothing now; open it so that writing to it waits")
+            line = line[taken:] if isinstance(self._file, RawIOBase) else b""
+
+    def flush(self) -> None:
+        """Hand on what the file has kept, so that what cannot be written is known now."""
+        with self._border("written"):
+            getattr(self._file, "flush", bool)()
+
+    def readline(self, longest: int) -> bytes:
+        """The next line, or so many bytes of it; nothing at the end."""
+        with self._border("read"):
+            line = self._file.readline(longest)
+        if not isinstance(line, bytes):
+            raise InvalidValue(f"{self._what}: the file gives no bytes; open it in binary mode")
+        return line
+
+    @contextmanager
+    def _border(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except DispatchError:
+            raise
+        except UnsupportedOperation as error:
+            raise InvalidValue(f"{self._what}: the file is not opened to be {done}") from error
+        except TypeError as error:
+            raise InvalidValue(f"{self._what}: bytes cannot be {done}; open the file in binary mode") from error
+        except Exception as error:
+            says = f"{self._what}: the file cannot be {done}: {str(error) or type(error).__name__}"
+            if done == "written" and isinstance(error, OSError) and error.errno is not None:
+                raise (StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError)(says) from error
+            raise InvalidValue(says) from error
+
+
+def _is_open_file(file: object) -> bool:
+    return not isinstance(file, str | bytes | os.PathLike) and (hasattr(file, "write") or hasattr(file, "readline"))
 
 
 def _line(value: object) -> bytes:
@@ -177,7 +229,7 @@ def _alike(value: Any) -> Any:
 
 def import_snapshot(database: Database, file: Target, progress: Progress | None = None) -> dict[str, int]:
     """Fill an empty store; see `Store.import_snapshot`."""
-    _check_progress(progress)
+    check_progress(progress)
     with _read(file) as lines, suspended(database):
         if taken := [table for table, model in TABLES.items() if model.select().exists()]:
             raise StoreError(f"the store is not empty: it has {values.listed(taken)}; import into a new one")
@@ -186,7 +238,7 @@ def import_snapshot(database: Database, file: Target, progress: Progress | None 
 
 @contextmanager
 def _read(file: Target) -> Iterator[Iterable[bytes]]:
-    if isinstance(file, IOBase):
+    if _is_open_file(file):
         opened: AbstractContextManager[Any] = nullcontext(file)
     else:
         try:
@@ -197,7 +249,8 @@ def _read(file: Target) -> Iterator[Iterable[bytes]]:
             name = values.shown(os.fsdecode(cast("str", file)))
             raise InvalidValue(f"import_snapshot: {name} cannot be read: {error.strerror}") from None
     with opened as lines:
-        yield iter(lambda: lines.readline(LONGEST + 1), b"")
+        callers = _CallersFile(lines, "import_snapshot")
+        yield iter(lambda: callers.readline(LONGEST + 1), b"")
 
 
 def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Progress | None) -> dict[str, int]:

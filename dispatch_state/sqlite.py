@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,13 +25,18 @@ from dispatch_state.errors import (
     WrongProcess,
     summary,
 )
+from dispatch_state.files import identity
 from dispatch_state.ids import new_id
-from dispatch_state.lockfile import LockFile
+from dispatch_state.lockfile import Known, LockFile
+from dispatch_state.mounts import is_mount_point
 from dispatch_state.targets import MEMORY, SQLITE
 from dispatch_state.values import utc_now
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 GONE = "the database has rolled this block back, after an error in it; leave the block, and begin it again"
+LARGEST_LOG = 16 * 1024 * 1024
+"""Bytes to which a write-ahead log that grew is cut once it is written from its start again: four times as many as it
+ordinarily has, so that it is only cut when somebody has kept SQLite from writing it over for a while."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for commits of others; each reads one number that all processes share in memory."""
 
@@ -89,6 +93,22 @@ class _Connection(sqlite3.Connection):
         self.unwatched = False
         self.turn.give()
 
+    def nobody_writes(self) -> bool:
+        """Whether nobody writes: SQLite's lock is taken and given back at once. What else is wrong, BEGIN tells."""
+        with self.busy:
+            ((wait,),) = self.kept.execute("PRAGMA busy_timeout").fetchall()
+            try:
+                self.kept.execute("PRAGMA busy_timeout = 0").fetchall()
+                self.kept.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                code = error.sqlite_errorcode
+                return code & 0xFF != sqlite3.SQLITE_BUSY or code == sqlite3.SQLITE_BUSY_SNAPSHOT
+            finally:
+                if self.in_transaction:
+                    self.kept.execute("ROLLBACK")
+                self.kept.execute(f"PRAGMA busy_timeout = {wait}").fetchall()
+            return True
+
     def execute(self, *statement: Any) -> Any:
         return self.cursor().execute(*statement)
 
@@ -120,7 +140,11 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         memory = location == MEMORY
         super().__init__(
             f"file:/dispatch-{new_id()}?vfs=memdb" if memory else location,
-            pragmas={"foreign_keys": 1, "synchronous": SYNCHRONOUS[durability]},
+            pragmas={
+                "foreign_keys": 1,
+                "synchronous": SYNCHRONOUS[durability],
+                "journal_size_limit": LARGEST_LOG,
+            },
             lock_type="IMMEDIATE",
             timeout=timeout,
             uri=memory,
@@ -131,7 +155,9 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         self.lock_timeout = timeout
         self.clock = utc_now
         self._file: tuple[int, int] | None = None
-        self._lock_file = None if memory else f"{location}-turn"
+        # beside the file itself, so that there is one queue whatever links lead to it
+        self._lock_file = None if memory else f"{os.path.realpath(location)}-turn"
+        self._known = Known()
         self._begin_guard()
         self._anchor = self._connect() if memory else None
         if memory:
@@ -140,6 +166,8 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def _connect(self) -> _Connection:
         if self._lock_file is not None:
             self._refuse_inherited()
+            if self._file is None:
+                self._refuse_other_names()
             self._require_same_file()
         connection: _Connection = super()._connect()
         try:
@@ -152,10 +180,10 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
     def _prepare(self, connection: _Connection) -> None:
         """See that it is to the right file and knows foreign keys, and give it its place among the writers."""
         if self._lock_file is not None:
-            self._file = self._file or self._only_name()
+            self._file = self._file or identity(self.database)
             self._require_same_file()
             connection.file = self._file
-        connection.turn = LockFile(self._lock_file, self.lock_timeout)
+        connection.turn = LockFile(self._lock_file, self.lock_timeout, connection.nobody_writes, self._known)
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
 
@@ -165,28 +193,34 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         SQLite keeps one table of a process's locks, and a forked child inherits it: a store of its own in the
         same file would take itself to hold the parent's locks, and lose what it commits.
         """
-        if _identity(self.database) in INHERITED:
+        if identity(self.database) in INHERITED:
             raise WrongProcess(
                 f"{self.database} was open in the process that forked this one, and SQLite cannot open it here again; "
                 "close the store before forking, or start a new process (multiprocessing calls it spawn)"
             )
 
-    def _only_name(self) -> tuple[int, int] | None:
-        """Which file it is, whatever its name; raises `StoreError` for one that has several.
+    def _refuse_other_names(self) -> None:
+        """Raise `StoreError` for a file that can be reached in two folders: as a hard link, or mounted by itself.
 
-        SQLite keeps its log beside the name: what is committed under one name is overwritten under another.
+        SQLite keeps its log beside the name: what is committed under one name is overwritten under another. It is
+        asked before SQLite opens the file, because closing it again would write to it.
         """
         file = Path(self.database)
         if file.exists() and file.stat().st_nlink > 1:
             raise StoreError(f"{file} has another name (a hard link), under which commits are lost; remove either name")
-        return _identity(self.database)
+        for suffix in ("", "-wal", "-shm"):
+            if is_mount_point(name := f"{os.path.realpath(file)}{suffix}"):
+                raise StoreError(
+                    f"{name} is mounted by itself, and SQLite keeps its log in files beside it, which are others where "
+                    "it was mounted from: commits would be lost; mount the folder instead"
+                )
 
     def _require_same_file(self) -> None:
         """Raise `StoreNotFound` when the file of that name is not the one that was opened.
 
         It was removed, or another took its place: what is written now nobody would find again.
         """
-        if self._file is not None and self._file != (found := _identity(self.database)):
+        if self._file is not None and self._file != (found := identity(self.database)):
             what = "was removed" if found is None else "was replaced by another file"
             raise StoreNotFound(
                 f"{self.database} {what} while it was open; backup() still copies what was open here, and close() "
@@ -220,7 +254,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         try:
             patient = lock_type == "DEFERRED" or connection.turn.take() or connection.turn.wait()
             connection.unwatched = not self.watched
-            if self._file != _identity(self.database):
+            if self._file != identity(self.database):
                 self._require_same_file()
             if patient:
                 self.run("BEGIN IMMEDIATE" if lock_type is None else f"BEGIN {lock_type}")
@@ -228,15 +262,20 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
                 self._begin_at_once()
         except BaseException:
             self._roll_back()
+            with suppress(*self.foreign_errors):
+                self._wait_for_locks(self.lock_timeout)
             raise
+
+    def _wait_for_locks(self, seconds: float) -> None:
+        self.run(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     def _begin_at_once(self) -> None:
         """Who has waited for the turn as long as may be takes SQLite's lock at once, or not at all."""
         try:
-            self.run("PRAGMA busy_timeout = 0")
+            self._wait_for_locks(0)
             self.run("BEGIN IMMEDIATE")
         finally:
-            self.run(f"PRAGMA busy_timeout = {int(self.lock_timeout * 1000)}")
+            self._wait_for_locks(self.lock_timeout)
 
     def begin_savepoint(self, depth: int) -> None:
         """Set the savepoint of a depth of blocks.
@@ -400,36 +439,3 @@ _SQLITE_ERRORS: Mapping[int, type[StoreError]] = {
     sqlite3.SQLITE_CORRUPT: StoreCorrupt,
     sqlite3.SQLITE_IOERR_SHORT_READ: StoreCorrupt,
 }
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """The file of that name, by device and number; None when there is none that can be reached."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - before every write: a Path takes twice as long
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def make_file(path: Path, create: bool) -> None:
-    """See that the file is there; one that we make is its owner's alone, and no planted link is followed."""
-    if path.exists():
-        return
-    if path.is_symlink():
-        raise StoreError(f"{path} is a link to nothing; remove it or make what it names")
-    if not create:
-        raise StoreNotFound(f"there is no store at {path}; name the file of one, or have one made (create=True)")
-    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        return  # another process was faster, or a folder on the way is a file: opening will tell
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
-def unwritable(path: Path, error: OSError) -> StoreError:
-    """What an error of the file system means to whoever wanted to write there."""
-    meaning = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreReadOnly
-    return meaning(f"{path} cannot be written: {error.strerror}; see to it, or name another file")

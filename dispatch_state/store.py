@@ -23,10 +23,10 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.moves import Move
 from dispatch_state.overview import NeedsHuman
-from dispatch_state.snapshots import Progress, Target
+from dispatch_state.snapshots import Target
 from dispatch_state.statements import DATABASE
 from dispatch_state.targets import resolve
-from dispatch_state.values import Clock
+from dispatch_state.values import Clock, Progress
 from dispatch_state.verify import Violation, verify
 from dispatch_state.vocabulary import IssueType
 from dispatch_state.watch import watch
@@ -242,15 +242,19 @@ class Store:
         """
         return upkeep.tick()
 
-    def verify(self) -> list[Violation]:
+    def verify(self, *, progress: Progress | None = None) -> list[Violation]:
         """What breaks an invariant of the lifecycles, or is not as the database should hold it; empty when sound.
 
         Reads one moment of the store, while others may go on writing.
 
+        Args:
+            progress: called now and then with how many checks are done, and of how many.
+
         Raises:
+            InvalidValue: `progress` cannot be called.
             StoreCorrupt: the file is damaged so that it cannot be read.
         """
-        return self._doorway.read(lambda: verify(self.database))
+        return self._doorway.read(lambda: verify(self.database, progress))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy one moment of the store to a new file, while others go on writing (SQLite).
@@ -280,8 +284,8 @@ class Store:
             How many rows of each table were written.
 
         Raises:
-            InvalidValue: there is such a file, or a transaction is open in this thread.
-            StoreReadOnly, StoreFull: it cannot be written.
+            InvalidValue: there is such a file, the open file takes no bytes, or a transaction is open in this thread.
+            StoreReadOnly, StoreFull, StoreError: it cannot be written.
         """
         with self._doorway.border():
             return snapshots.export(self.database, file, progress)
@@ -299,8 +303,8 @@ class Store:
             How many rows of each table were read.
 
         Raises:
-            InvalidValue: the file cannot be read, is no snapshot, was cut, or holds what no column does; the line is
-                named.
+            InvalidValue: the file cannot be read or gives no bytes, is no snapshot, was cut, or holds what no column
+                does; the line is named.
             StoreError: this store is not empty, or what the file holds breaks an invariant.
         """
         with self._doorway.border():

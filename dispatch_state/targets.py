@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dispatch_state.errors import InvalidValue, StoreReadOnly
@@ -12,6 +13,8 @@ from dispatch_state.values import shown
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 MEMORY = ":memory:"
+LONGEST_CONFIG = 1 << 16
+"""Bytes of a configuration file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,49 +77,97 @@ def _url(text: str) -> Target:
 
 def _path(text: str) -> str:
     """An absolute path: a thread that connects after a `chdir` must reach the same file."""
+    path = absolute(text, "target")
     try:
-        path = Path(text).expanduser().absolute()
-        os.fsencode(path)
         other = path.exists() and not path.is_file()
     except PermissionError as error:
         raise StoreReadOnly(f"{path} cannot be reached: {error.strerror}") from None
-    except (OSError, RuntimeError, ValueError):
-        raise InvalidValue("target: the path is too long, holds what is no character, or names no user") from None
-    if "\0" in text:
-        raise InvalidValue("target: the path has a NUL")
+    except OSError as error:
+        raise InvalidValue(f"target: the path cannot be a file's: {error.strerror}") from None
     if other:
         raise InvalidValue(f"target: {path} is {'a folder; name a file in it' if path.is_dir() else 'no plain file'}")
     return str(path)
+
+
+def absolute(text: str, what: str) -> Path:
+    """A path with `~` resolved, from the root on.
+
+    Args:
+        text: the path as it was given.
+        what: where it was given, for the message.
+
+    Raises:
+        InvalidValue: it cannot name a file.
+    """
+    try:
+        path = Path(text).expanduser().absolute()
+        os.fsencode(path)
+    except RuntimeError:
+        raise InvalidValue(f"{what}: {shown(text)} names the home folder of a user who has none here") from None
+    except OSError as error:
+        raise InvalidValue(f"{what}: the current folder cannot be reached: {error.strerror}") from None
+    except ValueError:
+        raise InvalidValue(f"{what}: the path holds what is not a character") from None
+    if "\0" in text:
+        raise InvalidValue(f"{what}: the path has a NUL")
+    return path
 
 
 def _configured() -> Target:
     if named := os.environ.get("DISPATCH_DATABASE"):
         return resolve(named)
     configured = os.environ.get("DISPATCH_CONFIG")
+    file = absolute(configured, "DISPATCH_CONFIG") if configured else _users("config") / "config.toml"
+    try:
+        section = _section(file)
+    except (FileNotFoundError, NotADirectoryError):
+        if configured:
+            raise InvalidValue(f"DISPATCH_CONFIG: there is no {file}") from None
+        section = {}
+    except OSError as error:
+        raise InvalidValue(f"{'DISPATCH_CONFIG' if configured else file}: cannot be read: {error.strerror}") from None
+    named = _named(file, section)
+    return resolve(_users("data") / "dispatch.db" if named is None else named)
+
+
+def _users(kind: str) -> Path:
+    """The user's own folder for what `dispatch` keeps: "config" or "data"."""
     import platformdirs  # only here, where no store is named: it takes a while
 
-    folder = platformdirs.user_config_path("dispatch", appauthor=False)
-    default = platformdirs.user_data_path("dispatch", appauthor=False) / "dispatch.db"
-    file = Path(configured).expanduser() if configured else folder / "config.toml"
-    if not file.exists():
-        if configured:
-            raise InvalidValue(f"DISPATCH_CONFIG: there is no {file}")
-        return resolve(default)
-    return _from_file(file, default)
+    try:
+        folders = {"config": platformdirs.user_config_path, "data": platformdirs.user_data_path}
+        return absolute(str(folders[kind]("dispatch", appauthor=False)), kind)
+    except (RuntimeError, InvalidValue):
+        raise InvalidValue(
+            "target: no store is named, and this user has no home folder to look in; name one, or set DISPATCH_DATABASE"
+        ) from None
 
 
-def _from_file(file: Path, default: Path) -> Target:
+def _section(file: Path) -> Any:
+    """What the file says of the database."""
     import tomllib
 
+    with file.open("rb") as opened:
+        text = opened.read(LONGEST_CONFIG + 1)
+    if len(text) > LONGEST_CONFIG:
+        raise InvalidValue(f"{file}: is longer than {LONGEST_CONFIG:,} bytes, and so no configuration")
     try:
-        section = tomllib.loads(file.read_text(encoding="utf-8")).get("database", {})
-    except (OSError, ValueError) as error:
+        return tomllib.loads(text.decode()).get("database", {})
+    except ValueError as error:
         raise InvalidValue(f"{file}: cannot be read as TOML: {error}") from None
+    except RecursionError:
+        raise InvalidValue(f"{file}: cannot be read as TOML: it is nested too deeply") from None
+
+
+def _named(file: Path, section: Any) -> str | None:
+    """The path or URL that the file names, if any."""
     if not isinstance(section, dict):
         raise InvalidValue(f"{file}: [database] is no table")
     named = [section[key] for key in ("path", "url") if key in section]
     if len(named) > 1:
         raise InvalidValue(f"{file}: [database] names both a path and a url; keep one")
-    if named and not isinstance(named[0], str):
+    if not named:
+        return None
+    if not isinstance(named[0], str):
         raise InvalidValue(f"{file}: [database] takes its path or url as text")
-    return resolve(named[0] if named else default)
+    return named[0]

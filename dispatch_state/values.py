@@ -34,6 +34,14 @@ LONGEST_WORD = 40
 INTEGER_RANGE = range(-(1 << 63), 1 << 63)
 
 Clock = Callable[[], datetime]
+Progress = Callable[[int, int], object]
+"""Called now and then with how much is done, and of how much; the latter is 0 where nobody knows."""
+
+
+def check_progress(progress: object) -> None:
+    """Raise `InvalidValue` for what is neither a `Progress` nor None."""
+    if progress is not None and not callable(progress):
+        raise InvalidValue("progress: takes a callable of two numbers, or None")
 
 
 # ---- ids ----------------------------------------------------------------------------------------
@@ -318,8 +326,7 @@ def _integer_or_float(digits: str) -> int | float:
     return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
 
 
-_LONG = re.compile(r"(?<![\d.])\d{19}")
-"""An integer that may be beyond 64 bits; Python reads shorter ones faster without us."""
+_LONG = re.compile(r"[0-9]{19}(?<![0-9.][0-9]{19})")  # a digit comes first, which is searched for three times faster
 _STORED = json.JSONDecoder()
 _WITH_LONG = json.JSONDecoder(parse_int=_integer_or_float)
 _STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

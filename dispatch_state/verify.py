@@ -7,10 +7,12 @@ JSON) is read page by page. Nothing of what is found is trusted: a column may ho
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +27,11 @@ from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.paging import size
 from dispatch_state.refusals import malformed, quoted
 from dispatch_state.targets import SQLITE
-from dispatch_state.values import shown
+from dispatch_state.values import Progress, check_progress, shown
 from dispatch_state.vocabulary import DecisionType
 
-PAGE = 5_000
-"""How many rows are read at a time where each must be looked at."""
+PAGE, PAGE_OF_JSON = 5_000, 1_000
+"""How many rows are read at a time where each must be looked at; of JSON fewer."""
 SHORT = 4096
 """Bytes up to which a value is read with its whole page."""
 SIGNED = [("gates", "approved_by"), ("proposals", "forced_by"), ("proposals", "vetoed_by"), ("gate_comments", "author")]
@@ -56,11 +58,26 @@ class Violation:
         return f"{self.invariant} {self.entity}{row}: {self.message}"
 
 
-def verify(database: Database) -> list[Violation]:
+Check = Callable[[Database], Iterator[Violation]]
+
+
+def verify(database: Database, progress: Progress | None = None) -> list[Violation]:
     """What does not hold, in a fixed order; empty when the store is sound. See `Store.verify`."""
+    check_progress(progress)
+    checks, found = _checks(), set[Violation]()
     with one_moment(database), database.reading_anything():
-        found = [violation for check in CHECKS for violation in check(database)]
-    return sorted(set(found), key=lambda v: (v.invariant, v.entity, str(v.id), v.message))
+        for done, check in enumerate(checks):
+            if progress:
+                progress(done, len(checks))
+            found.update(check(database))
+    if progress:
+        progress(len(checks), len(checks))
+    return sorted(found, key=lambda v: (v.invariant, v.entity, str(v.id), v.message))
+
+
+def _checks() -> list[Check]:
+    """What is asked, in turn; some of it of one table at a time, so that `progress` hears of it often enough."""
+    return [*OF_THE_STORE, *(partial(check, model=model) for check in OF_EACH_TABLE for model in EVERY)]
 
 
 def one_moment(database: Database) -> AbstractContextManager[Any]:
@@ -93,48 +110,61 @@ def lifecycles(database: Database) -> Iterator[Violation]:
             yield Violation(number, table, _id(row[0]), says)
 
 
-def columns(database: Database) -> Iterator[Violation]:
-    """I13: every column holds what it may."""
-    dialect = enforcement.dialect_of(database)
-    for model in EVERY:
-        table, key = model._meta.table_name, _key(model)
-        for _, bad, says in malformed(model, dialect):
-            query = f"SELECT {key} FROM {table} WHERE {bad.replace('NEW.', '')}"
-            for (found,) in _ask(database, query):
+def columns(database: Database, model: type[Row]) -> Iterator[Violation]:
+    """I13: every column holds what it may; the table is read once for all of them."""
+    table = model._meta.table_name
+    wrong = list(malformed(model, enforcement.dialect_of(database)))
+    conditions = [f"({bad.replace('NEW.', '')})" for _, bad, _ in wrong]
+    query = f"SELECT {_key(model)}, {', '.join(conditions)} FROM {table} WHERE {' OR '.join(conditions)}"
+    for found, *bad in _ask(database, query):
+        for (_, _, says), is_bad in zip(wrong, bad, strict=True):
+            if is_bad:
                 yield Violation("I13", table, _id(found), says)
 
 
-def shapes(database: Database) -> Iterator[Violation]:
+def shapes(database: Database, model: type[Row]) -> Iterator[Violation]:
     """I13: the JSON of each column has its shape."""
-    for model in EVERY:
-        for field in model._meta.sorted_fields:
-            if isinstance(field, JsonField):
-                yield from _misshapen(database, model, field)
+    for field in model._meta.sorted_fields:
+        if isinstance(field, JsonField):
+            yield from _misshapen(database, model, field)
 
 
 def _misshapen(database: Database, model: type[Row], field: Any) -> Iterator[Violation]:
     table, key, column = model._meta.table_name, _key(model), field.column_name
-    for found, value in _pages(database, table, key, column):
-        try:
-            field.shaped(field.python_value(value))
-        except InvalidValue as error:
-            yield Violation("I13", table, _id(found), str(error))
-        except (StoreCorrupt, TypeError):
-            yield Violation("I13", table, _id(found), f"{table}.{column}: not JSON")
+    for page in _pages(database, table, key, column):
+        if _all_shaped(field, [value for _, value in page]):
+            continue
+        for found, value in page:
+            try:
+                field.shaped(field.python_value(value))
+            except InvalidValue as error:
+                yield Violation("I13", table, _id(found), str(error))
+            except (StoreCorrupt, TypeError):
+                yield Violation("I13", table, _id(found), f"{table}.{column}: not JSON")
 
 
-def _pages(database: Database, table: str, key: str, column: str) -> Iterator[tuple[Any, Any]]:
-    """The keys and the values of a column that are there, a page at a time; long values one by one."""
+def _all_shaped(field: Any, texts: list[Any]) -> bool:
+    """Whether all have their shape, read at once, which is faster; that each is JSON by itself `columns` asks."""
+    try:
+        for value in json.loads(f"[{','.join(texts)}]"):
+            field.shaped(value)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
+
+
+def _pages(database: Database, table: str, key: str, column: str) -> Iterator[list[tuple[Any, Any]]]:
+    """The keys and the values of a column that are there, a page at a time; a long value is a page by itself."""
     mark, same = ("?", "IS") if database.kind == SQLITE else ("%s", "=")
     short = f"CASE WHEN {size([column], database.kind)} <= {SHORT} THEN {column} END"
     query = f"SELECT {key}, {short} FROM {table} WHERE {column} IS NOT NULL"
-    page = list(_ask(database, f"{query} ORDER BY {key} LIMIT {PAGE}"))
+    page = list(_ask(database, f"{query} ORDER BY {key} LIMIT {PAGE_OF_JSON}"))
     while page:
-        for found, value in page:
-            if value is None:
-                ((value,),) = _ask(database, f"SELECT {column} FROM {table} WHERE {key} {same} {mark} LIMIT 1", found)
-            yield found, value
-        page = list(_ask(database, f"{query} AND {key} > {mark} ORDER BY {key} LIMIT {PAGE}", page[-1][0]))
+        yield [(found, value) for found, value in page if value is not None]
+        for found in [found for found, value in page if value is None]:
+            ((value,),) = _ask(database, f"SELECT {column} FROM {table} WHERE {key} {same} {mark} LIMIT 1", found)
+            yield [(found, value)]
+        page = list(_ask(database, f"{query} AND {key} > {mark} ORDER BY {key} LIMIT {PAGE_OF_JSON}", page[-1][0]))
 
 
 def signatures(database: Database) -> Iterator[Violation]:
@@ -146,24 +176,22 @@ def signatures(database: Database) -> Iterator[Violation]:
 
 
 def _forged(database: Database, table: str, column: str, well: Any) -> Iterator[Violation]:
-    key = "seq" if table == "transition_log" else "id"
-    query = f"SELECT {column}, min(CAST({key} AS TEXT)) FROM {table} WHERE {column} IS NOT NULL GROUP BY {column}"
+    key = "seq" if table == "transition_log" else "CAST(id AS TEXT)"
+    query = f"SELECT {column}, min({key}) FROM {table} WHERE {column} IS NOT NULL GROUP BY {column}"
     for name, row in _ask(database, query):
         if not well(name):
-            where = int(row) if key == "seq" else _id(row)
-            yield Violation("I13", table, where, f"{table}.{column}: {shown(name)} is no actor")
+            yield Violation("I13", table, _id(row), f"{table}.{column}: {shown(name)} is no actor")
 
 
-def keys(database: Database) -> Iterator[Violation]:
+def keys(database: Database, model: type[Row]) -> Iterator[Violation]:
     """Every key names a row that is there."""
-    for model in EVERY:
-        for field in model._meta.refs:
-            assert isinstance(field, ParentField)
-            table, column = model._meta.table_name, field.column_name
-            there = f"SELECT 1 FROM {field.rel_model._meta.table_name} p WHERE p.id = c.{column}"
-            query = f"SELECT c.id FROM {table} c WHERE c.{column} IS NOT NULL AND NOT EXISTS ({there})"
-            for (found,) in _ask(database, query):
-                yield Violation("foreign key", table, _id(found), f"{column} names a row that is not there")
+    for field in model._meta.refs:
+        assert isinstance(field, ParentField)
+        table, column = model._meta.table_name, field.column_name
+        there = f"SELECT 1 FROM {field.rel_model._meta.table_name} p WHERE p.id = c.{column}"
+        query = f"SELECT c.id FROM {table} c WHERE c.{column} IS NOT NULL AND NOT EXISTS ({there})"
+        for (found,) in _ask(database, query):
+            yield Violation("foreign key", table, _id(found), f"{column} names a row that is not there")
 
 
 def _key(model: type[Row]) -> str:
@@ -177,13 +205,13 @@ def _key(model: type[Row]) -> str:
 def chains(database: Database) -> Iterator[Violation]:
     """I12: the moves of each row follow each other, from its birth to where it stands."""
     query = """
-        SELECT seq, entity, entity_id FROM (
-            SELECT seq, entity, entity_id, version, "trigger", source, dest,
-                lag(seq) OVER w AS s, lag(entity) OVER w AS e, lag(version) OVER w AS v, lag(dest) OVER w AS d
-            FROM transition_log WINDOW w AS (PARTITION BY entity_id ORDER BY version)) AS chain
-        WHERE (CASE WHEN s IS NULL THEN version = 1 AND source IS NULL AND "trigger" IN ('create', 'adopt')
-               ELSE version = v + 1 AND source = d AND seq > s AND entity = e END) IS NOT TRUE
-    """
+        SELECT l.seq, l.entity, l.entity_id FROM transition_log l
+        LEFT JOIN transition_log b ON b.entity_id = l.entity_id AND b.version = l.version - 1
+        WHERE (CASE WHEN b.seq IS NULL
+               THEN l.version = 1 AND l.source IS NULL AND l."trigger" IN ('create', 'adopt')
+               ELSE l.source = b.dest AND l.seq > b.seq AND l.entity = b.entity END) IS NOT TRUE
+        OR l.seq IN (SELECT max(seq) FROM transition_log GROUP BY entity_id, version HAVING count(*) > 1)
+    """  # the unique index, by which each row finds the one before it, may have been dropped
     for seq, entity, row in _ask(database, query):
         yield Violation("I12", "transition_log", seq, f"does not follow on the move before it of {entity} {row}")
     query = """SELECT seq FROM transition_log l WHERE cause_seq IS NOT NULL
@@ -201,12 +229,12 @@ def edges(database: Database) -> Iterator[Violation]:
         for source in sources
         for dest in dests
     }
-    query = (
-        'SELECT entity, "trigger", source, dest, min(seq) FROM transition_log GROUP BY entity, "trigger", source, dest'
-    )
-    for *move, seq in _ask(database, query):
-        if tuple(move) not in legal:
-            yield Violation("I12", "transition_log", seq, "is no move of a lifecycle")
+    known = quoted("\n".join(word or "" for word in move) for move in sorted(legal, key=str))
+    move = """entity || '\n' || "trigger" || '\n' || COALESCE(source, '') || '\n' || COALESCE(dest, '')"""
+    query = f"""SELECT min(seq) FROM transition_log WHERE (({move}) NOT IN ({known})) IS NOT FALSE
+                OR source = '' OR dest = '' GROUP BY entity, "trigger", source, dest"""
+    for (seq,) in _ask(database, query):
+        yield Violation("I12", "transition_log", seq, "is no move of a lifecycle")
     ends = [(model._meta.table_name, quoted(model.machine.final)) for model in STATEFUL]
     final = " OR ".join(f"(entity = '{table}' AND source IN ({statuses}))" for table, statuses in ends)
     query = f"""SELECT seq FROM transition_log WHERE "trigger" = 'remove' AND cause_seq IS NULL AND NOT ({final})"""
@@ -224,18 +252,20 @@ def _ways(machine: Any) -> Iterator[tuple[str, tuple[Any, ...], tuple[Any, ...]]
 
 def fold(database: Database) -> Iterator[Violation]:
     """I12: every row stands where its last move left it, and every row that is gone was removed."""
-    later = "SELECT 1 FROM transition_log n WHERE n.entity_id = {0}.entity_id AND n.version > {0}.version"
+    later = "SELECT 1 FROM transition_log n WHERE n.entity_id = l.entity_id AND n.version > l.version"
     kept = []
     for model in STATEFUL:
         table = model._meta.table_name
         query = f"""SELECT r.id FROM {table} r
             LEFT JOIN transition_log l ON l.entity_id = r.id AND l.version = r.version AND l.entity = '{table}'
-            WHERE (l.dest = r.status AND NOT EXISTS ({later.format("l")})) IS NOT TRUE"""
+            WHERE (l.dest = r.status AND NOT EXISTS ({later})) IS NOT TRUE"""
         for (found,) in _ask(database, query):
             yield Violation("I12", table, _id(found), "does not stand where its last move in the log left it")
         kept.append(f"(l.entity = '{table}' AND EXISTS (SELECT 1 FROM {table} WHERE id = l.entity_id))")
-    query = f"""SELECT entity, entity_id FROM transition_log l WHERE dest IS NOT NULL
-                AND NOT EXISTS ({later.format("l")}) AND NOT ({" OR ".join(kept)})"""
+    last = "SELECT entity_id AS id, max(version) AS version FROM transition_log GROUP BY entity_id"
+    query = f"""SELECT l.entity, l.entity_id FROM ({last}) r
+                JOIN transition_log l ON l.entity_id = r.id AND l.version = r.version
+                WHERE l.dest IS NOT NULL AND NOT ({" OR ".join(kept)})"""
     for entity, row in _ask(database, query):
         yield Violation("I12", str(entity), _id(row), "is gone, and no move in the log removed it")
 
@@ -245,8 +275,9 @@ def fold(database: Database) -> Iterator[Violation]:
 
 def decisions(database: Database) -> Iterator[Violation]:
     """I11, I12: every act that decides has its one decision, which is of its kind and by who acted."""
-    due = [_due(m._meta.table_name, *way) for m in STATEFUL for way in _deciding(m.machine)]
-    wanted = f"CASE {' '.join(due)} END"
+    ways = [(model._meta.table_name, *way) for model in STATEFUL for way in _deciding(model.machine)]
+    deciding = quoted(sorted({trigger for _, trigger, *_ in ways}))
+    wanted = f"""CASE WHEN l."trigger" IN ({deciding}) THEN CASE {" ".join(_due(*way) for way in ways)} END END"""
     query = f"""SELECT l.seq, l.entity, l."trigger", l.decision_id, d.id FROM transition_log l
         LEFT JOIN decisions d ON d.id = l.decision_id AND d.decided_by = l.actor AND d.decision_type = {wanted}
         WHERE (l.decision_id IS NULL AND {wanted} IS NOT NULL) OR (l.decision_id IS NOT NULL AND d.id IS NULL)"""
@@ -306,5 +337,6 @@ def in_place(database: Database) -> Iterator[Violation]:
         yield Violation("enforcement", database.kind, None, str(error))
 
 
-CHECKS = (lifecycles, columns, shapes, signatures, keys, chains, edges, fold, decisions, integrity, in_place)
-"""What is asked, each an iterator of what it finds."""
+OF_THE_STORE: tuple[Check, ...] = (lifecycles, signatures, chains, edges, fold, decisions, integrity, in_place)
+OF_EACH_TABLE = (columns, shapes, keys)
+"""What is asked, each an iterator of what it finds; the latter of one table at a time."""

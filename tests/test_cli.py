@@ -861,6 +861,10 @@ def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
             while f"copying …{shown} 0 s" not in err.getvalue():
                 pass
     assert err.getvalue().endswith("\r\x1b[K")
+    with Terminal(as_json=False).progress("verifying", "checks") as done:
+        done(3, 50)
+        while "verifying … 3 of 50 checks, 0 s" not in err.getvalue():
+            pass
     monkeypatch.setattr(sys, "stderr", err := Screen())
     monkeypatch.setattr(Screen, "isatty", lambda screen: False)
     with Terminal(as_json=False).progress("copying"):
@@ -870,13 +874,13 @@ def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 WORK: dict[str, list[str]] = {
     "migrate": ["migrating"],
-    "verify": ["verifying"],
+    "verify": ["verifying", "counted"],
     "backup new.db": ["copying"],
     "export new.jsonl": ["exporting", "counted"],
     "import all.jsonl": ["importing", "counted"],
     "copy full.db new.db": ["reading", "counted", "writing", "counted"],
 }
-"""Commands that may take long, and what they say meanwhile; some count their rows."""
+"""Commands that may take long, and what they say meanwhile; some count what is done."""
 
 
 @pytest.mark.parametrize("words", WORK)
@@ -888,7 +892,7 @@ def test_long_commands_say_how_far_they_are(words: str, tmp_path: Path, monkeypa
     told: list[str] = []
 
     @contextmanager
-    def progress(_: Terminal, what: str) -> Iterator[Any]:
+    def progress(_: Terminal, what: str, unit: str = "rows") -> Iterator[Any]:
         told.append(what)
         yield lambda done, total: told.append("counted") if "counted" not in told[-1:] else None
 
@@ -1224,6 +1228,25 @@ def test_an_output_that_is_full(words: str) -> None:
     assert in_sh(words, ">/dev/full") == (3, told)
 
 
+@reads
+@sqlite
+@full
+def test_an_export_to_an_output_that_is_full(ids: Ids, place: str) -> None:
+    told = b"dispatch-state: the output cannot be written: No space left on device\n"
+    assert in_sh(f"--database '{place}' export -", ">/dev/full") == (3, told)
+
+
+@reads
+@sqlite
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_export_that_nobody_reads(unbuffered: str, ids: Ids, place: str) -> None:
+    with process("--database", place, "export", "-", PYTHONUNBUFFERED=unbuffered) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait()) == (b"", 141)
+
+
 @pytest.mark.parametrize("words", ["status", "status --json", "board", "export -", "diagram cascades", "show {}"])
 @reads
 @sqlite
@@ -1301,7 +1324,7 @@ def test_an_interrupt_stays_one_whatever_comes_behind_it(
 ) -> None:
     """A connection that was interrupted at work may not be put in order any more."""
 
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     def broken(call: Call) -> None:

@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
-    "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "connections",
+    "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "mounts", "files",
+    "connections",
     "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "metrics", "models.keys",
     "models.columns",
     "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue",

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from dispatch_state import ConfigEntry, Store, StoreBusy, lockfile, open_store
-from dispatch_state.lockfile import GAP, GONE, SOON, WHILE, LockFile
+from dispatch_state.lockfile import GAP, GONE, PATIENCE, SOON, WHILE, LockFile
+from tests.test_database import in_thread
 
 
 @pytest.fixture
@@ -189,6 +190,76 @@ def test_who_is_served_leaves_the_queue(places: list[LockFile], moments: Moments
     assert other._is_first(moments.now, moments.now)
 
 
+@pytest.fixture
+def stranger(path: Path) -> Iterator[Callable[[], None]]:
+    """Another program that holds the lock of the file, until this is called."""
+    file = turn_file(path).open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield file.close
+    file.close()
+
+
+def test_a_lock_under_which_nobody_writes_is_waited_for_once(
+    path: Path, moments: Moments, stranger: Callable[[], None]
+) -> None:
+    """By all connections of a store together, until it has been free again."""
+    known = lockfile.Known()
+    one, other = [LockFile(str(turn_file(path)), 30, lambda: True, known) for _ in range(2)]
+
+    def waited(place: LockFile) -> float:
+        began = moments.now
+        assert place.take() or place.wait()
+        place.give()
+        return moments.now - began
+
+    assert waited(one) == pytest.approx(PATIENCE, abs=2 * SOON)
+    assert [waited(place) for place in (one, other, one)] == [0, 0, 0]
+    stranger()
+    assert waited(other) == 0
+    assert not known.held_by_another
+    with turn_file(path).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert waited(one) == pytest.approx(PATIENCE, abs=2 * SOON)
+    for place in (one, other):
+        place.close()
+
+
+def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list[LockFile]) -> None:
+    """However long it takes, as long as the timeout allows; and then the turn is had."""
+    busy, *_ = places
+    known = lockfile.Known()
+    patient = LockFile(str(path), 30, lambda: False, known)
+    assert busy.take()
+    assert not patient.wait()
+    assert moments.now - 1000 == pytest.approx(30, abs=0.1)
+    moments.meanwhile = lambda until: busy.give() if until > 1050 else None
+    assert patient.wait()
+    assert patient._mine
+    assert not known.held_by_another
+    patient.close()
+
+
+def test_who_is_not_the_first_does_not_ask(path: Path, moments: Moments, places: list[LockFile]) -> None:
+    """Nor does who has just become the first: behind a long queue nobody is taken for another program."""
+    busy, first, *_ = places
+    asked: list[float] = []
+    known = lockfile.Known()
+    second = LockFile(str(path), 1, lambda: bool(asked.append(moments.now)), known)
+    assert busy.take()
+    assert not first.take()
+    moments.meanwhile = lambda until: first._is_first(0, until) if until < 1000.5 else None
+    assert not second.wait()
+    assert min(asked) > 1000.5 + PATIENCE
+    known.held_by_another = True  # then it asks at once, but as the first only
+    asked.clear()
+    began = moments.now
+    moments.meanwhile = lambda until: first._is_first(0, until)
+    assert first._is_first(0, began)
+    assert not second.wait()
+    assert asked == []
+    second.close()
+
+
 SAID = {
     "nothing": b"",
     "too little": b"short",
@@ -267,6 +338,24 @@ def test_a_transaction_has_the_turn_and_gives_it_back(opened: Store, path: Path)
     assert turn_file(path).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("way", ["link.db", "chain.db", "folder/dispatch.db", "folder/link.db"])
+def test_a_store_behind_links_has_the_queue_of_its_file(path: Path, way: str) -> None:
+    """SQLite too keeps its files beside the file, and not beside a link to it."""
+    open_store(path).close()
+    (path.parent / "link.db").symlink_to(path)
+    (path.parent / "chain.db").symlink_to("link.db")
+    (path.parent / "elsewhere").mkdir()
+    (path.parent / "elsewhere" / "folder").symlink_to(path.parent)
+    linked = path.parent / ("elsewhere" if "/" in way else "") / way
+    with open_store(linked, timeout=0.2) as store:
+        with store.atomic():
+            ConfigEntry.write("key", 1)
+            assert is_taken(path)
+        assert not is_taken(path)
+        assert {file.name for file in path.parent.iterdir() if file.name.endswith("-turn")} == {"dispatch.db-turn"}
+        assert {file.name for file in path.parent.iterdir() if file.name.endswith("-wal")} == {"dispatch.db-wal"}
+
+
 def test_reading_takes_no_turn(opened: Store, path: Path) -> None:
     opened.counts()
     turn_file(path).unlink(missing_ok=True)
@@ -283,6 +372,53 @@ def test_a_turn_that_nobody_gives_back_does_not_stop_a_writer(opened: Store, pat
     ConfigEntry.write("key", 1)
     assert ConfigEntry.read("key") == 1
     rogue.close()
+
+
+def test_writing_under_a_strangers_lock(path: Path, moments: Moments, stranger: Callable[[], None]) -> None:
+    """It waits once, in whatever thread, and not for the whole timeout; what is written is there."""
+    with open_store(path, durability="normal") as store:
+        began = moments.now
+        for number in range(20):
+            in_thread(lambda: ConfigEntry.write("key", number))  # noqa: B023 - it has ended when the next one begins
+            ConfigEntry.write("key", -number)
+        assert moments.now - began == 0, "it was waited for when the store was opened"
+        assert moments.now - 1000 == pytest.approx(PATIENCE, abs=2 * SOON)
+        assert ConfigEntry.read("key") == -19
+        assert store.database.execute_sql("PRAGMA busy_timeout").fetchone() == (30_000,)
+        stranger()
+        with store.atomic():
+            assert is_taken(path), "its own turns again"
+
+
+def test_sqlites_lock_is_asked_for_and_left_as_it_was(opened: Store, path: Path) -> None:
+    connection = opened.database.connection()
+    foreign = sqlite3.connect(path, isolation_level=None)
+    assert connection.nobody_writes()
+    foreign.execute("BEGIN IMMEDIATE")
+    assert not connection.nobody_writes()
+    foreign.execute("ROLLBACK")
+    assert connection.nobody_writes()
+    assert not connection.in_transaction
+    foreign.execute("BEGIN IMMEDIATE")
+    foreign.close()
+    assert opened.database.execute_sql("PRAGMA busy_timeout").fetchone() == (200,)
+
+
+def test_a_query_that_is_still_being_read_is_told_under_a_strangers_lock(
+    moments: Moments, opened: Store, path: Path
+) -> None:
+    for number in range(3):
+        ConfigEntry.write(f"key {number}", number)
+    reading = opened.database.connection().execute(f"SELECT * FROM {ConfigEntry._meta.table_name}")
+    reading.fetchone()
+    in_thread(lambda: ConfigEntry.write("key", 1))
+    with turn_file(path).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        began = moments.now
+        with pytest.raises(StoreBusy, match="still being read"):
+            ConfigEntry.write("key", 2)
+        assert moments.now - began == pytest.approx(PATIENCE, abs=2 * SOON), "and at once"
+    reading.close()
 
 
 def test_a_lock_of_sqlites_that_is_not_given_back_is_busy(opened: Store, path: Path) -> None:

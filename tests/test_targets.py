@@ -192,6 +192,92 @@ def test_a_configuration_that_cannot_be_read_or_names_no_store_is_refused(
         open_store()
 
 
+UNREADABLE = {
+    "the home of nobody": ("~nobody-of-that-name/x", "names the home folder of a user who has none here"),
+    "a name that is too long": ("x" * 5000, "cannot be read: File name too long"),
+    "a folder": ("/", "cannot be read: Is a directory"),
+    "below a file": (__file__ + "/x", "there is no "),
+    "nothing": ("none.toml", "there is no "),
+    "a link to itself": ("loop", "cannot be read: Too many levels"),
+    "no UTF-8": ("\udcff", "there is no "),
+}
+
+
+@pytest.mark.parametrize(("name", "says"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_configuration_that_is_named_and_cannot_be_read(
+    name: str, says: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "loop").symlink_to("loop")
+    monkeypatch.setenv("DISPATCH_CONFIG", name)
+    with pytest.raises(InvalidValue, match=f"^DISPATCH_CONFIG: .*{says}"):
+        open_store()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"a = " + b"[" * 20_000, "nested too deeply"),
+        (b"a = 1" + b"0" * 5000, "cannot be read as TOML"),
+        (b"# " + b"x" * 70_000, "longer than 65,536 bytes"),
+    ],
+)
+def test_a_configuration_that_is_too_much_is_refused(
+    text: bytes, says: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, "", monkeypatch).write_bytes(text)
+    with pytest.raises(InvalidValue, match=rf"chosen\.toml: .*{says}"):
+        open_store()
+
+
+def test_a_default_configuration_below_what_is_no_folder_is_not_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "file"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    assert resolve(None).location == str(home / "data" / "dispatch" / "dispatch.db") or sys.platform != "linux"
+
+
+@pytest.mark.parametrize("given", ["x.db", None])
+def test_in_a_folder_that_is_gone(given: str | None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = home / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("DISPATCH_CONFIG", "x.toml")
+    with pytest.raises(InvalidValue, match="the current folder cannot be reached"):
+        resolve(given)
+
+
+WITHOUT_A_HOME = """
+import os
+from dispatch_state import DispatchError
+from dispatch_state.targets import resolve
+if os.geteuid() == 0:
+    os.setuid(54321)
+else:
+    os.path.expanduser = lambda path: path  # as it is for who has no entry among the users
+for name in (None, "~/x.db"):
+    try:
+        print(resolve(name))
+    except DispatchError as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_a_user_without_a_home_is_told_what_to_name() -> None:
+    """As in a container that runs under any number."""
+    kept = {"PATH", "VIRTUAL_ENV", "LANG"}
+    environment = {name: value for name, value in os.environ.items() if name in kept}
+    command = [sys.executable, "-c", f"import platformdirs\n{WITHOUT_A_HOME}"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    assert ended.stdout.splitlines() == [
+        "InvalidValue target: no store is named, and this user has no home folder to look in; "
+        "name one, or set DISPATCH_DATABASE",
+        'InvalidValue target: "~/x.db" names the home folder of a user who has none here',
+    ], ended.stderr
+
+
 @LINUX
 def test_without_any_configuration_the_store_is_made_in_the_data_folder(home: Path) -> None:
     with open_store():
@@ -378,12 +464,13 @@ def test_a_role_that_is_not_there_is_an_error_of_the_store() -> None:
 
 def test_a_child_cannot_open_the_sqlite_file_that_it_inherited(tmp_path: Path) -> None:
     """By whatever name: it would lose what it commits as soon as the parent closes."""
-    file, link = tmp_path / "x.db", tmp_path / "link.db"
+    file, link, symbolic = tmp_path / "x.db", tmp_path / "link.db", tmp_path / "symbolic.db"
     with open_store(file):
         os.link(file, link)
+        symbolic.symlink_to(file)
 
         def refused() -> None:
-            for name in (file, link):
+            for name in (file, link, symbolic):
                 with pytest.raises(WrongProcess, match="close the store before forking"):
                     open_store(name)
             open_store(tmp_path / "another.db").close()

@@ -12,7 +12,17 @@ from typing import Any
 import peewee
 import pytest
 
-from dispatch_state import Decision, DecisionType, Issue, Store, TransitionLog, Violation, enforcement, open_store
+from dispatch_state import (
+    Decision,
+    DecisionType,
+    InvalidValue,
+    Issue,
+    Store,
+    TransitionLog,
+    Violation,
+    enforcement,
+    open_store,
+)
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import STATEFUL
 from tests.properties.machine import on
@@ -362,6 +372,145 @@ def test_a_violation_says_what_it_is_in_a_line(world: World, store: Store) -> No
     store.database.execute_sql("UPDATE issues SET version = 2")
     (violation,) = told(store)
     assert str(violation) == f"I12 issues {issue.id}: does not stand where its last move in the log left it"
+
+
+# ---- what is asked of many rows at once ------------------------------------------------------------------
+
+
+def test_how_far_it_is_is_told(store: Store) -> None:
+    """From nothing done to all done, in small steps; whoever is told may stop it."""
+    far: list[tuple[int, int]] = []
+    assert store.verify(progress=lambda done, total: far.append((done, total))) == []
+    total = far[-1][0]
+    assert far == [(done, total) for done in range(total + 1)]
+    assert total > 40
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.verify(progress=stop)
+    with pytest.raises(InvalidValue, match="progress"):
+        store.verify(progress=1)  # type: ignore[arg-type]
+    assert World(store).new_issue().status == "unassigned", "nothing is left open"
+
+
+def test_a_row_is_named_for_each_of_its_columns_that_is_wrong(world: World, store: Store) -> None:
+    issue = world.new_issue()
+    world.new_issue()
+    store.database.execute_sql(
+        f"UPDATE issues SET priority = 'asap', issue_type = 'poem', title = 'fine' WHERE id = '{issue.id}'"
+    )
+    assert {(v.id, v.message) for v in told(store)} == {
+        (issue.id, "issues.priority: not one of its words"),
+        (issue.id, "issues.issue_type: not one of its words"),
+    }
+
+
+BREAKS = {
+    "the first is a later one": ("create", "version = 9"),
+    "the first is no beginning": ("create", "source = 'queued'"),
+    "one is missing": ("queue", "version = 9"),
+    "it starts elsewhere": ("queue", "source = 'blocked'"),
+    "it is of another table": ("queue", "entity = 'agents'"),
+    "it came before the one it follows on": ("queue", "seq = -1"),
+}
+
+
+@pytest.mark.parametrize(("trigger", "change"), BREAKS.values(), ids=BREAKS)
+def test_each_break_of_a_chain_is_told(trigger: str, change: str, world: World, store: Store) -> None:
+    issue = world.new_issue()
+    issue.queue(by=MAINTAINER)
+    store.database.execute_sql(f"UPDATE transition_log SET {change} WHERE seq = {moved(issue, trigger).seq}")
+    names = {v.id for v in told(store) if v.message == f"does not follow on the move before it of issues {issue.id}"}
+    names |= {v.id for v in told(store) if v.message == f"does not follow on the move before it of agents {issue.id}"}
+    assert moved(issue, trigger).seq in names
+
+
+def test_a_move_that_is_logged_twice_is_told(world: World, store: Store) -> None:
+    """Where the index that forbids it was dropped."""
+    issue = world.new_issue()
+    issue.queue(by=MAINTAINER)
+    issue.dequeue(by=MAINTAINER, reason=WHY)
+    store.database.execute_sql("DROP INDEX idx_log_row")
+    columns = ", ".join(f'"{f.column_name}"' for f in TransitionLog._meta.sorted_fields if f.name != "seq")
+    for version in (1, 3):
+        store.database.execute_sql(
+            f"INSERT INTO transition_log ({columns}) SELECT {columns} FROM transition_log"
+            f" WHERE entity_id = '{issue.id}' AND version = {version}"
+        )
+    last = TransitionLog.select(TransitionLog.seq).order_by(TransitionLog.seq.desc()).limit(2)
+    follows = {v.id for v in told(store) if v.message.startswith("does not follow on the move before it of issues")}
+    assert follows >= {row.seq for row in last}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "change"),
+    [
+        ("create", "source = ''"),
+        ("queue", "dest = ''"),
+        ("queue", "dest = NULL"),
+        ("queue", "source = 'unassigned\nqueued', dest = ''"),
+        ("queue", "entity = 'issues\nqueue', \"trigger\" = 'unassigned', source = 'queued', dest = NULL"),
+    ],
+)
+def test_a_move_that_only_reads_like_one_is_told(trigger: str, change: str, world: World, store: Store) -> None:
+    issue = world.new_issue()
+    issue.queue(by=MAINTAINER)
+    move = moved(issue, trigger)
+    store.database.execute_sql(f"UPDATE transition_log SET {change} WHERE seq = {move.seq}")
+    assert (move.seq, "is no move of a lifecycle") in {(v.id, v.message) for v in told(store)}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("labels", [("[]", '["a'), ('["a"', ',"b"]'), ('["a"],["b"]', '["c"]'), ("[]", "{}")])
+def test_json_that_is_whole_only_with_its_neighbours_is_told(
+    labels: tuple[str, str], world: World, store: Store
+) -> None:
+    for label in labels:
+        issue = world.new_issue()
+        store.database.execute_sql("UPDATE issues SET labels = ? WHERE id = ?", (label, str(issue.id)))
+    wrong = [v for v in told(store) if v.message.startswith("issues.labels: ")]
+    assert wrong
+    assert {v.invariant for v in wrong} == {"I13"}
+
+
+STAMPS = {
+    "2026-01-31T09:30:00.000000+00:00": True,
+    "0001-01-01T00:00:00.000000+00:00": True,
+    "9999-12-31T23:59:59.999999+00:00": True,
+    "2024-02-29T23:59:59.999999+00:00": True,
+    "2026-02-29T00:00:00.000000+00:00": False,
+    "2026-02-30T00:00:00.000000+00:00": False,
+    "2026-04-31T00:00:00.000000+00:00": False,
+    "2026-01-31T24:00:00.000000+00:00": False,
+    "2026-01-31T23:60:00.000000+00:00": False,
+    "2026-01-31T23:59:60.000000+00:00": False,
+    "2026-00-31T09:30:00.000000+00:00": False,
+    "2026-13-31T09:30:00.000000+00:00": False,
+    "2026-01-00T09:30:00.000000+00:00": False,
+    "2026-01-32T09:30:00.000000+00:00": False,
+    "0000-01-31T09:30:00.000000+00:00": False,
+    "-001-01-31T09:30:00.000000+00:00": False,
+    "2026-01-31 09:30:00.000000+00:00": False,
+    "2026-01-31t09:30:00.000000+00:00": False,
+    "2026-01-31T09:30:00.00000 +00:00": False,
+    "2026-01-31T09:30:00.000000+01:00": False,
+    "2026-01-31T09:30:00.000000Z": False,
+    "2026-01-31T09:30:00.000000+00:00 ": False,
+    "2026-01-31T09:30:00.0000000+00:00": False,
+    "2026-01-31T09:30:00+00:00": False,
+    "2026-01-31T9:30:00.0000000+00:00": False,
+}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_what_is_a_stamp_on_sqlite(world: World, store: Store) -> None:
+    issue = world.new_issue()
+    for stamp, sound in STAMPS.items():
+        store.database.execute_sql("UPDATE issues SET created_at = ?", (stamp,))
+        named = (issue.id, "issues.created_at") in {(v.id, v.message.partition(":")[0]) for v in told(store)}
+        assert named is not sound, stamp
 
 
 # ---- random tampering ------------------------------------------------------------------------------------

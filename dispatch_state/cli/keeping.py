@@ -45,8 +45,8 @@ def _tell(call: Call, done: str, changed: bool, otherwise: str) -> None:
 def verify(call: Call) -> Exit:
     """Ask whether the store is sound; one line for each thing that is not."""
     store, out = call.open(), call.out
-    with out.progress("verifying"):
-        found = store.verify()
+    with out.progress("verifying", "checks") as done:
+        found = store.verify(progress=done)
     if out.as_json:
         out.json({"sound": not found, "violations": [asdict(violation) for violation in found]})
     else:

@@ -23,7 +23,12 @@ def export(call: Call) -> Exit:
     """Write the whole store to a new file, as lines of JSON, while others go on writing."""
     store, file = call.open(), call.chosen.path
     with call.out.progress("exporting") as done:
-        counts = store.export(call.out.bytes() if file == PIPE else file, progress=done)
+        try:
+            counts = store.export(call.out.bytes() if file == PIPE else file, progress=done)
+        except StoreError as error:
+            if file == PIPE and isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None  # as whatever cannot be written to standard output
+            raise
     return Exit.OK if file == PIPE else _tell(call, "exported", counts)
 
 

@@ -227,31 +227,35 @@ class Terminal:
             self._stream.flush()
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
+    def progress(self, what: str, unit: str = "rows") -> Iterator[Callable[[int, int], None]]:
         """A block that may take long: after a moment it says so on standard error, when that is a terminal.
 
-        Gives what is told how many rows are done, and of how many, which is 0 when nobody knows.
+        Gives what is called with how many are done, and of how many, which is 0 when nobody knows.
+
+        Args:
+            what: what is being done.
+            unit: what is counted.
         """
-        rows = [0, 0]
+        counts = [0, 0]
         if not _is_terminal(self._errors):
             yield lambda done, total: None
             return
         over = threading.Event()
-        told = threading.Thread(target=self._tell, args=(what, rows, over), daemon=True)
+        told = threading.Thread(target=self._tell, args=(what, unit, counts, over), daemon=True)
         told.start()
         try:
-            yield lambda done, total: rows.__setitem__(slice(None), [done, total])
+            yield lambda done, total: counts.__setitem__(slice(None), [done, total])
         finally:
             over.set()
             told.join()
 
-    def _tell(self, what: str, rows: list[int], over: threading.Event) -> None:
+    def _tell(self, what: str, unit: str, counts: list[int], over: threading.Event) -> None:
         assert self._errors is not None
         began, said = time.monotonic(), False
         while not over.wait(PATIENCE):
             said = True
-            done, total = rows
-            counted = f" {done:,} of {total:,} rows," if total else f" {done:,} rows," if done else ""
+            done, total = counts
+            counted = f" {done:,} of {total:,} {unit}," if total else f" {done:,} {unit}," if done else ""
             self._errors.write(f"\r{visible(what)} …{counted} {time.monotonic() - began:.0f} s\x1b[K")
             self._errors.flush()
         if said:

@@ -14,7 +14,7 @@ SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$", re.MULTILINE)
 NAMES = r"\w+(?:, \w+)*: "
 FACT = re.compile(rf"(?:^|\n|; )({NAMES})(.*?)(?=; {NAMES}|\n{NAMES}|$)", re.DOTALL)
 """What a docstring says of an attribute, or of several: `name: what it is`, on a line or behind a semicolon."""
-ALIASES = {"Clock": values.Clock, "Target": snapshots.Target, "Progress": snapshots.Progress} | {
+ALIASES = {"Clock": values.Clock, "Target": snapshots.Target, "Progress": values.Progress} | {
     "Outcome": attempts.Outcome,
     "Approvers": columns.Approvers,
     "Self": "Model",
