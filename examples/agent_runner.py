@@ -44,6 +44,7 @@ from workshop import Failed, Repository, one_line, send
 from dispatch_state import (
     Agent,
     AgentType,
+    CommitUnknown,
     DispatchError,
     Epic,
     Issue,
@@ -51,6 +52,7 @@ from dispatch_state import (
     PullRequest,
     Store,
     StoreBusy,
+    StoreUnreachable,
     TransitionLog,
     open_store,
 )
@@ -135,7 +137,7 @@ def run(store: Store, job: Job, agents: int, watch: bool) -> None:
         for _ in range(agents):
             crew.hire("worker")
         while not told and crew.look_after() and (watch or left(job)):
-            with suppress(StoreBusy):
+            with suppress(StoreBusy, StoreUnreachable, CommitUnknown):
                 store.rescue(timeout=job.heartbeat_timeout, max_attempts=job.max_attempts)
                 store.tick()
             seen = show_moves(store, job, seen)

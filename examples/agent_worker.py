@@ -25,6 +25,7 @@ from dispatch_state import (
     Actor,
     Agent,
     AgentStatus,
+    CommitUnknown,
     DispatchError,
     GuardRefused,
     IllegalTransition,
@@ -34,6 +35,7 @@ from dispatch_state import (
     StaleRow,
     Store,
     StoreBusy,
+    StoreUnreachable,
     System,
     open_store,
 )
@@ -41,8 +43,8 @@ from dispatch_state import (
 RUNNER = System("runner")
 PAUSE = 0.1
 """Seconds between two looks at the store."""
-REFUSED = (StaleRow, IllegalTransition, GuardRefused, StoreBusy)
-"""What an agent hears when somebody was faster."""
+REFUSED = (StaleRow, IllegalTransition, GuardRefused, StoreBusy, StoreUnreachable, CommitUnknown)
+"""What an agent hears when somebody was faster, or the database is away: it looks again a little later."""
 
 
 class Job(NamedTuple):

@@ -18,7 +18,7 @@ _BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def readme_loop() -> Loop:
     """`run` of the README's worker loop, made of that block alone and the library's own names."""
-    (block,) = (text for text in _BLOCKS.findall((ROOT / "README.md").read_text()) if "\ndef run(store, " in text)
+    (block,) = (text for text in _BLOCKS.findall((ROOT / "README.md").read_text()) if "\ndef run(store" in text)
     namespace: dict[str, Any] = {name: getattr(dispatch_state, name) for name in dispatch_state.__all__}
     exec(compile(block, "README.md", "exec"), namespace)
     loop: Loop = namespace["run"]

@@ -27,6 +27,7 @@ from dispatch_state import (
 )
 from dispatch_state.postgresql import ServerClock
 from tests import network, postgres
+from tests.test_loops import looping
 from tests.world import MAINTAINER, WHY, World
 
 BACKENDS = (
@@ -325,6 +326,25 @@ def test_workers_live_through_a_restart() -> None:
         if not failed:
             assert Issue.select().where(Issue.status == "done").count() == 40
         assert heard == [move.seq for move in store.changes(after=behind)]
+        assert store.verify() == []
+
+
+def test_the_readmes_loop_lives_through_a_restart() -> None:
+    """Also where the server stays away for longer than a call waits: the loop pauses, and goes on with its issue."""
+    with network.own_server() as (url, server), open_store(url, timeout=0.2) as store:
+        issues = [an_issue("queued") for _ in range(10)]
+        begun = threading.Event()
+
+        def work(issue: Issue) -> Iterator[object]:
+            begun.set()
+            yield from range(3)
+
+        with looping(store, work):
+            assert begun.wait(HANG)
+            server.stop()
+            time.sleep(1)
+            server.start()
+        assert {issue.reload().status for issue in issues} == {"done"}
         assert store.verify() == []
 
 
