@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from dispatch_state.connections import Atomic
 from dispatch_state.database import Database
 from dispatch_state.errors import DispatchError, StoreError
 from dispatch_state.models.base import Row
+from dispatch_state.transactions import Atomic
 
 
 class Memory(threading.local):

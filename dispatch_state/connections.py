@@ -10,210 +10,19 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import peewee
 
 from dispatch_state.errors import InvalidValue, StoreNotOpen, WrongProcess
+from dispatch_state.transactions import NO_TASK, Atomic, Block, Savepoint, ThreadState, running_task, savepoint_name
 from dispatch_state.values import Clock
 
 _debugging = partial(logging.getLogger("peewee").isEnabledFor, logging.DEBUG)
 Found = tuple[list[tuple[Any, ...]], Any]
 """Every row, and the cursor, of use until the next statement."""
-
-
-NO_TASK: Any = object()
-"""Owns a transaction that no `await` can interrupt, because it begins and ends in one call of ours."""
-
-
-def running_task() -> object:
-    """The asyncio task that runs in this thread; None outside of one."""
-    asyncio: Any = sys.modules.get("asyncio.tasks")  # nobody runs a loop who has not imported it
-    loop = None if asyncio is None else asyncio.events._get_running_loop()
-    return None if loop is None else asyncio.current_task(loop)
-
-
-class _ThreadState(peewee._ConnectionLocal):
-    """What Peewee keeps for each thread.
-
-    task: the asyncio task that opened this thread's transaction, or `NO_TASK`.
-    """
-
-    task: object = NO_TASK
-
-
-class _Block(peewee._transaction):
-    """Commits as one: a transaction, or, where one is open, a savepoint in it or simply a part of it.
-
-    One object serves for all blocks that begin alike, also for several threads at once. An exception may be raised at
-    any line, by a signal's handler: whatever was begun is then undone, here or by `Guarded.recover` further out.
-
-    Args:
-        savepoint: whether it is a savepoint where a transaction is open; else it is a part of that.
-        of_caller: whether a caller's code runs in it, which may be a coroutine that awaits.
-    """
-
-    def __init__(
-        self, database: Any, *arguments: Any, savepoint: bool = False, of_caller: bool = True, **options: Any
-    ) -> None:
-        super().__init__(database, *arguments, **options)
-        self._start = partial(database.begin, *arguments, **options)
-        self.savepoint = savepoint
-        self._of_caller = of_caller
-
-    def __enter__(self) -> Self:
-        database = self.db
-        depth = len(database._state.transactions)
-        try:
-            if depth:
-                self._join(depth)
-            else:
-                self._start()  # which may make a connection, and with it another list
-                if self._of_caller:
-                    database._state.task = running_task()
-            database._state.transactions.append(self)
-            return self
-        except BaseException:
-            database.recover(depth)
-            raise
-
-    def _join(self, depth: int) -> None:
-        self.db.refuse_other_tasks()
-        if self.savepoint:
-            self.db.begin_savepoint(depth)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        database = self.db
-        state = database._state
-        if state.task is not NO_TASK:
-            database.refuse_other_tasks()
-        depth = len(state.transactions) - 1
-        while depth > 0 and state.transactions[depth] is not self:
-            depth -= 1  # an exception kept a block in this one from leaving
-        try:
-            if len(state.transactions) > depth + 1:
-                database.recover(depth + 1)
-            if kind is not None:
-                database.recover(depth)
-            elif depth:
-                if self.savepoint:
-                    database.run(f"RELEASE SAVEPOINT {_name(depth)}")
-            else:
-                database.commit()
-                state.task = NO_TASK
-            del state.transactions[depth:]
-        except BaseException:
-            database.recover(depth)
-            raise
-        if state.commit_callbacks and not depth:
-            database._run_commit_callbacks()
-
-
-class _Savepoint(_Block):
-    """What Peewee's `savepoint()` gives: a savepoint that a caller may end and begin again."""
-
-    def __init__(self, database: Any) -> None:
-        super().__init__(database, savepoint=True)
-
-    def _join(self, depth: int) -> None:
-        super()._join(depth)
-        self._name = _name(depth)
-
-    def commit(self, begin: bool = True) -> None:
-        self.db.run(f"RELEASE SAVEPOINT {self._name}")
-        if begin:
-            self.db.run(f"SAVEPOINT {self._name}")
-
-    def rollback(self, begin: bool = True) -> None:
-        self.db.run(f"ROLLBACK TO SAVEPOINT {self._name}")
-        if not begin:
-            self.db.run(f"RELEASE SAVEPOINT {self._name}")
-
-
-def _name(depth: int) -> str:
-    """What the savepoint at a depth is called.
-
-    Constant names find their statements in SQLite's cache. One for each depth is exact where an exception left a
-    savepoint behind: that one is never taken for the savepoint of the block around it.
-    """
-    return f"dispatch_state_{depth}"
-
-
-class Atomic(peewee._atomic):
-    """What `atomic()` gives: a transaction, or a savepoint in the one that is open.
-
-    A signal's exception may come between `with` and the first line of `__exit__`, which is never reached then. So
-    what is still open is undone when the interpreter drops this object, together with that exception.
-    """
-
-    _depth: int | None = None
-    _transaction_args: tuple[tuple[Any, ...], dict[str, Any]]
-
-    def __enter__(self) -> Any:
-        self._depth = self.db.transaction_depth()
-        try:
-            given = self._entered(self._depth)
-            self._guard = _guard(threading.get_ident(), self._is_open(self._depth), self._undoing(self._depth))
-            next(self._guard)
-            return given
-        except BaseException:
-            self._undo()
-            raise
-
-    def _entered(self, depth: int) -> Any:
-        """Begin; returns what `with` gives to the caller."""
-        arguments, options = self._transaction_args
-        self._block = self.db.savepoint() if depth else self.db.transaction(*arguments, **options)
-        return self._block.__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        foreign = False
-        try:
-            foreign = not self.db.is_own_task()
-            if foreign:
-                self.db.refuse_other_tasks()
-            self._left(kind, error, trace)
-            self._depth = None
-            next(self._guard, None)
-        except BaseException:
-            if not foreign:
-                self._undo()
-            raise
-
-    def _left(self, *error: Any) -> None:
-        """End: commit, or roll back when there is an error."""
-        self._block.__exit__(*error)
-
-    def _undo(self) -> None:
-        """Roll back what is still open of it."""
-        if self._depth is not None:
-            self._undoing(self._depth)()
-            self._depth = None
-
-    def _undoing(self, depth: int) -> Callable[[], None]:
-        """What undoes it, without a reference to this object."""
-        return partial(self.db.recover, depth)
-
-    def _is_open(self, depth: int) -> Callable[[], bool]:
-        """What tells whether it is still open, without a reference to this object."""
-        state = self.db._state
-        mine = state.transactions[depth]
-        return lambda: state.transactions[depth : depth + 1] == [mine]
-
-
-def _guard(thread: int, is_open: Callable[[], bool], undo: Callable[[], None]) -> Generator[None, None, None]:
-    """Undoes a block when it is dropped before it was run to its end.
-
-    It is no `__del__`, which would run at the end of each block too: a signal's exception in it would be lost.
-    """
-    try:
-        yield
-    except GeneratorExit:
-        if thread == threading.get_ident() and not sys.is_finalizing() and is_open():
-            undo()
-        raise
 
 
 class Guarded(peewee.Database):
@@ -228,7 +37,7 @@ class Guarded(peewee.Database):
         _state: Any
     inherited = False
     """Whether this is a forked child, where the parent's transactions are left alone."""
-    block: _Block
+    block: Block
     """A transaction, or a savepoint in the one that is open, for one call of ours: it begins and ends in that."""
     foreign_errors: tuple[type[Exception], ...]
     """What Peewee and its driver raise, none of which leaves the public calls."""
@@ -257,21 +66,32 @@ class Guarded(peewee.Database):
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             raise error
 
-    def transaction(self, *arguments: Any, **options: Any) -> _Block:
+    def transaction(self, *arguments: Any, **options: Any) -> Block:
         """A transaction as Peewee has it; arguments say how it begins."""
-        return _Block(self, *arguments, **options)
+        return Block(self, *arguments, **options)
 
     def atomic(self, *arguments: Any, **options: Any) -> Atomic:
         """A transaction, or a savepoint in the one that is open; arguments say how the transaction begins."""
         return Atomic(self, *arguments, **options)
 
-    def savepoint(self) -> _Savepoint:  # type: ignore[override]
+    def manual_commit(self) -> Any:
+        """Peewee's block without transactions of its own; connects first, because a new connection forgets blocks."""
+        self.connection()
+        return super().manual_commit()
+
+    def pop_transaction(self) -> Any:
+        """Take the innermost block off, as Peewee's sessions do."""
+        if self.transaction_depth() == 1:
+            self._state.task = NO_TASK
+        return super().pop_transaction()
+
+    def savepoint(self) -> Savepoint:  # type: ignore[override]
         """A savepoint in the transaction that is open."""
-        return _Savepoint(self)
+        return Savepoint(self)
 
     def begin_savepoint(self, depth: int) -> None:
         """Set the savepoint of a depth of blocks."""
-        self.run(f"SAVEPOINT {_name(depth)}")
+        self.run(f"SAVEPOINT {savepoint_name(depth)}")
 
     def recover(self, depth: int) -> None:
         """Roll back what this thread has begun beyond a depth of blocks; does nothing where that is done already.
@@ -295,8 +115,8 @@ class Guarded(peewee.Database):
 
     def _roll_back_to(self, depth: int) -> None:
         try:
-            self.run(f"ROLLBACK TO SAVEPOINT {_name(depth)}")
-            self.run(f"RELEASE SAVEPOINT {_name(depth)}")
+            self.run(f"ROLLBACK TO SAVEPOINT {savepoint_name(depth)}")
+            self.run(f"RELEASE SAVEPOINT {savepoint_name(depth)}")
         except self.foreign_errors as error:
             self._savepoint_lost(error)
 
@@ -307,6 +127,17 @@ class Guarded(peewee.Database):
     def _roll_back(self) -> None:
         """Roll this thread's transaction back, if one is open; its connection is closed when that fails."""
         raise AssertionError("each database says how")
+
+    def undo_interrupted(self) -> None:
+        """Undo a block that the exception which is being handled kept from ending: nothing more belongs into it."""
+        error = sys.exception()
+        while error is not None:
+            trace = error.__traceback__
+            while trace is not None:
+                if trace.tb_frame.f_code is Atomic.__exit__.__code__:
+                    trace.tb_frame.f_locals["self"].undo_in(self)
+                trace = trace.tb_next
+            error = error.__context__
 
     def is_own_task(self) -> bool:
         """Whether no other asyncio task opened the transaction of this thread."""
@@ -322,9 +153,9 @@ class Guarded(peewee.Database):
             )
 
     def _begin_guard(self) -> None:
-        self._state = _ThreadState()
-        self.block = _Block(self, savepoint=True, of_caller=False)
-        self._owners: dict[int, tuple[threading.Thread, Any]] = {}
+        self._state = ThreadState()
+        self.block = Block(self, savepoint=True, of_caller=False)
+        self._owners: dict[int, tuple[weakref.ref[Any], Any]] = {}
         self._owning = threading.RLock()
         _GUARDED.add(self)
 
@@ -332,16 +163,19 @@ class Guarded(peewee.Database):
         if any(other._lost_block() for other in list(_GUARDED)):
             raise StoreNotOpen()  # here each statement that is left of it would commit by itself
         with self._owning:
-            for thread, ended in list(self._owners.values()):
-                if not thread.is_alive():
+            for life, ended in list(self._owners.values()):
+                if life() is None:
                     self._close(ended)
         connection = super()._connect()  # type: ignore[misc]
-        with self._owning:
-            self._owners[id(connection)] = threading.current_thread(), connection
-            if not self._open:
-                self._close(connection)
-                raise StoreNotOpen()
-        return connection
+        try:
+            with self._owning:
+                self._owners[id(connection)] = weakref.ref(self._state.life), connection
+                if not self._open:
+                    raise StoreNotOpen()
+            return connection
+        except BaseException:
+            self._close(connection)
+            raise
 
     def _lost_block(self) -> bool:
         """Whether this thread is in a block of this store, which was closed meanwhile."""

@@ -7,6 +7,7 @@ only after success, and are put back when a `store.atomic()` block around them r
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -82,6 +83,9 @@ class Doorway:
         """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
         database = self._database
         depth = len(database._state.transactions)
+        if depth and sys.exception() is not None:
+            database.undo_interrupted()
+            depth = len(database._state.transactions)
         pooled = database.kind == POSTGRESQL
         retries: Retries | None = None
         try:

@@ -276,7 +276,7 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
 
     def release(self) -> None:
         """Give this thread's connection back to the pool, between transactions."""
-        if not self.transaction_depth():
+        if not self.transaction_depth() and not self._state.ctx:
             super().close()
 
     @contextmanager

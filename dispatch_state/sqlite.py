@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,10 +31,10 @@ from dispatch_state.ids import new_id
 from dispatch_state.lockfile import Known, LockFile
 from dispatch_state.mounts import is_mount_point
 from dispatch_state.targets import MEMORY, SQLITE
+from dispatch_state.transactions import GONE
 from dispatch_state.values import utc_now
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
-GONE = "the database has rolled this block back, after an error in it; leave the block, and begin it again"
 LARGEST_LOG = 16 * 1024 * 1024
 """Bytes to which a write-ahead log that grew is cut once it is written from its start again: four times as many as it
 ordinarily has, so that it is only cut when somebody has kept SQLite from writing it over for a while."""
@@ -161,7 +162,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         self._begin_guard()
         self._anchor = self._connect() if memory else None
         if memory:
-            self._owners[id(self._anchor)] = threading.main_thread(), self._anchor
+            self._owners[id(self._anchor)] = weakref.ref(self), self._anchor
 
     def _connect(self) -> _Connection:
         if self._lock_file is not None:

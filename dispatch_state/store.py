@@ -358,7 +358,7 @@ class Store:
             InvalidValue: an argument is wrong; or, from the iterator, a transaction is open in this thread.
             StoreNotOpen: from the iterator: the store was closed meanwhile.
         """
-        return watch(self.database, self._doorway.border, after, timeout)
+        return watch(self.database, self._doorway.read, self._doorway.border, after, timeout)
 
     def needs_human(self) -> list[NeedsHuman]:
         """Everything that goes on only when a person says so: gates, blocked issues, agents that ask and the like."""

@@ -16,7 +16,15 @@ from peewee import ModelSelect
 from dispatch_state import values
 from dispatch_state.actors import CHECKPOINT, System
 from dispatch_state.door import Turn, door
-from dispatch_state.errors import GuardRefused, IllegalTransition, RowNotFound, StaleRow, StoreNotOpen, WrongProcess
+from dispatch_state.errors import (
+    GuardRefused,
+    IllegalTransition,
+    RowNotFound,
+    StaleRow,
+    StoreNotOpen,
+    StoreUnreachable,
+    WrongProcess,
+)
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Stage
@@ -91,8 +99,9 @@ def _fire(*due: Due) -> list[Move]:
                 moves += door().turn(row, work, reach=reach)
             except (StaleRow, IllegalTransition, GuardRefused, RowNotFound):
                 pass  # another process was faster
-            except (StoreNotOpen, WrongProcess):
-                raise
+            except (StoreNotOpen, WrongProcess, StoreUnreachable) as error:
+                error.add_note(f"{len(moves)} moves were made before")
+                raise  # which concerns every row alike
             except Exception as error:
                 errors.append(error)
     if errors:

@@ -315,7 +315,7 @@ def _deciding(machine: Any) -> Iterator[tuple[str, str, list[str]]]:
 # ---- the database --------------------------------------------------------------------------------------
 
 
-_OF_A_ROW = re.compile(r"(?:\S+ value|CHECK constraint failed) in (\w+)")
+_OF_A_ROW = re.compile(r"(?:(?<!\S)\S+ value|CHECK constraint failed) in (\w+)")
 
 
 def integrity(database: Database) -> Iterator[Violation]:

@@ -28,15 +28,17 @@ SLICE = 0.5
 """Seconds; so long is waited before one looks anyway, whether or not a commit was heard of."""
 
 Border = Callable[[], AbstractContextManager[None]]
+Read = Callable[[Callable[[], int]], int]
 
 
-def watch(database: Database, border: Border, after: int | None, timeout: float | None) -> Iterator[TransitionLog]:
+def watch(
+    database: Database, read: Read, border: Border, after: int | None, timeout: float | None
+) -> Iterator[TransitionLog]:
     """The moves behind one, as they are committed; `Store.watch` says more."""
     patience = math.inf if timeout is None else values.number(timeout, "timeout")
     if patience < 0:
         raise InvalidValue("timeout: takes seconds, 0 or more")
-    with border():
-        behind = _newest() if after is None else values.integer(after, "after")
+    behind = read(_newest) if after is None else values.integer(after, "after")
     return _told(database, border, behind, patience)
 
 

@@ -156,6 +156,8 @@ def work(desk: Desk) -> bool:
         return False
     try:
         attempt(desk, issue)
+    except (StoreBusy, StoreUnreachable, CommitUnknown):
+        return False  # no fault of the issue's: the agent still holds it, or finds out that it does not
     except (Failed, OSError, *REFUSED) as error:
         give_up(desk, issue, one_line(str(error)))
     return True

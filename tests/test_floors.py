@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 LAYERS = [
     "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "mounts", "files",
-    "connections",
+    "transactions", "connections",
     "sqlite", "postgresql", "database", "statements", "moves", "door", "machine", "voting", "metrics", "models.keys",
     "models.columns",
     "models.base", "models.guards", "models.log", "models.epic", "models.gate", "models.agent", "models.issue",

@@ -25,9 +25,6 @@ PROGRAM = "dispatch-state"
 ABOUT = "Look after the state of an agent runner."
 TRIGGERS = frozenset(name for model in STATEFUL for name in model.machine.triggers)
 HELP = "help"
-_NO_CHOICE = re.compile(
-    r"argument (?P<of>\S+): invalid choice: '(?P<word>.*)' \(choose from (?P<choices>.*)\)", re.DOTALL
-)
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
@@ -115,11 +112,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `InvalidValue` that says what is wrong, what was probably meant, and how the command is called."""
-        if found := _NO_CHOICE.match(message):
-            known = re.findall(r"[\w-]+", found["choices"])
-            if found["of"] == "COMMAND":
-                raise InvalidValue(_no_command(found["word"], known))
-            message += closest(found["word"], known)
+        argument, chose, rest = message.partition(": invalid choice: ")
+        if chose:
+            word, _, choices = rest.rpartition(" (choose from ")
+            known = re.findall(r"[\w-]+", choices)
+            if argument == "argument COMMAND":
+                raise InvalidValue(_no_command(word[1:-1], known))
+            message += closest(word[1:-1], known)
         raise InvalidValue(f"{message} ({' '.join(self.format_usage().split())})")
 
     def refuse(self, arguments: list[str]) -> NoReturn:

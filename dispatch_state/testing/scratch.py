@@ -20,7 +20,7 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.database import connect
-from dispatch_state.errors import InvalidValue, StoreError
+from dispatch_state.errors import DispatchError, InvalidValue, StoreError
 from dispatch_state.ids import new_id
 from dispatch_state.store import Store, open_store
 from dispatch_state.targets import MEMORY, POSTGRESQL, SQLITE, Target, resolve
@@ -129,6 +129,8 @@ def _schema(url: str | None) -> Iterator[str]:
 def _execute(database: Any, sql: str) -> None:
     try:
         database.execute_sql(sql)
+    except DispatchError:
+        raise
     except peewee.PeeweeException as error:
         kind = database.store_error(error) or StoreError(f"the database refused: {type(error).__name__}")
         raise kind from error
