@@ -57,7 +57,11 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("fix #", "1", "a"),
     ],
     ("dispatch_state/labels.py", "_PREFIX"): [("type", " ", "!"), ("", "type", ""), ("", " ", ":"), ("type:", " ", "")],
-    ("dispatch_state/names.py", "_MADE"): [("", "CREATE ", ""), ("CREATE TABLE ", "a", "!"), ("", "CREATE UNIQUE ", "")],
+    ("dispatch_state/names.py", "_MADE"): [
+        ("", "CREATE ", ""),
+        ("CREATE TABLE ", "a", "!"),
+        ("", "CREATE UNIQUE ", ""),
+    ],
     ("dispatch_state/names.py", "_NUMBERED"): [
         ("CREATE TABLE ", "a", "!"),
         ("CREATE TABLE a (", " ", "!"),

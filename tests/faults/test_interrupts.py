@@ -10,6 +10,7 @@ import random
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ import psycopg
 import pytest
 
 import dispatch_state
-from dispatch_state import Agent, InvalidValue, Issue, Store, TransitionLog, lockfile, open_store
+from dispatch_state import Agent, InvalidValue, Issue, Store, StoreError, TransitionLog, lockfile, open_store
+from dispatch_state.transactions import Atomic
 from tests.races.workers import LONG, SPAWN
 from tests.test_atomicity import EVERYTHING, STORIES, Story, dump
 from tests.world import MAINTAINER, WHY, World
@@ -359,6 +361,174 @@ def test_a_block_that_was_never_left_is_rolled_back_when_it_is_dropped(store: St
     assert not store.database.transaction_depth()
     assert (issue.status, issue.version) == ("unassigned", 1)
     assert_nothing_is_locked(target, "dropped")
+
+
+def forced_at_exit(block: Any) -> Any:
+    """The block, whose `__exit__` is interrupted as it is entered, as a signal may do it."""
+
+    def called(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code is Atomic.__exit__.__code__:
+            sys.settrace(None)
+            raise Interrupted
+        return None
+
+    sys.settrace(called)
+    return block
+
+
+@pytest.mark.parametrize("kind", ["store", "database"])
+def test_what_comes_after_an_interrupted_block_is_no_part_of_it(store: Store, target: str, kind: str) -> None:
+    """Also while the exception, and with it the block, is still there."""
+    world = World(store)
+    first, second = world.issues("unassigned"), world.issues("unassigned")
+    try:
+        with forced_at_exit((store if kind == "store" else store.database).atomic()):
+            first.queue(by=MAINTAINER)
+    except Interrupted:
+        second.queue(by=MAINTAINER)
+        with store.atomic():
+            second.dequeue(by=MAINTAINER)
+    assert [issue.reload().version for issue in (first, second)] == [1, 3]
+    assert_nothing_is_locked(target, kind)
+
+
+def test_a_block_that_was_kept_from_ending_and_ends_in_a_later_one(store: Store, target: str) -> None:
+    """The later one is over too, and says so: what is left of it is not committed by itself."""
+    world = World(store)
+    first, second, third = (world.issues("unassigned") for _ in range(3))
+    kept: list[BaseException] = []
+    try:
+        with forced_at_exit(store.atomic()):
+            first.queue(by=MAINTAINER)
+    except Interrupted as error:
+        kept.append(error)
+    with pytest.raises(StoreError), store.atomic():
+        second.queue(by=MAINTAINER)
+        kept.clear()
+        with pytest.raises(StoreError):
+            third.queue(by=MAINTAINER)
+    assert [(issue.status, issue.reload().version) for issue in (first, second, third)] == [("unassigned", 1)] * 3
+    third.queue(by=MAINTAINER)
+    assert_nothing_is_locked(target, "kept")
+
+
+# ---- blocks that are not left in order -------------------------------------------------------------------
+
+
+def holding(store: Store, issue: Issue) -> Iterator[None]:
+    with store.atomic():
+        issue.queue(by=MAINTAINER)
+        yield
+
+
+def test_a_generators_block_that_is_closed_within_a_later_one(store: Store, target: str) -> None:
+    world = World(store)
+    issues = [world.issues("unassigned") for _ in range(3)]
+    generator = holding(store, issues[0])
+    next(generator)
+    with pytest.raises(StoreError), store.atomic():
+        issues[1].queue(by=MAINTAINER)
+        generator.close()
+        with pytest.raises(StoreError):
+            issues[2].queue(by=MAINTAINER)
+    assert [(issue.status, issue.reload().version) for issue in issues] == [("unassigned", 1)] * 3
+    issues[2].queue(by=MAINTAINER)
+    assert_nothing_is_locked(target, "closed")
+
+
+def test_a_generators_block_that_is_still_open_at_the_end_of_the_one_around_it(store: Store, target: str) -> None:
+    """It is told at the end, and while the generator lives nothing is written in this thread."""
+    world = World(store)
+    issues = [world.issues("unassigned") for _ in range(3)]
+    generator = holding(store, issues[0])
+    with pytest.raises(StoreError), store.atomic():
+        next(generator)
+        issues[1].queue(by=MAINTAINER)
+    with pytest.raises(StoreError):
+        issues[2].queue(by=MAINTAINER)
+    generator.close()
+    assert [(issue.status, issue.reload().version) for issue in issues] == [("unassigned", 1)] * 3
+    issues[2].queue(by=MAINTAINER)
+    assert_nothing_is_locked(target, "open")
+
+
+def test_a_block_is_left_in_the_thread_that_opened_it(store: Store) -> None:
+    world = World(store)
+    mine, theirs = world.issues("unassigned"), world.issues("unassigned")
+    block = store.atomic()
+    found: list[object] = []
+
+    def leaves() -> None:
+        for error in ((None, None, None), (KeyError, KeyError(), None)):
+            with pytest.raises(InvalidValue, match="another thread"):
+                block.__exit__(*error)
+            found.append(error)
+
+    with block:
+        mine.queue(by=MAINTAINER)
+        thread = threading.Thread(target=leaves)
+        thread.start()
+        thread.join()
+    assert len(found) == 2
+    theirs.queue(by=MAINTAINER)
+    assert [issue.reload().version for issue in (mine, theirs)] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", ["store", "database"])
+def test_a_block_that_is_open_is_not_entered_again(store: Store, kind: str) -> None:
+    issue = World(store).issues("unassigned")
+    block = (store if kind == "store" else store.database).atomic()
+    with block:
+        issue.queue(by=MAINTAINER)
+        with pytest.raises(InvalidValue, match="open already"), block:
+            issue.dequeue(by=MAINTAINER)
+    with block:  # one after the other is in order
+        issue.dequeue(by=MAINTAINER)
+    assert issue.reload().version == 3
+
+
+def test_a_thread_whose_signal_came_while_it_was_asked_for_keeps_its_connection(store: Store) -> None:
+    """CPython 3.11 takes a thread for stopped when a signal's exception comes as it is asked whether it lives."""
+    thread = threading.main_thread()
+    stopped = getattr(thread, "_is_stopped", False)
+    issue = World(store).issues("unassigned")
+    thread._is_stopped = True  # type: ignore[attr-defined]
+    try:
+        with store.atomic():
+            issue.queue(by=MAINTAINER)
+            other = threading.Thread(target=store.counts)
+            other.start()
+            other.join()
+            issue.dequeue(by=MAINTAINER)
+    finally:
+        thread._is_stopped = stopped  # type: ignore[attr-defined]
+    assert issue.reload().version == 3
+
+
+def test_peewees_own_ways_to_end_a_transaction(store: Store) -> None:
+    """Manual commits, sessions, and savepoints where no transaction is open."""
+    database, issue = store.database, World(store).issues("unassigned")
+    database.close()
+    with database.manual_commit():
+        database.begin()
+        Issue.update(title="Not kept").where(Issue.id == issue.id).execute()
+        database.rollback()
+    assert Issue.get_by_id(issue.id).title != "Not kept"
+    with database.connection_context():
+        issue.queue(by=MAINTAINER)
+    with database.savepoint() as savepoint:
+        Issue.update(title="Not kept").where(Issue.id == issue.id).execute()
+        savepoint.rollback()
+    assert Issue.get_by_id(issue.id).title != "Not kept"
+    database.session_start()
+    issue.dequeue(by=MAINTAINER)
+    database.session_commit()
+
+    async def moves() -> None:
+        issue.queue(by=MAINTAINER)
+
+    asyncio.run(moves())
+    assert issue.reload().version == 4
 
 
 # ---- tasks of asyncio ------------------------------------------------------------------------------------

@@ -411,7 +411,7 @@ def empty(file: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_store(made: Callable[[Path], None], error: type[StoreError], file: Path) -> None:
-    """It is left alone, byte for byte, and the error says to name another; an empty one, or another program's, may become one."""
+    """It is left alone, byte for byte, and the error says to name another; an empty or a foreign one may become one."""
     made(file)
     before = file.read_bytes()
     becomes_one = error is StoreNotFound
