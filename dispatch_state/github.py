@@ -14,9 +14,9 @@ collaborator who wrote it, or a person who edits what another wrote, for which G
 stranger's edit is kept in `sync_errors`, and `needs_human` lists the issue. Only reviews of insiders count, the last
 verdict of them. Checks pass when every suite of the last commit does.
 
-An issue that is closed there as completed is cancelled here if it was not begun, and else done; then, while a request of
-it is open it stays, and `needs_human` lists it. Closed for another reason it is cancelled. A pull request from a fork
-counts once it is merged, unless an insider opened it: a stranger would move an issue by naming it.
+An issue that is closed there as completed is cancelled here if it was not begun. If it was, it is done; while a pull
+request of it is open it stays, and `needs_human` lists it. Closed for another reason it is cancelled. A pull request
+from a fork counts once it is merged, unless an insider opened it: a stranger would move an issue by naming it.
 
 What is read is documented at https://docs.github.com/webhooks/webhook-events-and-payloads.
 """
