@@ -28,9 +28,9 @@ from tests.test_atomicity import EVERYTHING, STORIES, Story, dump
 from tests.world import MAINTAINER, WHY, World
 
 PACKAGE = str(Path(dispatch_state.__file__).parent)
-LINES = 12
+LINES = 8
 """At how many lines of a story the short form raises; the long form raises at each."""
-INTERRUPTS = 2000 if LONG else 300
+INTERRUPTS = 2000 if LONG else 150
 """How many real signals interrupt what is under way."""
 
 
