@@ -166,15 +166,17 @@ class Guarded(peewee.Database):
             for life, ended in list(self._owners.values()):
                 if life() is None:
                     self._close(ended)
-        connection = super()._connect()  # type: ignore[misc]
+        connection: Any = None
         try:
+            connection = super()._connect()  # type: ignore[misc]
             with self._owning:
                 self._owners[id(connection)] = weakref.ref(self._state.life), connection
                 if not self._open:
                     raise StoreNotOpen()
             return connection
         except BaseException:
-            self._close(connection)
+            if connection is not None:
+                self._close(connection)
             raise
 
     def _lost_block(self) -> bool:
@@ -182,9 +184,13 @@ class Guarded(peewee.Database):
         return not self._open and not self.inherited and bool(self._state.transactions)
 
     def _close(self, connection: Any) -> None:
-        with self._owning:
-            self._owners.pop(id(connection), None)
-        super()._close(connection)  # type: ignore[misc]
+        try:
+            with self._owning:
+                self._owners.pop(id(connection), None)
+            super()._close(connection)  # type: ignore[misc]
+        except BaseException:
+            connection.close()  # nobody else would: the thread has let go of it
+            raise
 
     def connection(self) -> Any:
         self.check_usable()

@@ -89,16 +89,17 @@ class _Session(peewee.PostgresqlDatabase):
     """Whether there is a pooler between."""
 
     def _connect(self) -> Any:
+        connection: Any = None
         try:
             connection = super()._connect()  # type: ignore[misc]
-        except sys.modules["psycopg"].OperationalError as error:
-            raise StoreUnreachable(f"the database cannot be reached: {reason(error)}") from error
-        try:
             self._set_up(connection)
-        except BaseException:
-            connection.close()
+            return connection
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            elif isinstance(error, sys.modules["psycopg"].OperationalError):
+                raise StoreUnreachable(f"the database cannot be reached: {reason(error)}") from error
             raise
-        return connection
 
     def _set_up(self, connection: Any) -> None:
         """Set what holds for the whole session, or see that it has a pooler, for whose session nothing is set."""
@@ -151,7 +152,11 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
         self._begin_guard()
 
     def _is_closed(self, connection: Any) -> bool:
-        return not _is_alive(connection)
+        try:
+            return not _is_alive(connection)
+        except BaseException:
+            connection.close()  # the pool has let go of it already
+            raise
 
     def _can_reuse(self, connection: Any) -> bool:
         return len(self._connections) < self._kept and connection.pgconn.transaction_status == _IDLE
