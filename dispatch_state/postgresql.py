@@ -200,6 +200,7 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
             super().refuse(error)
         if self._state.conn is not None:
             self._state.conn.close()
+        self.close_idle()  # what ended one has mostly ended all
         if not self.transaction_depth():
             self.close()
         raise StoreUnreachable(f"the connection to the database was lost: {reason(error)}") from error
@@ -223,6 +224,12 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
         begin = f"BEGIN ISOLATION LEVEL {level}" if level else "BEGIN"
         if self.pooled:
             begin += f"; SET LOCAL lock_timeout = '{self._milliseconds}'; SET LOCAL TimeZone = 'UTC'"
+        try:
+            self._begin(begin)
+        except StoreUnreachable:
+            self._begin(begin)  # once more, on a fresh connection: nothing was begun on the one that was lost
+
+    def _begin(self, begin: str) -> None:
         if self.clock.is_due():
             self._begin_and_measure(begin)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -52,10 +53,22 @@ def opened(url: str) -> Iterator[Store]:
 def terminate(url: str, name: str = "cut-off") -> int:
     """End every connection of an application, as an administrator or a restart does; how many there were."""
     with psycopg.connect(url, autocommit=True) as server:
-        found = server.execute(f"{BACKENDS} AND application_name = %s", (name,)).fetchall()
-        while server.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", (name,)).fetchone():
-            time.sleep(0.005)
+        pids = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+        found = [pid for (pid,) in server.execute(pids, (name,)).fetchall()]
+        server.execute(f"{BACKENDS} AND application_name = %s", (name,))
+    while any(map(runs, found)):  # its lines are closed when it is gone
+        time.sleep(0.005)
     return len(found)
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def an_issue(status: str = "unassigned") -> Issue:
