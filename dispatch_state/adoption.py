@@ -75,12 +75,8 @@ def rewrite(database: SqliteStore) -> None:
     """
     database.execute_sql("PRAGMA defer_foreign_keys = ON")
     _follow(database)
-    connection = database.connection()
-    connection.text_factory = _text_or_bytes
-    try:
+    with database.reading_anything():
         problems = [problem for model in SEED for problem in _rewritten(database, model)]
-    finally:
-        connection.text_factory = str
     problems = problems or list(_orphans(database))
     if problems:
         told = "; ".join(problems[:SHOWN])
@@ -113,13 +109,6 @@ def _id_or_same(value: Any) -> Any:
         return str(_id(value))
     except InvalidValue:
         return value
-
-
-def _text_or_bytes(stored: bytes) -> str | bytes:
-    try:
-        return stored.decode()
-    except UnicodeDecodeError:
-        return stored
 
 
 def _rewritten(database: SqliteStore, model: type[Row]) -> Iterator[str]:

@@ -165,9 +165,10 @@ _SQLITE_PLACES = {
 
 # ---- PostgreSQL ----------------------------------------------------------------------------------------
 
-_HERE = "quote_ident(current_schema())::regnamespace"
+HERE = "quote_ident(current_schema())::regnamespace"
+"""The schema of the store, in PostgreSQL's own tables."""
 _FUNCTION_TEXTS = f"""SELECT proname, concat(prosrc, array_to_string(proconfig, ' ')) FROM pg_proc
-    WHERE pronamespace = {_HERE} AND pronargs = 0 AND proname LIKE 'dispatch\\_%%'
+    WHERE pronamespace = {HERE} AND pronargs = 0 AND proname LIKE 'dispatch\\_%%'
 """
 _PATH = "pg_catalog, pg_temp"
 """Where a trigger's operators and functions are looked up, whatever the session's own path puts before."""
@@ -175,7 +176,7 @@ _TRIGGERS = f"""SELECT tgname, relname, prosrc, concat(tgtype,
         CASE WHEN tgqual IS NULL AND tgattr = ''::int2vector THEN '' ELSE ' partly' END,
         CASE WHEN proname = tgname AND pronamespace = relnamespace THEN '' ELSE ' elsewhere' END, ' ', tgenabled)
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
-    WHERE relnamespace = {_HERE} AND NOT tgisinternal AND tgname LIKE 'dispatch\\_%%'
+    WHERE relnamespace = {HERE} AND NOT tgisinternal AND tgname LIKE 'dispatch\\_%%'
 """
 _WRITTEN = "dispatch_state.written"
 _RAISE = "RAISE EXCEPTION 'dispatch_state: %', {} USING ERRCODE = 'check_violation'"

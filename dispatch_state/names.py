@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterable
 
 from dispatch_state.database import Database
+from dispatch_state.enforcement import HERE
 from dispatch_state.targets import SQLITE
 
 _MADE = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
 _NUMBERED = re.compile(r"CREATE TABLE (\w+) \(\s*(\w+) INTEGER PRIMARY KEY AUTOINCREMENT")
 _SQLITE = "SELECT lower(name) FROM sqlite_master WHERE type <> 'trigger'"
-_HERE = "quote_ident(current_schema())::regnamespace"
-_POSTGRESQL = f"""SELECT relname::text FROM pg_class WHERE relnamespace = {_HERE}
-    UNION SELECT typname::text FROM pg_type WHERE typnamespace = {_HERE}
+_POSTGRESQL = f"""SELECT relname::text FROM pg_class WHERE relnamespace = {HERE}
+    UNION SELECT typname::text FROM pg_type WHERE typnamespace = {HERE}
 """
 
 
