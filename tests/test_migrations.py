@@ -568,12 +568,14 @@ ON_POSTGRESQL = {
 }
 
 
-@pytest.mark.parametrize("case", [*COLLIDING, *ON_SQLITE, *ON_POSTGRESQL])
-def test_names_of_ours_that_are_taken_are_told_and_left(case: str, database: Database) -> None:
-    known = COLLIDING | (ON_SQLITE if database.kind == "sqlite" else ON_POSTGRESQL)
-    if case not in known:
-        pytest.skip("the other database's")
-    statement, name = known[case]
+KNOWN = {"sqlite": COLLIDING | ON_SQLITE, "postgresql": COLLIDING | ON_POSTGRESQL}
+
+
+@pytest.mark.parametrize(
+    ("backend", "case"), [(backend, case) for backend, cases in KNOWN.items() for case in cases], indirect=["backend"]
+)
+def test_names_of_ours_that_are_taken_are_told_and_left(backend: str, case: str, database: Database) -> None:
+    statement, name = KNOWN[backend][case]
     database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
     database.execute_sql(statement)
     before = everything(database)
