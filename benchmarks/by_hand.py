@@ -19,8 +19,8 @@ from benchmarks.scenes import MAINTAINER
 from benchmarks.tape import Sent, bare
 from dispatch_state import Human, InvalidValue, Issue, Move, StaleRow, StoreNotFound
 from dispatch_state.ids import uuid_text
-from dispatch_state.moves import Firing
-from dispatch_state.statements import load
+from dispatch_state.lifecycle.interface import Firing
+from dispatch_state.storage.statements import load
 from dispatch_state.values import stamp
 
 NAME = "one function by hand"

@@ -11,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks.twins import Session, opened
-from dispatch_state import Agent, Epic, Human, Issue, Stage, Store, enforcement
+from dispatch_state import Agent, Epic, Human, Issue, Stage, Store
+from dispatch_state.schema import enforcement
 
 MAINTAINER = Human("maintainer")
 COLUMNS: dict[str, Any] = {"title": "An issue", "prompt": "Do it, and say what was done.", "issue_type": "feature"}

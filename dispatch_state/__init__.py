@@ -2,6 +2,7 @@
 
 from dispatch_state._version import __version__
 from dispatch_state.actors import SANGHA, Actor, Human, System
+from dispatch_state.audit.verify import Violation
 from dispatch_state.errors import (
     CommitUnknown,
     DispatchError,
@@ -24,19 +25,18 @@ from dispatch_state.errors import (
     StoreUnreachable,
     WrongProcess,
 )
+from dispatch_state.lifecycle.interface import Move
 from dispatch_state.models.agent import Agent, AgentLog
+from dispatch_state.models.decision import Decision
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.issue import Issue
-from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, Vote
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import ConfigEntry, SyncState
-from dispatch_state.moves import Move
-from dispatch_state.overview import NeedsHuman
 from dispatch_state.store import Store, open_store
-from dispatch_state.verify import Violation
+from dispatch_state.views.history import NeedsHuman
 from dispatch_state.vocabulary import (
     AgentStatus,
     AgentType,

@@ -17,12 +17,12 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from dispatch_state import claims
-from dispatch_state.door import door
+from dispatch_state.engine import claims
 from dispatch_state.errors import InvalidValue
+from dispatch_state.lifecycle.door import door
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.issue import Issue
-from dispatch_state.statements import DATABASE
+from dispatch_state.storage.statements import DATABASE
 from dispatch_state.vocabulary import IssueType
 
 P = ParamSpec("P")

@@ -22,19 +22,19 @@ from marshmallow import fields
 
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue
-from dispatch_state.fields import IdField, JsonField, StampField
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.decision import Decision
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField
-from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, Vote
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import ConfigEntry, SyncState
 from dispatch_state.models.tables import EVERY
+from dispatch_state.storage.fields import IdField, JsonField, StampField
 from dispatch_state.values import listed
 
 LONGEST = 8 * 1024 * 1024

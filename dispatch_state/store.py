@@ -11,25 +11,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import dispatch_state.cascades  # noqa: F401 - registers what follows from what
-from dispatch_state import backups, claims, door, overview, snapshots, upkeep, values
-from dispatch_state.database import Database, connect
-from dispatch_state.doorway import Doorway
+import dispatch_state.engine.cascades  # noqa: F401 - registers what follows from what
+from dispatch_state import values
+from dispatch_state.audit.verify import Violation, verify
+from dispatch_state.engine import claims, maintenance
+from dispatch_state.engine.session import Doorway
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
-from dispatch_state.migrate import migrate as migrate_database
+from dispatch_state.lifecycle import door
+from dispatch_state.lifecycle.interface import Move
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.moves import Move
-from dispatch_state.overview import NeedsHuman
-from dispatch_state.snapshots import Target
-from dispatch_state.statements import DATABASE
-from dispatch_state.targets import resolve
+from dispatch_state.schema.migrate import migrate as migrate_database
+from dispatch_state.storage.connect import Database, connect
+from dispatch_state.storage.statements import DATABASE
+from dispatch_state.storage.targets import resolve
+from dispatch_state.transfer import backups, snapshots
+from dispatch_state.transfer.snapshots import Target
 from dispatch_state.values import Clock, Progress
-from dispatch_state.verify import Violation, verify
+from dispatch_state.views import history
+from dispatch_state.views.history import NeedsHuman
+from dispatch_state.views.watch import watch
 from dispatch_state.vocabulary import IssueType
-from dispatch_state.watch import watch
 
 
 class _Opened:
@@ -225,7 +229,7 @@ class Store:
             StoreError: an agent could not be read or written; the first such error, raised at the end, with a note
                 of how many others there were. The moves of the other agents are made.
         """
-        return upkeep.rescue(timeout, max_attempts, idle_timeout)
+        return maintenance.rescue(timeout, max_attempts, idle_timeout)
 
     def tick(self) -> list[Move]:
         """Fire what is due: checkpoints whose time has come, votes whose deadline has passed.
@@ -240,7 +244,7 @@ class Store:
             StoreError: a row could not be read or written; the first such error, raised at the end, with a note of
                 how many others there were. The other moves are made.
         """
-        return upkeep.tick()
+        return maintenance.tick()
 
     def verify(self, *, progress: Progress | None = None) -> list[Violation]:
         """What breaks an invariant of the lifecycles, or is not as the database should hold it; empty when sound.
@@ -325,7 +329,7 @@ class Store:
 
     def history(self, row: Stateful) -> list[TransitionLog]:
         """Every move of a row, the oldest first; also of one that was removed."""
-        return self._doorway.read(lambda: overview.history(row))
+        return self._doorway.read(lambda: history.history(row))
 
     def explain(self, row: Stateful) -> str:
         """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for.
@@ -333,7 +337,7 @@ class Store:
         Raises:
             RowNotFound: the row is gone.
         """
-        return self._doorway.read(lambda: overview.explain(row))
+        return self._doorway.read(lambda: history.explain(row))
 
     def changes(self, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
         """The moves recorded after one, in the order of `seq`.
@@ -342,7 +346,7 @@ class Store:
             after: the `seq` to begin behind.
             limit: how many at most.
         """
-        return self._doorway.read(lambda: overview.changes(after, limit))
+        return self._doorway.read(lambda: history.changes(after, limit))
 
     def watch(self, after: int | None = None, *, timeout: float | None = None) -> Iterator[TransitionLog]:
         """Every committed move behind one, in the order of `seq`, as they come, of all processes; none twice.
@@ -362,8 +366,8 @@ class Store:
 
     def needs_human(self) -> list[NeedsHuman]:
         """Everything that goes on only when a person says so: gates, blocked issues, agents that ask and the like."""
-        return self._doorway.read(overview.needs_human)
+        return self._doorway.read(history.needs_human)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows stand in each status, by table."""
-        return self._doorway.read(overview.counts)
+        return self._doorway.read(history.counts)

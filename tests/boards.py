@@ -12,8 +12,8 @@ from unittest import mock
 from uuid import UUID
 
 from dispatch_state import Agent, Epic, Issue, IssueStatus, Stage
-from dispatch_state.cli.kanban import Board, Column, plain_board
-from dispatch_state.cli.richly import rich_board
+from dispatch_state.cli.board_rich import rich_board
+from dispatch_state.cli.board_text import Board, Column, plain_board
 from dispatch_state.cli.terminal import Terminal
 
 FOLDER = Path(__file__).parent / "boards"

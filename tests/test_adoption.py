@@ -11,12 +11,12 @@ from uuid import UUID
 import pytest
 
 from dispatch_state import Agent, GuardRefused, Issue, MigrationFailed, PullRequest, SchemaTooOld, open_store
-from dispatch_state.adoption import OURS
 from dispatch_state.models.tables import EVERY, STATEFUL
+from dispatch_state.schema.adoption import OURS
 from dispatch_state.testing import Clock, scratch_target
-from dispatch_state.testing.attempts import everything
+from dispatch_state.testing.factories import World
+from dispatch_state.testing.outcomes import everything
 from dispatch_state.testing.scripts import Player
-from dispatch_state.testing.worlds import World
 from tests.golden import scene
 from tests.test_migrations import SEED
 from tests.world import MAINTAINER, WHY

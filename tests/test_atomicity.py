@@ -21,12 +21,12 @@ from dispatch_state import (
     Store,
     StoreError,
     TransitionLog,
-    enforcement,
 )
-from dispatch_state.engine import Turn
+from dispatch_state.engine.unit_of_work import Turn
 from dispatch_state.models.agent import AgentLog
 from dispatch_state.models.proposal import Vote
-from dispatch_state.statements import DATABASE
+from dispatch_state.schema import enforcement
+from dispatch_state.storage.statements import DATABASE
 from tests.world import MAINTAINER, MODELS, RUNNER, WHY, World
 
 EVERYTHING = [*MODELS.values(), TransitionLog, Decision, GateComment, AgentLog, Vote]

@@ -12,18 +12,9 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import (
-    ConfigEntry,
-    InvalidValue,
-    Issue,
-    Store,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    enforcement,
-    open_store,
-)
+from dispatch_state import ConfigEntry, InvalidValue, Issue, Store, StoreError, StoreFull, StoreReadOnly, open_store
 from dispatch_state.cli.commands import main
+from dispatch_state.schema import enforcement
 from tests.invariants import broken
 from tests.world import MAINTAINER, World
 
@@ -124,7 +115,7 @@ def test_a_backup_that_fails_leaves_nothing(store: Store, tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr("dispatch_state.backups._sync", fails)
+        full.setattr("dispatch_state.transfer.backups._sync", fails)
         with pytest.raises(StoreFull, match="No space left"):
             store.backup(tmp_path / "copy.db")
     assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []

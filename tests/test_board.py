@@ -29,13 +29,13 @@ import pytest
 
 from dispatch_state import Agent, Epic, Issue, IssueStatus, Store, open_store
 from dispatch_state.cli import board as boards
-from dispatch_state.cli import page as pages
+from dispatch_state.cli import board_html as pages
+from dispatch_state.cli.board_html import page
+from dispatch_state.cli.board_text import Board, Column, board_of
 from dispatch_state.cli.commands import main
-from dispatch_state.cli.kanban import Board, Column, board_of
-from dispatch_state.cli.page import page
 from dispatch_state.cli.terminal import Terminal, cells, visible
 from dispatch_state.models.keys import short
-from dispatch_state.targets import resolve
+from dispatch_state.storage.targets import resolve
 from tests import boards as golden
 from tests.shell import HANG, Screen, Seen, Shell, buffered, ctrl_c, process
 from tests.world import MAINTAINER, WHY, World

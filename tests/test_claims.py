@@ -8,20 +8,9 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import (
-    Agent,
-    Epic,
-    GuardRefused,
-    InvalidValue,
-    Issue,
-    RowNotFound,
-    StaleRow,
-    Store,
-    StoreError,
-    claims,
-    upkeep,
-)
-from dispatch_state.claims import LOOK, _candidates
+from dispatch_state import Agent, Epic, GuardRefused, InvalidValue, Issue, RowNotFound, StaleRow, Store, StoreError
+from dispatch_state.engine import claims, maintenance
+from dispatch_state.engine.claims import LOOK, _candidates
 from tests.conftest import Clock
 from tests.invariants import broken
 from tests.test_threads import workers
@@ -466,7 +455,7 @@ def test_who_beats_while_rescue_is_on_its_way_is_spared(
 ) -> None:
     agent = world.start(world.new_issue())
     clock.forward(seconds=121)
-    silent = upkeep.silent_at_work
+    silent = maintenance.silent_at_work
 
     def beats_meanwhile(since: datetime, until: datetime) -> list[Any]:
         found = silent(since, until)
@@ -474,7 +463,7 @@ def test_who_beats_while_rescue_is_on_its_way_is_spared(
         agent.heartbeat()
         return found
 
-    monkeypatch.setattr(upkeep, "silent_at_work", beats_meanwhile)
+    monkeypatch.setattr(maintenance, "silent_at_work", beats_meanwhile)
     assert store.rescue() == []
     assert agent.reload().status == "working"
 
@@ -606,7 +595,7 @@ def test_who_is_given_work_while_rescue_is_on_its_way_is_not_stopped(
     agents = [world.agent() for _ in range(3)]
     issues = [world.new_issue() for _ in range(2)]
     clock.forward(days=1)
-    silent = upkeep.silent_at_rest
+    silent = maintenance.silent_at_rest
 
     def given_work(since: datetime, until: datetime) -> list[Any]:
         found = silent(since, until)
@@ -618,7 +607,7 @@ def test_who_is_given_work_while_rescue_is_on_its_way_is_not_stopped(
         clock.forward(days=1)
         return found
 
-    monkeypatch.setattr(upkeep, "silent_at_rest", given_work)
+    monkeypatch.setattr(maintenance, "silent_at_rest", given_work)
     assert [move.id for move in store.rescue(idle_timeout=60)] == [agents[2].id]
 
 

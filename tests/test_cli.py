@@ -22,12 +22,12 @@ from uuid import UUID
 import pytest
 
 from dispatch_state import Agent, Decision, Epic, Gate, Issue, Store, StoreError, TransitionLog, open_store
-from dispatch_state import migrate as migrations
-from dispatch_state.cli import reading, standing, terminal
+from dispatch_state.cli import log, status, terminal
 from dispatch_state.cli.commands import COMMANDS, main
 from dispatch_state.cli.parsing import Call
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
-from dispatch_state.targets import resolve
+from dispatch_state.schema import migrate as migrations
+from dispatch_state.storage.targets import resolve
 from tests import postgres
 from tests.conftest import Clock
 from tests.pages import command_line
@@ -210,8 +210,8 @@ def test_the_status(columns: int, shell: Shell, ids: Ids, inside: Any, monkeypat
     flat = " ".join(told.split())
     for table, by_status in counts.items():
         assert f"{table.replace('_', ' ')} " in flat
-        for status, count in by_status.items():
-            assert not count or f"{count} {status}" in flat
+        for stands, count in by_status.items():
+            assert not count or f"{count} {stands}" in flat
     gate = r"  Gate \w{8}  “look”  Epic “A title” › first  maintainer may approve\s+since 2020-01-31 09:30"
     assert re.search(rf"gate: its stage is done .*\n{gate}", told)
     assert "blocked issue: unblock, release or cancel it" in told
@@ -295,7 +295,7 @@ def blocked_and_its_agent_busy(world: World) -> Issue:
 
 
 ANSWERED: dict[str, tuple[str, Any]] = {
-    **{kind: (kind, WAITS[kind]) for kind in standing.NEXT},
+    **{kind: (kind, WAITS[kind]) for kind in status.NEXT},
     "a choice": (
         "gate",
         lambda world: world.waiting_stage({"gate_type": "decision", "options": ["a", "b"]}).gates.get(),
@@ -318,7 +318,7 @@ def test_the_command_that_the_status_prints_answers(waiting: str, shell: Shell, 
 
 def test_every_kind_of_wait_that_a_trigger_ends_has_its_command() -> None:
     no_trigger = {"no quorum", "edited by a stranger", "closed on GitHub"}  # a text is saved, a pull request is decided
-    assert standing.NEXT.keys() == WAITS.keys() - no_trigger
+    assert status.NEXT.keys() == WAITS.keys() - no_trigger
 
 
 @sqlite
@@ -496,7 +496,7 @@ def moves(inside: Any) -> list[int]:
 
 @reads
 def test_the_log(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PAGE", 3)
+    monkeypatch.setattr(log, "PAGE", 3)
     all_of_them = moves(inside)
     assert len(all_of_them) > 30
     assert [move["seq"] for move in shell.lines("log")] == all_of_them
@@ -536,14 +536,14 @@ def test_the_log_holds_a_page_at_a_time(shell: Shell, ids: Ids, monkeypatch: pyt
         return changes(store, after, limit)
 
     monkeypatch.setattr(Store, "changes", counting)
-    monkeypatch.setattr(reading, "PAGE", 10)
+    monkeypatch.setattr(log, "PAGE", 10)
     assert len(shell("log").splitlines()) in range(10 * (len(asked) - 1) - 9, 10 * (len(asked) - 1) + 1)
     assert set(asked) == {10}
 
 
 @reads
 def test_the_decisions(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PAGE", 1)
+    monkeypatch.setattr(log, "PAGE", 1)
     known = inside(lambda store: [str(decision.id) for decision in Decision.select().order_by(Decision.id)])
     assert len(known) == 3
     assert [decision["id"] for decision in shell.lines("decisions")] == known

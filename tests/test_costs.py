@@ -19,7 +19,8 @@ import pytest
 from benchmarks.cases import moves
 from benchmarks.tape import Sent, recording_psycopg
 from benchmarks.twins import taped
-from dispatch_state import Store, lockfile, open_store
+from dispatch_state import Store, open_store
+from dispatch_state.storage import write_queue
 from tests.test_benchmarks import TAPED
 
 
@@ -91,7 +92,7 @@ CALLS = {"call": 55, "c_call": 56}
 
 def test_calls_of_a_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the clock stands still: once in a millisecond a writer looks whether others wait, which is three calls."""
-    monkeypatch.setattr(lockfile, "time", SimpleNamespace(monotonic=float))
+    monkeypatch.setattr(write_queue, "time", SimpleNamespace(monotonic=float))
     found: Counter[str] = Counter()
     with open_store(tmp_path / "store.db", durability="normal") as store:
         calls = moves.to_and_fro(store, moves.some_issues(store, 0))

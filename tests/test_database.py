@@ -18,9 +18,7 @@ import peewee
 import psycopg
 import pytest
 
-from dispatch_state import Agent, ConfigEntry, mounts, open_store, sqlite
-from dispatch_state import database as databases
-from dispatch_state.database import Database, PostgresStore, SqliteStore
+from dispatch_state import Agent, ConfigEntry, open_store
 from dispatch_state.errors import (
     InvalidValue,
     StoreBusy,
@@ -32,7 +30,10 @@ from dispatch_state.errors import (
     StoreReadOnly,
     WrongProcess,
 )
-from dispatch_state.targets import Target, resolve
+from dispatch_state.storage import connect as databases
+from dispatch_state.storage import mounts, sqlite
+from dispatch_state.storage.connect import Database, PostgresStore, SqliteStore
+from dispatch_state.storage.targets import Target, resolve
 
 ROOT = Path(__file__).parent.parent
 
@@ -708,8 +709,8 @@ def test_every_use_in_a_forked_child_is_refused(use: Callable[[Database], object
 
 CHILD_THAT_ENDS_BY_ITSELF = """
 import gc, os, sys
-from dispatch_state import database as databases
-from dispatch_state.targets import resolve
+from dispatch_state.storage import connect as databases
+from dispatch_state.storage.targets import resolve
 
 def main():
     database = databases.connect(resolve(sys.argv[1]), create=True, timeout=5, pool_size=5, durability="full")

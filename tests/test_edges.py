@@ -26,7 +26,7 @@ from dispatch_state import (
     Store,
     SyncState,
 )
-from dispatch_state.families import family
+from dispatch_state.engine.locks import family
 from tests.conftest import Clock
 from tests.world import MAINTAINER, RUNNER, WHY, World
 

@@ -16,20 +16,10 @@ import peewee
 import psycopg
 import pytest
 
-from dispatch_state import (
-    Decision,
-    Issue,
-    PullRequest,
-    SchemaTooNew,
-    Stage,
-    Store,
-    StoreError,
-    enforcement,
-    migrate,
-    open_store,
-)
+from dispatch_state import Decision, Issue, PullRequest, SchemaTooNew, Stage, Store, StoreError, open_store
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import EVERY
+from dispatch_state.schema import enforcement, migrate
 from tests import grids, postgres
 from tests.conftest import Clock
 from tests.invariants import broken

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from dispatch_state import ConfigEntry, Store, StoreBusy, lockfile, open_store
-from dispatch_state.lockfile import GAP, GONE, PATIENCE, SOON, WHILE, LockFile
+from dispatch_state import ConfigEntry, Store, StoreBusy, open_store
+from dispatch_state.storage import write_queue
+from dispatch_state.storage.write_queue import GAP, GONE, PATIENCE, SOON, WHILE, LockFile
 from tests.test_database import in_thread
 
 
@@ -69,7 +70,7 @@ class Moments:
 @pytest.fixture
 def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
     moments = Moments()
-    monkeypatch.setattr(lockfile, "time", moments)
+    monkeypatch.setattr(write_queue, "time", moments)
     return moments
 
 
@@ -203,7 +204,7 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
     path: Path, moments: Moments, stranger: Callable[[], None]
 ) -> None:
     """By all connections of a store together, until it has been free again."""
-    known = lockfile.Known()
+    known = write_queue.Known()
     one, other = [LockFile(str(turn_file(path)), 30, lambda: True, known) for _ in range(2)]
 
     def waited(place: LockFile) -> float:
@@ -227,7 +228,7 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
 def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list[LockFile]) -> None:
     """However long it takes, as long as the timeout allows; and then the turn is had."""
     busy, *_ = places
-    known = lockfile.Known()
+    known = write_queue.Known()
     patient = LockFile(str(path), 30, lambda: False, known)
     assert busy.take()
     assert not patient.wait()
@@ -243,7 +244,7 @@ def test_who_is_not_the_first_does_not_ask(path: Path, moments: Moments, places:
     """Nor does who has just become the first: behind a long queue nobody is taken for another program."""
     busy, first, *_ = places
     asked: list[float] = []
-    known = lockfile.Known()
+    known = write_queue.Known()
     second = LockFile(str(path), 1, lambda: bool(asked.append(moments.now)), known)
     assert busy.take()
     assert not first.take()

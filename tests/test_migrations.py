@@ -15,13 +15,14 @@ import peewee
 import pytest
 from playhouse.migrations import Runner
 
-from dispatch_state import Agent, enforcement, numbering, open_store
-from dispatch_state import database as databases
-from dispatch_state import migrate as migrations
-from dispatch_state.database import Database
+from dispatch_state import Agent, open_store
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
-from dispatch_state.migrate import migrate
-from dispatch_state.targets import resolve
+from dispatch_state.schema import enforcement, numbering
+from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema.migrate import migrate
+from dispatch_state.storage import connect as databases
+from dispatch_state.storage.connect import Database
+from dispatch_state.storage.targets import resolve
 from tests import postgres
 
 ROOT = Path(__file__).parent.parent
@@ -373,9 +374,9 @@ def test_opening_a_current_database_asks_little_and_locks_nothing(migrated: Data
 
 OPEN = """
 import sys
-from dispatch_state import database as databases
-from dispatch_state.migrate import migrate
-from dispatch_state.targets import resolve
+from dispatch_state.storage import connect as databases
+from dispatch_state.schema.migrate import migrate
+from dispatch_state.storage.targets import resolve
 print("ready", flush=True)
 sys.stdin.readline()
 database = databases.connect(resolve(sys.argv[1]), create=True, timeout=20, pool_size=2, durability="normal")

@@ -136,7 +136,7 @@ def test_the_wheel_installs_one_package_and_opens_a_store(installed: Path, tmp_p
     assert there == {"dispatch_state", "borrowed.pth"}
     code = (
         "import dispatch_state as d\n"
-        "from dispatch_state import migrate\n"
+        "from dispatch_state.schema import migrate\n"
         f"with d.open_store({str(tmp_path / 'x.db')!r}) as store:\n"
         "    epic = d.Epic.create(title='t', description='d', repo_path='/src')\n"
         "    epic.add_stage('first')\n"

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatch_state import schemas, snapshots, values
+from dispatch_state import schemas, values
 from dispatch_state.cli.terminal import masked
 from dispatch_state.errors import DispatchError
+from dispatch_state.github.payloads import Payload
 from dispatch_state.models.issue import Issue
-from dispatch_state.payloads import Payload
 from dispatch_state.schemas import IssueSchema
+from dispatch_state.transfer import snapshots
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("dispatch_state", "migrations")
@@ -36,7 +37,9 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("dispatch_state/actors.py", "_LOGIN"): [("", "a", "!"), ("", "a-", "["), ("", "a[bot]", "")],
     ("dispatch_state/actors.py", "_COMPONENT"): [("", "a", "!"), ("", "a-", "-"), ("", "_", "")],
     ("dispatch_state/actors.py", "_AGENT"): [("", "0", "!"), ("", "00000000-", "")],
-    ("dispatch_state/adoption.py", "_FRACTION"): [("", ".", ""), ("", "1", "!"), ("", ".123456", ""), (".", "1", "!")],
+    ("dispatch_state/schema/adoption.py", "_FRACTION"): [
+        ("", ".", ""), ("", "1", "!"), ("", ".123456", ""), (".", "1", "!"),
+    ],
     ("dispatch_state/cli/lookup.py", "_END"): [("", "a", "!"), ("", "-", "")],
     ("dispatch_state/cli/parsing.py", "_OPTION"): [("", "--a", "!"), ("", "-", ""), ("", "--a-", "")],
     ("dispatch_state/cli/parsing.py", r"[\w-]+"): [("", "a", "!"), ("", "a!", "")],
@@ -47,27 +50,29 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("dispatch_state/ddl.py", r";\s*$"): [("", ";\n", "")],
     ("dispatch_state/ddl.py", "--.*"): [("", "-", ""), ("", "--\n", "")],
     ("dispatch_state/ddl.py", "(?<=ADD COLUMN ).*"): [("", "ADD COLUMN ", ""), ("", "ADD COLUMN \n", "")],
-    ("dispatch_state/enforcement.py", "_STAMPED"): [
+    ("dispatch_state/schema/enforcement.py", "_STAMPED"): [
         ("", "-- dispatch_state ", ""),
         ("-- dispatch_state ", "1.", "!"),
         ("", "-- dispatch_state 1", "\n"),
     ],
-    ("dispatch_state/github.py", "_CLOSES"): [
+    ("dispatch_state/github/events.py", "_CLOSES"): [
         ("", "fix ", ""), ("fix", " ", "!"), ("", "fix #", ""), ("", "fix #1 ", ""), ("", "close", "d"),
         ("fix #", "1", "a"),
     ],
-    ("dispatch_state/labels.py", "_PREFIX"): [("type", " ", "!"), ("", "type", ""), ("", " ", ":"), ("type:", " ", "")],
-    ("dispatch_state/names.py", "_MADE"): [
+    ("dispatch_state/github/labels.py", "_PREFIX"): [
+        ("type", " ", "!"), ("", "type", ""), ("", " ", ":"), ("type:", " ", ""),
+    ],
+    ("dispatch_state/schema/names.py", "_MADE"): [
         ("", "CREATE ", ""),
         ("CREATE TABLE ", "a", "!"),
         ("", "CREATE UNIQUE ", ""),
     ],
-    ("dispatch_state/names.py", "_NUMBERED"): [
+    ("dispatch_state/schema/names.py", "_NUMBERED"): [
         ("CREATE TABLE ", "a", "!"),
         ("CREATE TABLE a (", " ", "!"),
         ("", "CREATE TABLE a (", ""),
     ],
-    ("dispatch_state/verify.py", "_OF_A_ROW"): [
+    ("dispatch_state/audit/verify.py", "_OF_A_ROW"): [
         ("", "a", "!"),
         ("", "a ", ""),
         ("a value in ", "a", "!"),

@@ -29,14 +29,14 @@ from dispatch_state import (
     StaleRow,
     Store,
     StoreCorrupt,
-    enforcement,
     errors,
     schemas,
     values,
 )
 from dispatch_state.ids import new_id
-from dispatch_state.metrics import COUNTERS
+from dispatch_state.models.metrics import COUNTERS
 from dispatch_state.models.tables import EVERY
+from dispatch_state.schema import enforcement
 from dispatch_state.testing import scratch_store
 from dispatch_state.values import MAX_TEXT
 from tests.conftest import Clock

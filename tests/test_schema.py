@@ -23,13 +23,13 @@ from dispatch_state import (
     Store,
     StoreNotFound,
     StoreNotOpen,
-    database,
     open_store,
 )
-from dispatch_state import migrate as migrations
-from dispatch_state.database import Database
-from dispatch_state.migrate import HISTORY
-from dispatch_state.targets import resolve
+from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.storage import connect
+from dispatch_state.storage.connect import Database
+from dispatch_state.storage.targets import resolve
 from tests.test_migrations import NAMES, RELEASED, history, schema
 
 MODELS: dict[str, Any] = {
@@ -67,7 +67,7 @@ STATEMENTS = {
 @contextmanager
 def asked(target: str) -> Iterator[Database]:
     """A connection that migrates nothing, beside any store."""
-    found = database.connect(resolve(target), create=True, timeout=10.0, pool_size=2, durability="normal")
+    found = connect.connect(resolve(target), create=True, timeout=10.0, pool_size=2, durability="normal")
     try:
         yield found
     finally:

@@ -23,23 +23,14 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import (
-    Agent,
-    ConfigEntry,
-    InvalidValue,
-    Store,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    open_store,
-    paging,
-    snapshots,
-)
+from dispatch_state import Agent, ConfigEntry, InvalidValue, Store, StoreError, StoreFull, StoreReadOnly, open_store
 from dispatch_state.cli.commands import main
-from dispatch_state.migrate import HISTORY
-from dispatch_state.snapshots import TABLES
+from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.storage import paging
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
-from dispatch_state.testing.attempts import everything
+from dispatch_state.testing.outcomes import everything
+from dispatch_state.transfer import snapshots
+from dispatch_state.transfer.snapshots import TABLES
 from tests import postgres
 from tests.conftest import BACKENDS
 from tests.golden import scene

@@ -21,11 +21,11 @@ from dispatch_state import (
     TransitionLog,
     open_store,
 )
-from dispatch_state.engine import Turn
-from dispatch_state.families import lock
+from dispatch_state.engine.locks import lock
+from dispatch_state.engine.unit_of_work import Turn
 from dispatch_state.ids import REMEMBERED, Remembered, new_id
 from dispatch_state.models.keys import present
-from dispatch_state.statements import DATABASE, STATEMENTS, Statement, find, move
+from dispatch_state.storage.statements import DATABASE, STATEMENTS, Statement, find, move
 from tests import postgres
 from tests.world import MAINTAINER, WHY, World
 

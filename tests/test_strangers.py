@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import InvalidValue, Issue, Stage, Store, SyncState, github
-from dispatch_state.github import Applied, apply_event
-from dispatch_state.testing.attempts import everything
+from dispatch_state import InvalidValue, Issue, Stage, Store, SyncState
+from dispatch_state.github import Applied, apply_event, events
+from dispatch_state.testing.outcomes import everything
 from dispatch_state.vocabulary import IssueStatus
 from tests.conftest import Clock
 from tests.test_github import FORK, SHOP, changed, opened, requested
@@ -218,8 +218,8 @@ def test_a_row_that_is_released_meanwhile_keeps_its_text(
     issue = from_a_stranger()
     copies = [Issue.get_by_id(issue.id)]
     issue.queue(by=MAINTAINER)
-    read = github.issue_by_number
-    monkeypatch.setattr(github, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
+    read = events.issue_by_number
+    monkeypatch.setattr(events, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
     assert told(1, **THEIRS).refused
     assert not copies
     assert (text_of(issue), edited(store)) == (OURS, [issue])

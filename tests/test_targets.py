@@ -30,7 +30,7 @@ from dispatch_state import (
     WrongProcess,
     open_store,
 )
-from dispatch_state.targets import Target, resolve
+from dispatch_state.storage.targets import Target, resolve
 from tests import postgres
 from tests.test_database import in_child, told
 
@@ -252,7 +252,7 @@ def test_in_a_folder_that_is_gone(given: str | None, home: Path, monkeypatch: py
 WITHOUT_A_HOME = """
 import os
 from dispatch_state import DispatchError
-from dispatch_state.targets import resolve
+from dispatch_state.storage.targets import resolve
 if os.geteuid() == 0:
     os.setuid(54321)
 else:

@@ -41,7 +41,7 @@ from dispatch_state.testing import (
     scratch_target,
     triggers,
 )
-from dispatch_state.testing.attempts import everything
+from dispatch_state.testing.outcomes import everything
 from dispatch_state.testing.scripts import Player
 from dispatch_state.testing.strategies import scripts
 from tests import postgres

@@ -18,12 +18,13 @@ from uuid import UUID
 
 import pytest
 
-from dispatch_state import Epic, Stage, fields
+from dispatch_state import Epic, Stage
 from dispatch_state.actors import Actor
 from dispatch_state.models import columns
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.storage import fields
 from tests.pages import ROOT
 
 BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)

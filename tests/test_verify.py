@@ -12,19 +12,10 @@ from typing import Any
 import peewee
 import pytest
 
-from dispatch_state import (
-    Decision,
-    DecisionType,
-    InvalidValue,
-    Issue,
-    Store,
-    TransitionLog,
-    Violation,
-    enforcement,
-    open_store,
-)
+from dispatch_state import Decision, DecisionType, InvalidValue, Issue, Store, TransitionLog, Violation, open_store
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.schema import enforcement
 from tests.properties.machine import on
 from tests.properties.test_walk import Walk
 from tests.ways_round import log_row

@@ -18,8 +18,19 @@ from typing import NamedTuple
 import pytest
 
 from dispatch_state.errors import StoreCorrupt
+from dispatch_state.models.voting import (
+    DEFAULTS,
+    WEIGHTS,
+    Ballot,
+    Cause,
+    Rules,
+    Standing,
+    ballot,
+    favourite,
+    passes,
+    tally,
+)
 from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
-from dispatch_state.voting import DEFAULTS, WEIGHTS, Ballot, Cause, Rules, Standing, ballot, favourite, passes, tally
 
 LONG = bool(os.environ.get("DISPATCH_LONG"))
 HALVES = {"coder": 2, "reviewer": 3, "pm": 2, "security": 4, "docs": 1, "test": 2, "architect": 3}

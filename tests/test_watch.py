@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import Agent, InvalidValue, Store, StoreNotOpen, TransitionLog, open_store
-from dispatch_state import watch as watching
+from dispatch_state.views import watch as watching
 from tests.world import MAINTAINER, WHY, World
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from dispatch_state import Store
-from dispatch_state.testing import worlds
-from dispatch_state.testing.worlds import MAINTAINER, MODELS, RUNNER, TEXTS, WHY
+from dispatch_state.testing import factories
+from dispatch_state.testing.factories import MAINTAINER, MODELS, RUNNER, TEXTS, WHY
 
 __all__ = ["LATER", "MAINTAINER", "MODELS", "ONLY_FOLLOW", "RUNNER", "TEXTS", "WHY", "World", "snapshot"]
 
@@ -26,7 +26,7 @@ ONLY_FOLLOW = {
 LATER = timedelta(days=2)
 
 
-class World(worlds.World):
+class World(factories.World):
     """Makes rows of any kind in any status.
 
     Args:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+from dispatch_state.cli.board_html import page
+from dispatch_state.cli.board_rich import rich_board
+from dispatch_state.cli.board_text import Board, board_data, board_of, plain_board
 from dispatch_state.cli.files import write_file
-from dispatch_state.cli.kanban import Board, board_data, board_of, plain_board
 from dispatch_state.cli.lookup import row_of
-from dispatch_state.cli.page import page
 from dispatch_state.cli.parsing import Call, Command, Exit
-from dispatch_state.cli.richly import rich_board
 from dispatch_state.cli.terminal import Terminal, clipped, visible
 from dispatch_state.models.epic import Epic
 from dispatch_state.store import Store

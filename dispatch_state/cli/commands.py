@@ -10,20 +10,20 @@ import json
 import sys
 from collections.abc import Sequence
 
-from dispatch_state.cli import acting, board, drawing, keeping, looking, moving, reading, standing
+from dispatch_state.cli import board, diagram, fire, log, show, status, store, transfer
 from dispatch_state.cli.parsing import PROGRAM, Call, Command, Exit, parsed
 from dispatch_state.cli.terminal import complain, drop, masked
 from dispatch_state.errors import DispatchError, InvalidValue, SchemaTooOld, StoreError, StoreNotFound
 
 COMMANDS: tuple[Command, ...] = (
-    *keeping.COMMANDS,
-    *moving.COMMANDS,
-    *standing.COMMANDS,
-    *looking.COMMANDS,
-    *reading.COMMANDS,
+    *store.COMMANDS,
+    *transfer.COMMANDS,
+    *status.COMMANDS,
+    *show.COMMANDS,
+    *log.COMMANDS,
     *board.COMMANDS,
-    *drawing.COMMANDS,
-    *acting.COMMANDS,
+    *diagram.COMMANDS,
+    *fire.COMMANDS,
 )
 """Every command, in the order of the help."""
 ADVICE: dict[type[DispatchError], str] = {

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.fields import IdField
+from dispatch_state.lifecycle.door import door
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.tables import EVERY, STATEFUL
-from dispatch_state.statements import find
+from dispatch_state.storage.fields import IdField
+from dispatch_state.storage.statements import find
 from dispatch_state.values import listed, shown
 
 NAMED: tuple[type[Row], ...] = tuple(model for model in EVERY if isinstance(model._meta.primary_key, IdField))

@@ -17,8 +17,8 @@ from dispatch_state._version import __version__
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.errors import InvalidValue
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.storage.targets import resolve
 from dispatch_state.store import Store, open_store
-from dispatch_state.targets import resolve
 from dispatch_state.values import closest, listed, shown
 
 PROGRAM = "dispatch-state"

@@ -12,18 +12,18 @@ from peewee import SQL, ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
-from dispatch_state.door import Turn, door
 from dispatch_state.errors import InvalidValue, StoreCorrupt
-from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
 from dispatch_state.ids import new_id, uuid_text
-from dispatch_state.machine import transition
-from dispatch_state.metrics import measurements, more, with_every_one
+from dispatch_state.lifecycle.door import Turn, door
+from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns, Firing
+from dispatch_state.lifecycle.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.keys import ParentField, PointerField, present, short
-from dispatch_state.moves import NOW, PRESENT, Columns, Firing
-from dispatch_state.statements import one, some
+from dispatch_state.models.metrics import measurements, more, with_every_one
+from dispatch_state.storage.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.storage.statements import one, some
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from uuid import UUID
 import peewee
 
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.fields import IdField, IntegerField, StampField, WordField, fingerprint
 from dispatch_state.ids import new_id
-from dispatch_state.machine import Lifecycle, Trigger
+from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import Firing
+from dispatch_state.lifecycle.machine import Lifecycle, Trigger
 from dispatch_state.models.keys import present, short
-from dispatch_state.moves import Firing
-from dispatch_state.statements import DATABASE
+from dispatch_state.storage.fields import IdField, IntegerField, StampField, WordField, fingerprint
+from dispatch_state.storage.statements import DATABASE
 from dispatch_state.values import closest, listed, shown
 from dispatch_state.vocabulary import Status
 

@@ -9,26 +9,26 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.fields import (
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.machine import transition
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.guards import human
+from dispatch_state.models.keys import ParentField, PointerField
+from dispatch_state.storage.fields import (
     IntegerField,
     JsonField,
     StampField,
     TextField,
     WordField,
 )
-from dispatch_state.machine import transition
-from dispatch_state.models.base import Stateful
-from dispatch_state.models.guards import human
-from dispatch_state.models.keys import ParentField, PointerField
-from dispatch_state.moves import NOW, Columns, Firing
-from dispatch_state.statements import one, rows, some, tuples
+from dispatch_state.storage.statements import one, rows, some, tuples
 from dispatch_state.vocabulary import DecisionType, EpicStatus, GateStatus, GateType, StageStatus
 
 if TYPE_CHECKING:
     from dispatch_state.models.columns import Approvers, EpicColumns, GateTerms, IssueContent, StageColumns, StagePlace
+    from dispatch_state.models.decision import Decision
     from dispatch_state.models.gate import Gate
     from dispatch_state.models.issue import Issue
-    from dispatch_state.models.ledger import Decision
 
 CLOSED_STAGE = (StageStatus.APPROVED, StageStatus.SKIPPED)
 OPEN_GATE = (GateStatus.PENDING, GateStatus.REJECTED)

@@ -9,18 +9,18 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor, Human, login
-from dispatch_state.door import door
 from dispatch_state.errors import InvalidValue
-from dispatch_state.fields import IdField, JsonField, StampField, TextField, WordField
 from dispatch_state.ids import new_id
-from dispatch_state.machine import transition
+from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.machine import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.columns import GateColumns
 from dispatch_state.models.epic import OPEN_GATE, Stage
 from dispatch_state.models.guards import checkpoint, human
 from dispatch_state.models.keys import ParentField
-from dispatch_state.moves import NOW, Columns, Firing
-from dispatch_state.statements import one, rows
+from dispatch_state.storage.fields import IdField, JsonField, StampField, TextField, WordField
+from dispatch_state.storage.statements import one, rows
 from dispatch_state.vocabulary import DecisionType, GateStatus, GateType, StageStatus
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dispatch_state.actors import CHECKPOINT, SANGHA, Human, System
 
 if TYPE_CHECKING:
+    from dispatch_state.lifecycle.interface import Firing
     from dispatch_state.models.base import Stateful
-    from dispatch_state.moves import Firing
 
 
 def owner(row: Stateful, firing: Firing) -> str | None:

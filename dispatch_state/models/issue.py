@@ -10,18 +10,18 @@ from peewee import SQL, Case, ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor, Human
-from dispatch_state.door import Turn, door
-from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.machine import transition
-from dispatch_state.metrics import with_one_more
+from dispatch_state.lifecycle.door import Turn, door
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
+from dispatch_state.lifecycle.machine import transition
 from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.columns import IssueColumns
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
 from dispatch_state.models.keys import ParentField, present
-from dispatch_state.moves import NOW, Columns, Firing, Move
-from dispatch_state.statements import one, rows
+from dispatch_state.models.metrics import with_one_more
+from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.storage.statements import one, rows
 from dispatch_state.vocabulary import (
     AgentStatus,
     AgentType,
@@ -36,7 +36,7 @@ from dispatch_state.vocabulary import (
 
 if TYPE_CHECKING:
     from dispatch_state.models.agent import AgentLog
-    from dispatch_state.models.ledger import Decision
+    from dispatch_state.models.decision import Decision
     from dispatch_state.models.proposal import Proposal
     from dispatch_state.models.pull_request import PullRequest
 

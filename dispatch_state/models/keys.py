@@ -8,9 +8,9 @@ from uuid import UUID
 
 import peewee
 
-from dispatch_state.fields import Checked, Identifying, IdField
 from dispatch_state.ids import uuid_text
-from dispatch_state.statements import find
+from dispatch_state.storage.fields import Checked, Identifying, IdField
+from dispatch_state.storage.statements import find
 from dispatch_state.values import integer, shown, uuid
 
 V = TypeVar("V")

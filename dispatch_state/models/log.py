@@ -8,9 +8,9 @@ from uuid import UUID
 from peewee import BigAutoField, ModelSelect
 
 from dispatch_state import values
-from dispatch_state.fields import IdField, IntegerField, JsonField, StampField, TextField
 from dispatch_state.models.base import Row
-from dispatch_state.statements import rows
+from dispatch_state.storage.fields import IdField, IntegerField, JsonField, StampField, TextField
+from dispatch_state.storage.statements import rows
 
 
 class TransitionLog(Row):

@@ -11,19 +11,20 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import SANGHA, Actor
-from dispatch_state.door import Turn, door
 from dispatch_state.errors import IllegalTransition, InvalidValue
-from dispatch_state.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.ids import new_id
-from dispatch_state.machine import transition
+from dispatch_state.lifecycle.door import Turn, door
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
+from dispatch_state.lifecycle.machine import transition
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful, a_saved
 from dispatch_state.models.columns import ProposalColumns
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
-from dispatch_state.moves import NOW, Columns, Firing, Move
-from dispatch_state.statements import find, one, rows, tuples
+from dispatch_state.models.voting import DEFAULTS, KINDS, Ballot, Rules, Standing, Tally, ballot, tally
+from dispatch_state.storage.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
+from dispatch_state.storage.statements import find, one, rows, tuples
 from dispatch_state.vocabulary import (
     AgentType,
     DecisionType,
@@ -33,10 +34,9 @@ from dispatch_state.vocabulary import (
     Threshold,
     VoteDecision,
 )
-from dispatch_state.voting import DEFAULTS, KINDS, Ballot, Rules, Standing, Tally, ballot, tally
 
 if TYPE_CHECKING:
-    from dispatch_state.models.ledger import Decision
+    from dispatch_state.models.decision import Decision
 
 UNDECIDED = (ProposalStatus.OPEN, ProposalStatus.VOTING)
 VOTING_TIME = timedelta(hours=24)

@@ -10,17 +10,17 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
-from dispatch_state.door import door
-from dispatch_state.fields import BooleanField, IntegerField, StampField, TextField, WordField, word
-from dispatch_state.machine import transition
+from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.machine import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import PullRequestColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.issue import REVIEWING, UNSETTLED, Issue
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import moves_of
-from dispatch_state.moves import NOW, Columns, Firing
-from dispatch_state.statements import one
+from dispatch_state.storage.fields import BooleanField, IntegerField, StampField, TextField, WordField, word
+from dispatch_state.storage.statements import one
 from dispatch_state.vocabulary import IssueStatus, PullRequestStatus, ReviewStatus
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dispatch_state import values
-from dispatch_state.door import Turn, door
-from dispatch_state.fields import IntegerField, JsonField, StampField, TextField
+from dispatch_state.lifecycle.door import Turn, door
 from dispatch_state.models.base import Row
-from dispatch_state.statements import delete, find, upsert
+from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField
+from dispatch_state.storage.statements import delete, find, upsert
 
 MOST_ERRORS = 50
 """How many errors of a source are kept; the oldest go first."""

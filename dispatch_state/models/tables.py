@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.decision import Decision
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.issue import Issue
-from dispatch_state.models.ledger import Decision
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, Vote
 from dispatch_state.models.pull_request import PullRequest

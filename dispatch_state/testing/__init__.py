@@ -13,7 +13,7 @@
 """
 
 try:
-    from dispatch_state.testing.attempts import attempt
+    from dispatch_state.testing.outcomes import attempt
     from dispatch_state.testing.scratch import Clock, assert_sound, scratch_store, scratch_target
     from dispatch_state.testing.strategies import payloads, present_rows, rows, triggers
     from dispatch_state.testing.walks import StoreMachine, Walk, run

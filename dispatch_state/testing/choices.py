@@ -9,8 +9,8 @@ from typing import Any
 from dispatch_state import SANGHA, Actor, Agent, Human, Proposal, System
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.statements import rows
-from dispatch_state.testing.worlds import CHECKPOINT, MAINTAINER, RUNNER, WHY
+from dispatch_state.storage.statements import rows
+from dispatch_state.testing.factories import CHECKPOINT, MAINTAINER, RUNNER, WHY
 
 PEOPLE: tuple[Actor, ...] = (MAINTAINER, Human("ada"), RUNNER, CHECKPOINT, System("rescue"), SANGHA)
 """Who acts besides agents."""

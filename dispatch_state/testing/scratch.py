@@ -19,11 +19,11 @@ from urllib.parse import quote
 import peewee
 
 from dispatch_state import values
-from dispatch_state.database import connect
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError
 from dispatch_state.ids import new_id
+from dispatch_state.storage.connect import connect
+from dispatch_state.storage.targets import MEMORY, POSTGRESQL, SQLITE, Target, resolve
 from dispatch_state.store import Store, open_store
-from dispatch_state.targets import MEMORY, POSTGRESQL, SQLITE, Target, resolve
 from dispatch_state.values import shown
 
 SERVER = "DISPATCH_TEST_POSTGRESQL"

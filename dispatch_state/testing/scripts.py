@@ -25,10 +25,10 @@ from dispatch_state import (
     VoteDecision,
 )
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.testing.attempts import Outcome, ask, attempt
 from dispatch_state.testing.choices import choices, everybody, present
+from dispatch_state.testing.factories import MAINTAINER, WHY, World
+from dispatch_state.testing.outcomes import Outcome, ask, attempt
 from dispatch_state.testing.scratch import Clock
-from dispatch_state.testing.worlds import MAINTAINER, WHY, World
 
 STEPS = {"move": 70, "birth": 20, "vote": 8, "stray": 6, "upkeep": 3, "wait": 2, "place": 1, "reassign": 1, "remove": 1}
 """What a number may mean, and how often it does."""

@@ -15,17 +15,17 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
-from dispatch_state.doorway import actor
+from dispatch_state.engine.session import actor
 from dispatch_state.errors import InvalidValue
-from dispatch_state.fields import IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
+from dispatch_state.models.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.proposal import agent_types
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.testing.choices import choices, everybody, present
-from dispatch_state.testing.worlds import World
+from dispatch_state.testing.factories import World
 from dispatch_state.values import listed, shown
 from dispatch_state.vocabulary import AgentType
 

@@ -29,14 +29,14 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.storage.targets import MEMORY, SQLITE
 from dispatch_state.store import Store, open_store
-from dispatch_state.targets import MEMORY, SQLITE
-from dispatch_state.testing.attempts import ask, attempt, everything
 from dispatch_state.testing.choices import everybody, present
+from dispatch_state.testing.factories import MAINTAINER, WHY, World
+from dispatch_state.testing.outcomes import ask, attempt, everything
 from dispatch_state.testing.scratch import Clock, assert_sound, scratch_target
 from dispatch_state.testing.scripts import Player
 from dispatch_state.testing.strategies import payloads, present_rows, scripts, triggers, words
-from dispatch_state.testing.worlds import MAINTAINER, WHY, World
 from dispatch_state.vocabulary import AgentStatus, IssueStatus, VoteDecision
 
 

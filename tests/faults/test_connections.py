@@ -26,7 +26,7 @@ from dispatch_state import (
     StoreUnreachable,
     open_store,
 )
-from dispatch_state.postgresql import ServerClock
+from dispatch_state.storage.postgresql import ServerClock
 from tests import network, postgres
 from tests.test_loops import looping
 from tests.world import MAINTAINER, WHY, World
@@ -528,7 +528,7 @@ def test_the_servers_clock_rules(url: str, monkeypatch: pytest.MonkeyPatch) -> N
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) - timedelta(minutes=3)
 
-    monkeypatch.setattr("dispatch_state.postgresql.datetime", Behind)
+    monkeypatch.setattr("dispatch_state.storage.postgresql.datetime", Behind)
     with open_store(url) as store:
         now = datetime.now(UTC)
         agent = Agent.create(agent_type="coder")

@@ -21,8 +21,9 @@ import psycopg
 import pytest
 
 import dispatch_state
-from dispatch_state import Agent, InvalidValue, Issue, Store, StoreError, TransitionLog, lockfile, open_store
-from dispatch_state.transactions import Atomic
+from dispatch_state import Agent, InvalidValue, Issue, Store, StoreError, TransitionLog, open_store
+from dispatch_state.storage import write_queue
+from dispatch_state.storage.transactions import Atomic
 from tests.races.workers import LONG, SPAWN
 from tests.test_atomicity import EVERYTHING, STORIES, Story, dump
 from tests.world import MAINTAINER, WHY, World
@@ -278,15 +279,15 @@ def test_signals_at_random_moments(store: Store, target: str) -> None:
 def write_on(target: str, line: Any) -> None:
     """A writer beside it: makes moves until it is told to stop, and says how often it gave up waiting for its turn."""
     gave_up = 0
-    wait = lockfile.LockFile.wait
+    wait = write_queue.LockFile.wait
 
-    def counted(turn: lockfile.LockFile) -> bool:
+    def counted(turn: write_queue.LockFile) -> bool:
         nonlocal gave_up
         came = wait(turn)
         gave_up += not came
         return came
 
-    lockfile.LockFile.wait = counted  # type: ignore[method-assign]
+    write_queue.LockFile.wait = counted  # type: ignore[method-assign]
     moves = 0
     with open_store(target, timeout=20, durability="normal") as store:
         issue = Issue.create(title="Beside", prompt="…", issue_type="bug", repo_path="/src")

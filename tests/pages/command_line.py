@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from types import ModuleType
 
-from dispatch_state.cli import acting, board, drawing, keeping, looking, moving, reading, standing
+from dispatch_state.cli import board, diagram, fire, log, show, status, store, transfer
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import ABOUT, EXITS, PROGRAM, parser
 
@@ -43,22 +43,22 @@ A relative path, wherever it stands, also in the configuration file, begins at t
 """
 EXAMPLES: dict[str, tuple[ModuleType, str]] = {
     "Making and keeping a store": (
-        keeping,
+        store,
         f"""{PROGRAM} --database dispatch.db init
 {PROGRAM} --database dispatch.db verify && {PROGRAM} --database dispatch.db backup monday.db
 """,
     ),
     "Moving a store": (
-        moving,
+        transfer,
         f"""{PROGRAM} copy dispatch.db postgresql://user@host/name
 {PROGRAM} export - | gzip > monday.jsonl.gz
 {PROGRAM} --database new.db init && gunzip -c monday.jsonl.gz | {PROGRAM} --database new.db import -
 """,
     ),
-    "How the store stands": (standing, f"{PROGRAM} status\n{PROGRAM} status --json | jq '.needs_human[].why'\n"),
-    "One row": (looking, f"{PROGRAM} show 9f3a1c52 --prompt\n{PROGRAM} explain 9f3a1c52\n"),
+    "How the store stands": (status, f"{PROGRAM} status\n{PROGRAM} status --json | jq '.needs_human[].why'\n"),
+    "One row": (show, f"{PROGRAM} show 9f3a1c52 --prompt\n{PROGRAM} explain 9f3a1c52\n"),
     "What happened": (
-        reading,
+        log,
         f"""{PROGRAM} log --last 20 --follow
 {PROGRAM} decisions --json | jq -r '.decided_by'
 """,
@@ -70,13 +70,13 @@ EXAMPLES: dict[str, tuple[ModuleType, str]] = {
 """,
     ),
     "Diagrams": (
-        drawing,
+        diagram,
         f"""{PROGRAM} diagram issues --format svg --output issues.svg
 {PROGRAM} diagram 9f3a1c52
 """,
     ),
     "Acting": (
-        acting,
+        fire,
         f"""{PROGRAM} fire 9f3a1c52 approve --as maintainer choice=stripe comment="Cheaper for us"
 {PROGRAM} fire 9f3a1c52 cancel --as maintainer --reason "Nobody needs it" --yes
 {PROGRAM} rescue --timeout 300 && {PROGRAM} tick

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from dispatch_state.diagrams import CASCADES
-from dispatch_state.machine import Trigger
+from dispatch_state.lifecycle.machine import Trigger
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import listed
 
@@ -99,6 +99,6 @@ def _guards(trigger: Trigger, guards: Any) -> str:
 def _cascades() -> str:
     return (
         "## What follows from what\n\nIn the same transaction, first in, first out; whether it does depends on what "
-        "the rows hold. The rules are in `dispatch_state/cascades.py`.\n\n"
+        "the rows hold. The rules are in `dispatch_state/engine/cascades.py`.\n\n"
         f"{CASCADES.to_markdown()}\n```mermaid\n{CASCADES.to_mermaid()}```\n"
     )

@@ -6,16 +6,17 @@ import inspect
 import re
 from typing import Any
 
-from dispatch_state import actors, snapshots, values
+from dispatch_state import actors, values
 from dispatch_state.models import columns
-from dispatch_state.testing import attempts
+from dispatch_state.testing import outcomes
+from dispatch_state.transfer import snapshots
 
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$", re.MULTILINE)
 NAMES = r"\w+(?:, \w+)*: "
 FACT = re.compile(rf"(?:^|\n|; )({NAMES})(.*?)(?=; {NAMES}|\n{NAMES}|$)", re.DOTALL)
 """What a docstring says of an attribute, or of several: `name: what it is`, on a line or behind a semicolon."""
 ALIASES = {"Clock": values.Clock, "Target": snapshots.Target, "Progress": values.Progress} | {
-    "Outcome": attempts.Outcome,
+    "Outcome": outcomes.Outcome,
     "Approvers": columns.Approvers,
     "Self": "Model",
 }

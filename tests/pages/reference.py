@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import dispatch_state
-from dispatch_state.fields import JsonField, WordField
-from dispatch_state.machine import Lifecycle
+from dispatch_state.lifecycle.interface import Transition
+from dispatch_state.lifecycle.machine import Lifecycle
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField
-from dispatch_state.moves import Transition
+from dispatch_state.models.voting import Tally
 from dispatch_state.schemas import RowSchema
-from dispatch_state.voting import Tally
+from dispatch_state.storage.fields import JsonField, WordField
 from tests.pages.prose import annotation, block, facts, prose, signature
 
 HEAD = """# Reference
@@ -118,7 +118,8 @@ def _parts() -> Iterator[tuple[str, str]]:
 def public(module: Any) -> dict[str, Any]:
     """The names of a module that are its own: those of `__all__`, or what it defines without an underscore."""
     if hasattr(module, "__all__"):
-        return {name: getattr(module, name) for name in sorted(module.__all__)}
+        named = {name: getattr(module, name) for name in sorted(module.__all__)}
+        return {name: value for name, value in named.items() if callable(value)}
     named = {name: value for name, value in vars(module).items() if name[0] != "_"}
     own = {name: value for name, value in named.items() if getattr(value, "__module__", None) == module.__name__}
     only = {type(value) for name, value in own.items() if name.isupper()}

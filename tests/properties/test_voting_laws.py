@@ -16,8 +16,8 @@ from random import Random
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from dispatch_state.models.voting import WEIGHTS, Ballot, Cause, Rules, Standing, tally
 from dispatch_state.vocabulary import AgentType, Threshold, VoteDecision
-from dispatch_state.voting import WEIGHTS, Ballot, Cause, Rules, Standing, tally
 
 OPTIONS = ("a", "b", "c")
 RISING = [Standing.REJECTED, Standing.PENDING, Standing.APPROVED]

@@ -1,0 +1,160 @@
+"""What stands on a board: the issues by status, and the rows they hang on; as JSON and as text.
+
+A column holds the most urgent issues, or the last ones where it is final, and counts the rest: a board of a
+million issues is as small as one of a hundred.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from peewee import fn
+
+from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
+from dispatch_state.lifecycle.door import door
+from dispatch_state.models.agent import Agent, called
+from dispatch_state.models.base import Row
+from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.issue import Issue
+from dispatch_state.models.keys import short
+from dispatch_state.vocabulary import IssueStatus
+
+STYLES = {
+    IssueStatus.IN_PROGRESS: "cyan",
+    IssueStatus.AWAITING_REVIEW: "yellow",
+    IssueStatus.IN_REVIEW: "yellow",
+    IssueStatus.DONE: "green",
+    IssueStatus.BLOCKED: "red",
+    IssueStatus.CANCELLED: "dim",
+}
+"""The colour of a column's head."""
+NARROWEST = 20
+"""Places that a title has beside an agent; where there are fewer, the agent gives way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A status, how many issues stand in it, and those that are shown."""
+
+    status: IssueStatus
+    count: int
+    issues: list[Issue]
+
+    @property
+    def more(self) -> int:
+        """How many are not shown."""
+        return max(self.count - len(self.issues), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The columns, and by their ids the agents and epics that the shown issues name, with all stages of those."""
+
+    at: datetime
+    columns: list[Column]
+    agents: dict[UUID, Agent]
+    epics: dict[UUID, Epic]
+    stages: dict[UUID, Stage]
+
+    def cut(self, limit: int) -> Board:
+        """The same with fewer issues in a column, and fewer still in one that is final."""
+        few = math.ceil(limit / 3)
+        columns = [replace(c, issues=c.issues[: few if c.status.final else limit]) for c in self.columns]
+        return replace(self, columns=columns)
+
+    def agent(self, issue: Issue) -> str:
+        """Its assigned agent in two words, or nothing."""
+        agent = self.agents.get(issue.assigned_agent_id) if issue.assigned_agent_id else None
+        return called(agent) if agent else ""
+
+    def shows(self, row: Row) -> bool:
+        """Whether a row is one of its issues, or an epic or a stage of theirs."""
+        return row in (*self.epics.values(), *self.stages.values()) or any(row in c.issues for c in self.columns)
+
+
+def board_of(at: datetime, epic: Epic | None, limit: int) -> Board:
+    """The board as it stands.
+
+    Args:
+        at: the present moment.
+        epic: only the issues of this epic.
+        limit: how many issues a column shows.
+    """
+    return door().read(lambda: _read(at, epic, limit))
+
+
+def _read(at: datetime, epic: Epic | None, limit: int) -> Board:
+    def narrowed(query: Any) -> Any:
+        return query if epic is None else query.where(Issue.epic == epic.id)
+
+    grouped = narrowed(Issue.select(Issue.status, fn.COUNT(Issue.id))).group_by(Issue.status)
+    counts = dict(grouped.tuples())
+    columns = []
+    for status in IssueStatus:
+        query = narrowed(Issue.by_status(status))
+        if status.final:
+            query = query.order_by(Issue.updated_at.desc(), Issue.id)
+        columns.append(Column(status, counts.get(status, 0), list(query.limit(limit))))
+    issues = [issue for column in columns for issue in column.issues]
+    epics = _named(Epic, Epic.id, (issue.epic_id for issue in issues))
+    agents = _named(Agent, Agent.id, (issue.assigned_agent_id for issue in issues))
+    return Board(at, columns, agents, epics, _named(Stage, Stage.epic, epics))
+
+
+def _named(model: type[Row], key: Any, named: Iterable[UUID | None]) -> dict[UUID, Any]:
+    """The rows whose key is one of these, by their ids."""
+    wanted = sorted({value for value in named if value is not None})
+    id_: Any = model._meta.primary_key
+    return {row._pk: row for row in model.select().where(key.in_(wanted)).order_by(id_)} if wanted else {}
+
+
+# ---- as JSON and as text -----------------------------------------------------------------------------
+
+
+def board_data(board: Board) -> dict[str, Any]:
+    """A board as JSON; no prompt is in it."""
+    return {"at": board.at, "columns": [_column_data(column) for column in board.columns]}
+
+
+def _column_data(column: Column) -> dict[str, Any]:
+    names = ("id", "title", "issue_type", "priority", "epic_id", "stage_id", "assigned_agent_id", "updated_at")
+    issues = [{name: getattr(issue, name) for name in names} for issue in column.issues]
+    return {"status": column.status, "count": column.count, "issues": issues}
+
+
+def plain_board(out: Terminal, board: Board) -> str:
+    """The columns one below the other, an issue to a line."""
+    told = "".join(_plain_column(out, board, column) for column in board.columns if column.count)
+    return told + empty_columns(out, board)
+
+
+def _plain_column(out: Terminal, board: Board, column: Column) -> str:
+    lines = [out.joined(("bold", f"{column.status}"), ("dim", f"  {column.count:,}"))]
+    lines += [_issue(out, board, issue) for issue in column.issues]
+    if column.more:
+        lines.append(out.styled(("dim", f"  and {column.more:,} more")))
+    return "\n".join(lines) + "\n\n"
+
+
+def _issue(out: Terminal, board: Board, issue: Issue) -> str:
+    agent = board.agent(issue)
+    head = f"  {short(issue.id)}  {issue.priority:<8}  {issue.issue_type:<8}  "
+    if out.width < len(head) + NARROWEST + 2 + len(agent):
+        agent = ""
+    room = max(out.width - len(head) - (len(agent) + 2 if agent else 0), 1)
+    title = clipped(visible(issue.title), room)
+    gap = " " * (room - cells(title) + 2) if agent else ""
+    return out.joined(("dim", head), title, gap, ("dim", agent))
+
+
+def empty_columns(out: Terminal, board: Board) -> str:
+    """Which statuses hold no issue."""
+    empty = [str(column.status) for column in board.columns if not column.count]
+    told = textwrap.wrap(f"nothing in: {', '.join(empty)}", out.width, subsequent_indent="  ") if empty else []
+    return "".join(out.styled(("dim", line)) + "\n" for line in told)

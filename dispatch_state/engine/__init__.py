@@ -1,0 +1,1 @@
+"""Move and record together."""

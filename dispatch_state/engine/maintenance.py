@@ -1,0 +1,189 @@
+"""What is due: checkpoints whose time has come, votes whose deadline has passed, agents given up for dead.
+
+What is due is found by its id alone, and each row is read, judged and moved in a transaction of its own, under
+its locks: any number of processes may do this at once, what another one has done is no longer due, and a row
+that cannot be read keeps none of the others waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from peewee import ModelSelect
+
+from dispatch_state import values
+from dispatch_state.actors import CHECKPOINT, System
+from dispatch_state.errors import (
+    GuardRefused,
+    IllegalTransition,
+    RowNotFound,
+    StaleRow,
+    StoreNotOpen,
+    StoreUnreachable,
+    WrongProcess,
+)
+from dispatch_state.lifecycle.door import Turn, door
+from dispatch_state.lifecycle.interface import Move
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.epic import Stage
+from dispatch_state.models.gate import Gate
+from dispatch_state.models.issue import Issue
+from dispatch_state.models.proposal import UNDECIDED, Proposal, resolve
+from dispatch_state.storage.statements import made, some, tuples
+from dispatch_state.vocabulary import AgentStatus, GateStatus, GateType, IssueStatus, ProposalStatus, StageStatus
+
+TICK = System("tick")
+"""Who opens a vote that was never opened before its deadline."""
+RESCUE = System("rescue")
+"""Who gives an agent up for dead."""
+BEATING = (AgentStatus.STARTING, AgentStatus.WORKING)
+"""The statuses in which an agent is expected to send heartbeats; waiting and paused ones are left alone."""
+RESTING = (AgentStatus.IDLE, AgentStatus.ERRORED)
+"""The statuses in which an agent has nothing to do."""
+
+
+class Due(NamedTuple):
+    """Rows for which something is due.
+
+    keys: their ids in order, as the database hands them.
+    reach: the trigger's name, which says what is locked.
+    work: judges a row again, and moves it.
+    """
+
+    model: type[Stateful]
+    keys: list[tuple[Any, ...]]
+    reach: str
+    work: Callable[[Turn, Any], list[Move]]
+
+
+def tick() -> list[Move]:
+    """Fire what is due by the store's clock; returns every move that was made."""
+    here = door()
+    now = here.now()
+    checkpoints = here.read(lambda: due_checkpoints(now))
+    proposals = here.read(lambda: overdue_proposals(now))
+    return _fire(
+        Due(Gate, checkpoints, "auto_approve", lambda turn, gate: turn.act(gate, "auto_approve", CHECKPOINT, "")),
+        Due(Proposal, proposals, "vote", _close),
+    )
+
+
+def rescue(timeout: float, max_attempts: int, idle_timeout: float | None) -> list[Move]:
+    """Fail the agents that are silent at work, and stop those that are silent at rest; see `Store.rescue`."""
+    here = door()
+    longest = values.seconds(timeout, "rescue(timeout)")
+    most = values.positive(max_attempts, "rescue(max_attempts)")
+    at_rest = None if idle_timeout is None else values.seconds(idle_timeout, "rescue(idle_timeout)")
+    now = here.now()
+    due = [Due(Agent, here.read(lambda: silent_at_work(*_bounds(now, longest))), "fail", _fail(longest, most))]
+    if at_rest is not None:
+        due.append(Due(Agent, here.read(lambda: silent_at_rest(*_bounds(now, at_rest))), "stop", _stop(at_rest)))
+    return _fire(*due)
+
+
+def _fire(*due: Due) -> list[Move]:
+    """Do what is due, row by row; returns every move that was made.
+
+    Raises:
+        Exception: the first error that is no refusal, when everything else is done.
+    """
+    moves: list[Move] = []
+    errors: list[Exception] = []
+    for model, keys, reach, work in due:
+        for (key,) in keys:
+            try:
+                row = made(model, {"id": model._meta.fields["id"].python_value(key)})
+                moves += door().turn(row, work, reach=reach)
+            except (StaleRow, IllegalTransition, GuardRefused, RowNotFound):
+                pass  # another process was faster
+            except (StoreNotOpen, WrongProcess, StoreUnreachable) as error:
+                error.add_note(f"{len(moves)} moves were made before")
+                raise  # which concerns every row alike
+            except Exception as error:
+                errors.append(error)
+    if errors:
+        errors[0].add_note(f"besides this one {len(errors) - 1} could not be moved; {len(moves)} moves were made")
+        raise errors[0]
+    return moves
+
+
+# ---- agents ------------------------------------------------------------------------------------------
+
+
+def _bounds(now: datetime, longest: timedelta) -> tuple[datetime, datetime]:
+    """Between which a heartbeat lies that is neither too old, nor of a clock that was ahead."""
+    return values.earlier(now, longest), values.later(now, longest)
+
+
+def _silent(agent: Agent, now: datetime, longest: timedelta) -> bool:
+    return abs(now - agent.last_heartbeat) > longest
+
+
+def _fail(longest: timedelta, max_attempts: int) -> Callable[[Turn, Agent], list[Move]]:
+    def fail(turn: Turn, agent: Agent) -> list[Move]:
+        if agent.status not in BEATING or not _silent(agent, turn.now, longest):
+            return []
+        error = f"no heartbeat for more than {longest.total_seconds():g} s"
+        if agent.last_heartbeat > turn.now:
+            error = f"its heartbeat lies more than {longest.total_seconds():g} s ahead"
+        return turn.act(agent, "fail", RESCUE, error, error=error, max_attempts=max_attempts)
+
+    return fail
+
+
+def _stop(longest: timedelta) -> Callable[[Turn, Agent], list[Move]]:
+    def stop(turn: Turn, agent: Agent) -> list[Move]:
+        if agent.status not in RESTING or not _silent(agent, turn.now, longest) or any_live_issue(agent.id):
+            return []
+        return turn.act(agent, "stop", RESCUE, f"{agent.status} and silent for more than {longest.total_seconds():g} s")
+
+    return stop
+
+
+@tuples
+def silent_at_work(since: datetime, until: datetime) -> ModelSelect[Agent]:
+    return _silent_since(since, until).where(Agent.status.in_(BEATING))
+
+
+@tuples
+def silent_at_rest(since: datetime, until: datetime) -> ModelSelect[Agent]:
+    named = Issue.select(Issue.assigned_agent).where(Issue.assigned_agent.is_null(False), _live())
+    return _silent_since(since, until).where(Agent.status.in_(RESTING), Agent.id.not_in(named))
+
+
+def _silent_since(since: datetime, until: datetime) -> ModelSelect[Agent]:
+    silent = (Agent.last_heartbeat < since) | (Agent.last_heartbeat > until)
+    return Agent.select(Agent.id).where(silent).order_by(Agent.last_heartbeat, Agent.id)
+
+
+@some
+def any_live_issue(agent: Any) -> ModelSelect[Issue]:
+    return Issue.select().where(Issue.assigned_agent == agent, _live())
+
+
+def _live() -> Any:
+    return Issue.status.in_(IssueStatus.live())
+
+
+# ---- gates and proposals -----------------------------------------------------------------------------
+
+
+def _close(turn: Turn, proposal: Proposal) -> list[Move]:
+    moves = turn.act(proposal, "open_voting", TICK, "") if proposal.status == ProposalStatus.OPEN else []
+    return moves + resolve(turn, proposal) if proposal.status == ProposalStatus.VOTING else moves
+
+
+@tuples
+def due_checkpoints(now: datetime) -> ModelSelect[Gate]:
+    due = (Gate.gate_type == GateType.CHECKPOINT) & (Gate.status == GateStatus.PENDING) & (Gate.auto_approve_at <= now)
+    query = Gate.select(Gate.id).join(Stage).where(due, Stage.status == StageStatus.AWAITING_GATE)
+    return query.order_by(Gate.auto_approve_at, Gate.id)
+
+
+@tuples
+def overdue_proposals(now: datetime) -> ModelSelect[Proposal]:
+    overdue = (Proposal.voting_deadline <= now) & Proposal.status.in_(UNDECIDED)
+    return Proposal.select(Proposal.id).where(overdue).order_by(Proposal.voting_deadline, Proposal.id)

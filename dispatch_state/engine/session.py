@@ -1,0 +1,379 @@
+"""What stands behind the models' door: checks what comes in, opens the transaction, keeps objects true.
+
+Everything a caller gives is checked before any SQL. The transaction is the caller's, joined with a
+savepoint, or one of our own, which is tried again when the database asks for it. Row objects change
+only after success, and are put back when a `store.atomic()` block around them rolls back.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import peewee
+
+from dispatch_state import values
+from dispatch_state.actors import SANGHA, STORE, Actor, Human, System
+from dispatch_state.engine.blocks import Border, CallersBlock, Memory
+from dispatch_state.engine.locks import hold
+from dispatch_state.engine.unit_of_work import Turn
+from dispatch_state.errors import GuardRefused, InvalidValue, StaleRow, StoreError, StoreUnreachable
+from dispatch_state.lifecycle.interface import Firing, Move
+from dispatch_state.lifecycle.machine import Trigger
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.keys import ParentField, absent, present
+from dispatch_state.models.log import moves_of
+from dispatch_state.storage.connect import Database
+from dispatch_state.storage.retries import Outdated, Retries
+from dispatch_state.storage.statements import FENCE, find, made
+from dispatch_state.storage.targets import POSTGRESQL
+from dispatch_state.values import Clock, listed, shown
+
+T = TypeVar("T")
+
+
+class Doorway:
+    """The door of one open store.
+
+    Args:
+        database: where the rows are.
+        clock: tells the moment, as an aware datetime; the database's own when None.
+    """
+
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database = database
+        self.now: Clock = database.clock if clock is None else partial(_told_by, clock)
+        """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
+        self._memory = Memory()
+        self._border = Border(database)
+
+    # ---- transactions ----------------------------------------------------------------------------
+
+    def border(self) -> Border:
+        """A block that nothing foreign leaves; `store_error` says what it becomes."""
+        return self._border
+
+    def atomic(self, block: AbstractContextManager[Any] | None = None) -> AbstractContextManager[None]:
+        """A block that commits as one; when it rolls back, row objects are put back to what they were.
+
+        Queries that the caller writes in it raise Peewee's errors.
+
+        Args:
+            block: begins and ends the transaction; an ordinary one when None.
+        """
+        self._database.check_usable()
+        return CallersBlock(self._database, self._border, self._memory, block)
+
+    def _run(
+        self,
+        row: Row | None,
+        work: Callable[[Turn], T],
+        *,
+        by: Actor,
+        reach: str,
+        handed: tuple[Any, ...] = (),
+        touches: tuple[Any, ...] = (),
+    ) -> T:
+        """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
+        database = self._database
+        depth = len(database._state.transactions)
+        if depth and sys.exception() is not None:
+            database.undo_interrupted()
+            depth = len(database._state.transactions)
+        pooled = database.kind == POSTGRESQL
+        retries: Retries | None = None
+        try:
+            while True:
+                try:
+                    with database.block:
+                        if pooled and row is not None:
+                            hold(row, reach, touches, by)
+                        turn = Turn(self.now())
+                        result = work(turn)
+                    break
+                except (Outdated, peewee.PeeweeException) as error:
+                    retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
+                    retries.require(error, depth)
+            self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
+            if turn.lines:
+                turn.report(committed=not depth)
+            return result
+        except BaseException as error:
+            database.recover(depth)
+            if isinstance(error, database.foreign_errors):
+                self._border.turn_back(error)
+            raise
+        finally:
+            if pooled:
+                database.release()
+
+    def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
+        for row in handed:
+            data = turn.touched.get((type(row), row.__data__.get("id")))
+            if data is not None:
+                if self._memory.blocks:
+                    self._memory.remember(row)
+                if row._dirty or row._handed:
+                    unsaved = row.unsaved()
+                    data = {name: value for name, value in data.items() if name not in unsaved}
+                row.take(data)
+
+    # ---- firing ----------------------------------------------------------------------------------
+
+    def fire(
+        self, row: Stateful, trigger: Trigger, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Move]:
+        """Fire a trigger on a row object, fenced; see `dispatch_state.lifecycle.door.Door`."""
+        name = trigger.name
+        if row.machine.triggers.get(name) is not trigger:
+            raise InvalidValue(f"{name}: is no trigger of {row}")
+        if by.__class__ is not Human:
+            actor(by, name)
+        if reason != "" or trigger.needs_reason:
+            reason = trigger.checked_reason(reason)
+        arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.required else trigger.defaults
+        if row.is_new or row._dirty or row._handed or not row.__data__.keys() >= _FENCED:
+            saved(row)
+        rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
+        if row.__data__["status"] not in trigger.edges:
+            self.read(lambda: self._fenced(row, rows))
+            row.machine.require(row, name)
+        if "error" in arguments and (name == "fail" or not reason):
+            reason = arguments["error"]
+
+        def work(turn: Turn) -> list[Move]:
+            fresh, read = self._fenced(row, rows)
+            given = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
+            return turn.acts(name, [(fresh, name, given)], by, reason)
+
+        touches = (*rows, by) if name == "review" and isinstance(by, Agent) else rows
+        return self._run(row, work, by=by, reach=name, handed=(row, *rows), touches=touches)
+
+    def _fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
+        """The row as it stands, and the other rows by the identity of the objects that name them.
+
+        Raises:
+            RowNotFound: one of them is gone.
+            StaleRow: the row moved since the object was read.
+        """
+        known = row.__data__
+        fresh = find(type(row), known["id"]) or absent(type(row), known["id"])
+        now = fresh.__data__
+        read = {id(other): present(type(other), other._pk) for other in others} if others else {}
+        if now["version"] != known["version"] or now["status"] != known["status"]:
+            raise StaleRow(
+                f"{row} was {row.status} (version {row.version}) when it was read, and is now {fresh.status} "
+                f"(version {fresh.version}); reload() it and decide again"
+            )
+        return fresh, read
+
+    def refusals(self, row: Stateful, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
+        """Why a trigger would be refused on the row as it stands in the database."""
+        found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
+        if found is None:
+            raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
+        actor(by, trigger)
+        arguments.pop("reason", None)
+        try:
+            checked = found.checked((), arguments)
+        except TypeError:
+            raise InvalidValue(f"{trigger}: takes {listed(found.parameters)}, by name") from None
+        return self.read(lambda: self._refusals(row, found, by, checked))
+
+    def _refusals(self, row: Stateful, trigger: Trigger, by: Actor, arguments: dict[str, Any]) -> list[str]:
+        fresh = present(type(row), row.id)
+        if fresh.status not in trigger.edges:
+            return [row.machine.illegal(fresh, trigger.name)]
+        agent = find(Agent, by.id) if isinstance(by, Agent) else None
+        read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
+        firing = Firing(fresh, trigger.name, read, by, "", self.now(), agent=agent)
+        if refusal := Turn.standing(by, agent, fresh, trigger.name):
+            firing.refusals.append(refusal)
+        try:
+            fresh.machine.decide(firing)
+        except GuardRefused as error:
+            return list(error.reasons)
+        return []
+
+    # ---- other writing ---------------------------------------------------------------------------
+
+    def turn(
+        self,
+        row: Any,
+        work: Callable[[Turn, Any], T],
+        *,
+        reach: str,
+        by: Actor = STORE,
+        handed: tuple[Any, ...] = (),
+        touches: tuple[Any, ...] = (),
+        fenced: bool = False,
+        legal: str | None = None,
+    ) -> T:
+        """Do `work` in one write transaction; see `dispatch_state.lifecycle.door.Door`."""
+        actor(by, reach)
+        keyed(row)
+        if fenced:
+            saved(row)
+
+        def whole(turn: Turn) -> T:
+            fresh = self._fenced(row, touches)[0] if fenced else present(type(row), row._pk)
+            turn.touch(fresh)
+            if legal is not None:
+                fresh.machine.require(fresh, legal)
+            turn.refuse(fresh, reach, turn.objections(by, fresh))
+            return work(turn, fresh)
+
+        return self._run(row, whole, by=by, reach=reach, handed=(row, *handed), touches=touches)
+
+    def insert(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Give birth to a row object."""
+        actor(by, "create")
+        reason = values.text(reason, "reason")
+        columns = newborn_columns(row)
+        newborn = made(type(row), columns)
+        newborn.whole()
+
+        def work(turn: Turn) -> dict[str, Any]:
+            fresh = made(type(row), dict(columns))
+            refuse_orphans(fresh)
+            for parent in fresh.__rel__.values():
+                turn.touch(parent)
+            turn.birth(fresh, by, reason)
+            return turn.touched[type(row), fresh.id]
+
+        try:
+            parents = tuple(row.__rel__.values())
+            born = self._run(newborn, work, by=by, reach="create", handed=parents)
+        except StoreError as error:
+            if isinstance(error.__cause__, peewee.IntegrityError) and self.read(lambda: moves_of(newborn.id)):
+                raise InvalidValue(f"{newborn}: that id was used before") from error
+            raise
+        self._memory.remember(row)
+        row.take(born)
+
+    def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
+        """Write changed columns of a row object."""
+        keyed(row)
+        if guarded := row.guarded().intersection(columns):
+            raise InvalidValue(f"{row}: not by save(): {row.kept_from(guarded)}; reload() puts the object back")
+        fields = row._meta.fields
+        changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
+
+        def work(turn: Turn) -> dict[str, Any]:
+            fresh = present(type(row), row.id)
+            fresh.take(changed)
+            fresh.whole()
+            refuse_orphans(fresh, columns)
+            turn.refuse(fresh, "save", fresh.frozen(columns))
+            turn.set(fresh, **changed)
+            return {name: fresh.__data__[name] for name in (*columns, "updated_at") if name in fresh.__data__}
+
+        written = self._run(row, work, by=STORE, reach="save")
+        self._memory.remember(row)
+        row.take(written)
+
+    def remove(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Delete a row that is final, and log what goes with it."""
+        actor(by, "remove")
+        reason = values.words(reason, "reason")
+        saved(row)
+        self._run(row, lambda turn: turn.remove(self._fenced(row)[0], by, reason), by=by, reach="remove")
+
+    def read(self, ask: Callable[[], T]) -> T:
+        """Ask something of the database; outside of a transaction once more, when the connection was lost."""
+        database = self._database
+        depth = len(database._state.transactions)
+        retries: Retries | None = None
+        while True:
+            try:
+                with self._border:
+                    return ask()
+            except StoreUnreachable as error:
+                retries = retries or Retries(database, "")
+                retries.require(error, depth)
+            except BaseException:
+                database.recover(depth)
+                raise
+
+    def write(self, work: Callable[[Turn], T]) -> T:
+        """Do `work` in one write transaction, begun again when the database asks for it; it may fire triggers."""
+        return self._run(None, work, by=STORE, reach="")
+
+    def reload(self, row: Row) -> None:
+        """Read a row object afresh, in place."""
+        fresh = self.read(lambda: present(type(row), row._pk))
+        self._memory.remember(row)
+        row.take(fresh.__data__)
+
+
+def _told_by(clock: Clock) -> datetime:
+    return values.instant(clock(), "clock")
+
+
+# ---- what is checked before any SQL ------------------------------------------------------------------
+
+
+_ACTORS = Human, System, Agent
+
+
+def actor(by: object, what: str, argument: str = "by") -> None:
+    """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
+    if isinstance(by, Agent) and not isinstance(by.id, UUID):
+        raise InvalidValue("by: the agent's id is not one; reload() the row")
+    if isinstance(by, _ACTORS) or by is SANGHA:
+        return
+    given = "nobody was named" if by is None else f"a value of type {type(by).__name__} is no actor"
+    raise InvalidValue(
+        f'{what}({argument}): {given}; say who acts: Human("login"), System("component"), an Agent row or SANGHA'
+    )
+
+
+def keyed(row: Row) -> None:
+    """Raise `InvalidValue` for a row object whose id was replaced by what is none."""
+    if not isinstance(row._pk, UUID):
+        raise InvalidValue(f"{type(row).__name__}: the id of the object is none; read the row again")
+
+
+_FENCED = frozenset(FENCE)
+
+
+def saved(row: Stateful) -> None:
+    """Raise `InvalidValue` for a row object that a trigger cannot start from."""
+    if row.is_new:
+        raise InvalidValue(f"{row} was never saved; save() it first")
+    if not row.__data__.keys() >= _FENCED:
+        missing = sorted(_FENCED - row.__data__.keys())
+        raise InvalidValue(f"{type(row).__name__} was read without {listed(missing)}; reload() it first")
+    if changed := row.unsaved():
+        way = "save() or reload()" if row.guarded().isdisjoint(changed) else "reload()"
+        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; {way} it first")
+
+
+def newborn_columns(row: Stateful) -> dict[str, Any]:
+    """The checked columns of a row to be born; raises `InvalidValue` for what is wrong or not set at birth."""
+    columns = {}
+    born_with, given = row.born_with(), row.__data__
+    for field in row._meta.sorted_fields:
+        value = given.get(field.name)
+        if field.name in born_with:
+            columns[field.name] = field.check(value) if value is not None or field.name not in row.filled else None
+        elif value is not None and value != field.default:
+            raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")
+        else:
+            columns[field.name] = None if value is field.default is None else field.check(value)
+    if columns["status"] not in row.machine.births:
+        raise InvalidValue(f"{row._meta.table_name}.status: born {listed(row.machine.births)} only")
+    return columns
+
+
+def refuse_orphans(row: Stateful, columns: tuple[str, ...] | None = None) -> None:
+    """Raise `RowNotFound` for a key that names nothing."""
+    for field in row._meta.refs:
+        if isinstance(field, ParentField) and (columns is None or field.name in columns):
+            getattr(row, field.name)

@@ -1,0 +1,441 @@
+"""Move and record together, until settled: the one place that writes a status, a log row or a decision.
+
+A turn is one write transaction. An act is judged by the machine of its row; its log row is written
+first, then the row itself, fenced; then what follows from it, step by step, first in, first out; and
+last the decision, when its outcome is known. What follows is said by rules, which `cascades.py`
+registers here: a rule reads and yields steps, and is resumed at each step's turn, so what it asks of
+the database is asked then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import peewee
+
+from dispatch_state.actors import SANGHA, Actor, Human
+from dispatch_state.engine.removals import takes_along
+from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
+from dispatch_state.ids import new_id, uuid_text
+from dispatch_state.lifecycle.interface import PRESENT, Columns, Firing, Move
+from dispatch_state.lifecycle.machine import Edge, Trigger
+from dispatch_state.models.agent import DEAD, Agent
+from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.decision import Decision
+from dispatch_state.models.guards import human_or_system, sangha
+from dispatch_state.models.log import TransitionLog
+from dispatch_state.storage.connections import is_named_elsewhere
+from dispatch_state.storage.statements import appending, delete, find, insert, made, move, update
+from dispatch_state.values import plain
+from dispatch_state.vocabulary import DecisionType, Status
+
+LOGGER = logging.getLogger("dispatch_state")
+_LOG = appending(TransitionLog)
+NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
+R = TypeVar("R", bound=Stateful)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+# ---- rules -----------------------------------------------------------------------------------------
+
+
+class Step:
+    """A move that follows: a row, a trigger of it, and that trigger's arguments."""
+
+    __slots__ = ("arguments", "row", "trigger")
+
+    def __init__(self, row: Stateful, trigger: str, **arguments: Any) -> None:
+        self.row = row
+        self.trigger = trigger
+        self.arguments = arguments
+
+
+Rule = Callable[[Any, Firing], Iterator[Step]]
+RULES: dict[tuple[type[Stateful], str], Rule] = {}
+FOLLOWERS: dict[tuple[type[Stateful], str], tuple[Trigger, ...]] = {}
+"""What a rule may yield after each move that has one, as it was declared."""
+
+
+def after(
+    model: type[R], *triggers: str, then: tuple[Callable[..., object], ...]
+) -> Callable[[Callable[[R, Firing], Iterator[Step]]], Rule]:
+    """Register the rule that says what follows from these triggers of a model (`create` is its birth).
+
+    Args:
+        then: every trigger that the rule may yield, in its order; tables and diagrams are made of it.
+    """
+    followers = tuple(_declared(follower) for follower in then)
+
+    def register(rule: Callable[[R, Firing], Iterator[Step]]) -> Rule:
+        for trigger in triggers:
+            if trigger != "create" and trigger not in model.machine.triggers:
+                raise TypeError(f"{model.__name__} has no trigger {trigger}")
+            if RULES.setdefault((model, trigger), rule) is not rule:
+                raise TypeError(f"two rules say what follows {model.__name__}.{trigger}")
+            FOLLOWERS[model, trigger] = followers
+        return rule
+
+    return register
+
+
+def _declared(follower: Callable[..., object]) -> Trigger:
+    trigger = getattr(follower, "trigger", None)
+    if not isinstance(trigger, Trigger):
+        raise TypeError(f"{follower} is no trigger of a model")
+    return trigger
+
+
+# ---- turns -----------------------------------------------------------------------------------------
+
+
+class _Pending(NamedTuple):
+    """A rule that has been started by a move, and not yet run out."""
+
+    steps: Iterator[Step]
+    cause: int
+
+
+class _Verdict(NamedTuple):
+    """A decision whose id is drawn and whose outcome is not yet known."""
+
+    id: UUID
+    kind: DecisionType
+    context: dict[str, UUID | None]
+    details: dict[str, Any]
+    description: str
+
+
+class Turn:
+    """One write transaction: what is fired in it, what follows, and what every row came to be.
+
+    Args:
+        now: the moment that every stamp of the turn gets.
+    """
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.moves: list[Move] = []
+        self.lines: list[str] = []
+        """Each move in a line, for the log at DEBUG; empty when nobody listens."""
+        self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
+        self._pending: list[_Pending] = []
+        self._aloud = LOGGER.isEnabledFor(logging.DEBUG)
+
+    def report(self, committed: bool) -> None:
+        """Log the moves at DEBUG: as made, or as part of a transaction of the caller's that is still open."""
+        for line in self.lines:
+            LOGGER.debug("%s" if committed else "%s, in a transaction that is still open", line)
+
+    # ---- acts ----------------------------------------------------------------------------------
+
+    def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
+        """Fire a trigger as an act on a row read under lock, and settle what follows; its own move first."""
+        return self.acts(trigger, [(row, trigger, arguments)], by, reason)
+
+    def acts(
+        self,
+        action: str,
+        acts: Iterable[tuple[Any, str, Mapping[str, Any]]],
+        by: Actor,
+        reason: str,
+        *,
+        onward: Mapping[str, Any] = NOTHING,
+        **details: Any,
+    ) -> list[Move]:
+        """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
+        verdict: _Verdict | None = None
+        first, stood = len(self.moves), None
+        for row, name, arguments in acts:
+            stood = stood or row.__data__["status"]
+            trigger = row.machine.triggers[name]
+            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now, onward=onward)
+            if by.__class__ is not Human:
+                self._admit(firing)
+            try:
+                edge = row.machine.decide(firing)
+            except GuardRefused as refusal:
+                if name != action:  # the row is back where it stood, and this trigger is not what was asked
+                    raise _refusal(row, stood, action, refusal.reasons) from None
+                raise
+            decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
+            self._move(firing, trigger, edge, decided.id if decided else None)
+            if self._pending:
+                self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
+            verdict = verdict or decided
+        if verdict is not None:
+            verdict.details.update(details)
+            self._decide(verdict, action, by, reason, self.moves[first:])
+        return self.moves[first:]
+
+    def _admit(self, firing: Firing) -> None:
+        """Read the acting agent afresh and note why it, or the sangha, may not act here."""
+        by = firing.by
+        if isinstance(by, Agent):
+            firing.agent = self._acting(by, firing.row)
+        elif by is not SANGHA:
+            return
+        if refusal := self.standing(by, firing.agent, firing.row, firing.trigger):
+            firing.refusals.append(refusal)
+
+    @staticmethod
+    def _acting(by: Agent, row: Any) -> Agent | None:
+        """The acting agent as it stands; it may be the row itself, which was just read."""
+        return row if isinstance(row, Agent) and row.id == by.id else find(Agent, by.id)
+
+    @staticmethod
+    def standing(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
+        """Why this actor may not act at all: it is not in this store, it is dead, it is the sangha."""
+        found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
+        if by is SANGHA:
+            says = found is not None and any(edge.word is sangha for edge in found.edges.values())
+            return None if says else "the sangha only approves and rejects proposals"
+        if not isinstance(by, Agent):
+            return None
+        if agent is None:
+            return f"the acting {by} is not in this store"
+        if agent.status in DEAD and not (found is not None and found.dead_may and agent == row):
+            return f"the acting {agent} is {agent.status}"
+        return None
+
+    # ---- moves ---------------------------------------------------------------------------------
+
+    def _move(self, firing: Firing, trigger: Trigger, edge: Edge, decision: UUID | None = None) -> None:
+        row, was = firing.row, firing.row.__data__
+        columns = trigger.body(row, by=firing.by, reason=firing.reason, **firing.arguments)
+        moment = self._moment(row)
+        own: dict[str, Any] = {}
+        details: dict[str, Any] | None = None
+        if columns or columns.more:
+            self._require_owned(row, trigger, columns)
+            own = _resolved(columns, moment, self.now)
+            beside = [(neighbour, _resolved(theirs, moment, self.now)) for neighbour, theirs in columns.neighbours]
+            details = _details(columns, beside)
+        own["version"] = version = was["version"] + 1
+        own["status"] = edge.dest
+        if "updated_at" in was:
+            own["updated_at"] = moment
+        seq = self._log(firing, edge.source, edge.dest, version, details, decision)
+        if not move(type(row), own, was):
+            raise StaleRow(f"{row} was moved by somebody else while it was being moved")
+        firing.before = was
+        self.touched[type(row), was["id"]] = row.__data__ = {**was, **own}
+        row.__rel__.clear()
+        if columns.more:
+            self._write_beside(columns, beside)
+        self._record_move(firing, edge.source, edge.dest, seq)
+
+    def _moment(self, row: Stateful) -> datetime:
+        """Now, and never before what the row has seen: a clock may step back."""
+        seen: Iterator[datetime | None] = map(row.__data__.__getitem__, row.moments())
+        return max(self.now, *filter(None, seen))
+
+    @staticmethod
+    def _require_owned(row: Stateful, trigger: Trigger, columns: Columns) -> None:
+        if stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}:
+            raise TypeError(f"{row._meta.table_name}.{trigger.name} sets {stray}, which it does not own")
+
+    def _write_beside(self, columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> None:
+        for neighbour, theirs in beside:
+            update(type(neighbour), theirs, neighbour.id)
+            self.touched.setdefault((type(neighbour), neighbour.id), {}).update(theirs)
+        for model, record in columns.records:
+            self.insert(model, **record)
+
+    def _record_move(self, firing: Firing, source: str | None, dest: str | None, seq: int) -> None:
+        row, trigger = firing.row, firing.trigger
+        if self._aloud:
+            self.lines.append(f"{row} {trigger}: {source} -> {dest} by {firing.by.actor}")
+        self.moves.append(Move(row._meta.table_name, row.__data__["id"], trigger, source, dest, seq))
+        if (rule := RULES.get((type(row), trigger))) is not None:
+            self._pending.append(_Pending(rule(row, firing), seq))
+
+    def _log(
+        self,
+        firing: Firing,
+        source: Status | None,
+        dest: Status | None,
+        version: int,
+        details: dict[str, Any] | None,
+        decision: UUID | None,
+    ) -> int:
+        row = firing.row
+        returned, cursor = _LOG.run(
+            row._meta.table_name,
+            row.__data__["id"],
+            version,
+            firing.trigger,
+            source and str(source),
+            dest and str(dest),
+            firing.by.actor,
+            firing.reason or None,
+            details or None,
+            firing.cause,
+            decision,
+            self.now,
+        )
+        seq: int = returned[0][0] if returned else cursor.lastrowid
+        return seq
+
+    # ---- what follows --------------------------------------------------------------------------
+
+    def _settle(self, by: Actor, reason: str) -> None:
+        while self._pending:
+            steps, cause = self._pending.pop(0)
+            for step in steps:
+                self._follow(step, cause, by, reason)
+
+    def _follow(self, step: Step, cause: int, by: Actor, reason: str) -> None:
+        row = find(type(step.row), step.row.id)
+        if row is None or row.status not in (trigger := row.machine.triggers[step.trigger]).edges:
+            return
+        bound = {**trigger.defaults, **step.arguments}
+        firing = Firing(row, step.trigger, bound, by, reason, self.now, act=False, cause=cause)
+        self._move(firing, trigger, row.machine.decide(firing))
+
+    # ---- decisions -----------------------------------------------------------------------------
+
+    def _decide(self, verdict: _Verdict, action: str, by: Actor, reason: str, moves: list[Move]) -> None:
+        named = {f"{name}_id": key for name, key in verdict.context.items()}
+        outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **verdict.details}
+        if len(moves) > 1:
+            outcome["moved"] = [
+                {"entity": m.entity, "id": uuid_text(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
+                for m in moves
+            ]
+        keys = {name: verdict.context.get(name) for name in ("proposal", "issue", "epic")}
+        self.insert(
+            Decision,
+            id=verdict.id,
+            **keys,
+            decision_type=verdict.kind,
+            description=verdict.description,
+            outcome=outcome,
+            decided_by=by.actor,
+        )
+
+    # ---- births and removals -------------------------------------------------------------------
+
+    def birth(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Insert a newborn row, log it, and settle what follows; `row` is a copy the turn may fill in.
+
+        Raises:
+            GuardRefused: what the other rows hold forbids the birth.
+        """
+        firing = Firing(row, "create", {}, by, reason, self.now)
+        self._admit(firing)
+        row.birth(firing)
+        if firing.refusals:
+            reasons = "; ".join(firing.refusals)
+            raise GuardRefused(f"{type(row).__name__} cannot be born here: {reasons}", tuple(firing.refusals))
+        for name in row.filled:
+            row.__data__[name] = row._meta.fields[name].check(row.__data__.get(name))
+        for name in ("updated_at", *row.stamps):
+            if name in row._meta.fields:
+                row.__data__[name] = self.now
+        seq = self._log(firing, None, row.status, row.version, {}, None)
+        insert(type(row), row.__data__)
+        self.touch(row)
+        self._record_move(firing, None, row.status, seq)
+        self._settle(by, reason or f"follows {row._meta.table_name}.create")
+
+    def remove(self, row: Stateful, by: Actor, reason: str) -> None:
+        """Delete a row and what the keys take along, each stateful one logged.
+
+        Raises:
+            IllegalTransition: the row is live.
+            GuardRefused: an agent asks, or a key without ON DELETE names a row that would go, in tables of others too.
+        """
+        if row.status in row.statuses.live():
+            raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row is removed")
+        going, kept_by = takes_along(row)
+        firing = Firing(row, "remove", {}, by, reason, self.now)
+        refusals = [refusal for refusal in (human_or_system(row, firing),) if refusal]
+        refusals += [f"{holder} still names {named}" for holder, named in kept_by]
+        self.refuse(row, "remove", refusals)
+        for other in going:
+            other_firing = Firing(other, "remove", {}, by, reason, self.now, cause=firing.cause)
+            seq = self._log(other_firing, other.status, None, other.version + 1, {}, None)
+            firing.cause = firing.cause or seq
+            if self._aloud:
+                self.lines.append(f"{other} remove: {other.status} -> None by {by.actor}")
+            self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
+        try:
+            delete(type(row), row.id)
+        except peewee.IntegrityError as error:
+            self.refuse(row, "remove", [NAMED_ELSEWHERE] if is_named_elsewhere(error) else [])
+            raise
+
+    def objections(self, by: Actor, row: Any) -> list[str]:
+        """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
+        agent = self._acting(by, row) if isinstance(by, Agent) else None
+        refusal = self.standing(by, agent, row, "")
+        return [refusal] if refusal else []
+
+    def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
+        """Raise `GuardRefused` when there are reasons."""
+        if reasons:
+            raise _refusal(row, row.status, what, tuple(reasons))
+
+    # ---- columns that make no move -------------------------------------------------------------
+
+    def set(self, row: Any, **columns: Any) -> None:
+        """Set columns that make no move."""
+        if "updated_at" in row._meta.fields:
+            columns["updated_at"] = self._moment(row)
+        update(type(row), columns, row._pk)
+        row.take(columns)
+        self.touch(row)
+
+    def insert(self, model: type[Row], **columns: Any) -> Any:
+        """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
+        row = made(model, {"id": new_id(), "created_at": self.now, **columns})
+        insert(model, row.__data__)
+        return row
+
+    def touch(self, row: Row) -> None:
+        """Remember what a row has become, for the objects the caller handed in."""
+        self.touched[type(row), row._pk] = row.__data__
+
+
+def _refusal(row: Any, status: str | None, what: str, reasons: tuple[str, ...]) -> GuardRefused:
+    return GuardRefused(f"{row} is {status}: {what} was refused: {'; '.join(reasons)}", reasons)
+
+
+def _decides(edge: Edge, by: Actor) -> bool:
+    return edge.decision is not None and (edge.decision != DecisionType.HUMAN_OVERRIDE or isinstance(by, Human))
+
+
+def _verdict(edge: Edge, firing: Firing) -> _Verdict:
+    row = firing.row
+    assert edge.decision is not None
+    label = row.label()[:80]
+    description = f"{edge.decision.replace('_', ' ')}: {firing.trigger} {type(row).__name__.lower()} “{label}”"
+    return _Verdict(new_id(), edge.decision, row.context(), row.verdict_details(firing), description)
+
+
+def _resolved(columns: Mapping[str, Any], moment: datetime, now: datetime) -> dict[str, Any]:
+    def resolved(value: Any) -> Any:
+        if callable(value):
+            return value(now if value is PRESENT else moment)
+        return value._pk if isinstance(value, Row) else value
+
+    return {name: resolved(value) for name, value in columns.items()}
+
+
+def _details(columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
+    details = plain(columns.details)
+    if beside:
+        details["neighbours"] = [
+            {"entity": n._meta.table_name, "id": uuid_text(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
+            for n, theirs in beside
+        ]
+    return details
+
+
+def _json(value: Any) -> Any:
+    return plain({"": value}).get("")

@@ -1,0 +1,1 @@
+"""How a lifecycle is declared and judged."""

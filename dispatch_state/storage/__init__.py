@@ -1,0 +1,1 @@
+"""Where rows are kept, and all that differs between SQLite and PostgreSQL."""
