@@ -19,10 +19,10 @@ from typing import ParamSpec, TypeVar
 
 from dispatch_state.engine import claims
 from dispatch_state.errors import InvalidValue
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.issue import Issue
-from dispatch_state.storage.statements import DATABASE
+from dispatch_state.storage.current import DATABASE
 from dispatch_state.vocabulary import IssueType
 
 P = ParamSpec("P")
@@ -41,7 +41,7 @@ async def run(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             of it, and would wait for it.
         Exception: whatever the call raises.
     """
-    door()
+    session()
     if not callable(call):
         raise InvalidValue(f"run: takes something to call, not a value of type {type(call).__name__}")
     if DATABASE.transaction_depth():

@@ -14,9 +14,9 @@ import subprocess
 from collections.abc import Mapping
 
 import dispatch_state.engine.cascades  # noqa: F401 - declares what follows from what
-from dispatch_state.engine.unit_of_work import FOLLOWERS
+from dispatch_state.engine.rules import FOLLOWERS
 from dispatch_state.errors import InvalidValue
-from dispatch_state.lifecycle.machine import Trigger
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import listed, shown

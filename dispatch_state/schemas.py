@@ -302,7 +302,7 @@ def loaded(model: type[Row]) -> frozenset[str]:
     if model in MADE_ELSEWHERE:
         return frozenset()
     if issubclass(model, Stateful):
-        return model.born_with() - {"status"}
+        return model.set_at_creation() - {"status"}
     stamps = {field.name for field in model._meta.sorted_fields if isinstance(field, StampField)}
     return frozenset(model._meta.fields) - stamps
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -15,9 +14,8 @@ import dispatch_state.engine.cascades  # noqa: F401 - registers what follows fro
 from dispatch_state import values
 from dispatch_state.audit.verify import Violation, verify
 from dispatch_state.engine import claims, maintenance
-from dispatch_state.engine.session import Doorway
+from dispatch_state.engine.session import StoreSession
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
-from dispatch_state.lifecycle import door
 from dispatch_state.lifecycle.interface import Move
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
@@ -25,7 +23,7 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.schema.migrate import migrate as migrate_database
 from dispatch_state.storage.connect import Database, connect
-from dispatch_state.storage.statements import DATABASE
+from dispatch_state.storage.current import CURRENT
 from dispatch_state.storage.targets import resolve
 from dispatch_state.transfer import backups, snapshots
 from dispatch_state.transfer.snapshots import Target
@@ -34,13 +32,6 @@ from dispatch_state.views import history
 from dispatch_state.views.history import NeedsHuman
 from dispatch_state.views.watch import watch
 from dispatch_state.vocabulary import IssueType
-
-
-class _Opened:
-    """The store that is open in this process, and the lock under which that changes."""
-
-    lock = threading.RLock()
-    store: Store | None = None
 
 
 def open_store(
@@ -79,13 +70,15 @@ def open_store(
     """
     _check(create, migrate, clock)
     place = resolve(target)
-    with _Opened.lock:
-        if _Opened.store is not None and _Opened.store.pid == os.getpid():
-            raise StoreAlreadyOpen(f"{_Opened.store} is open in this process; close() it first")
+    with CURRENT.lock:
+        if CURRENT.store is not None:
+            raise StoreAlreadyOpen(f"{CURRENT.store} is open in this process; close() it first")
         database = connect(place, create=create, timeout=timeout, pool_size=pool_size, durability=durability)
         _up_to_date(database, migrate, create)
-        _Opened.store = Store(database, Doorway(database, clock), str(place))
-        return _Opened.store
+        session = StoreSession(database, clock)
+        store = Store(database, session, str(place))
+        CURRENT.put(store, session, database)
+        return store
 
 
 def _check(create: bool, migrate: bool, clock: Clock | None) -> None:
@@ -109,13 +102,11 @@ class Store:
     database: the Peewee database behind it.
     """
 
-    def __init__(self, database: Database, doorway: Doorway, name: str) -> None:
+    def __init__(self, database: Database, session: StoreSession, name: str) -> None:
         self.database = database
         self.pid = os.getpid()
-        self._doorway = doorway
+        self._session = session
         self._name = name
-        DATABASE.initialize(database)
-        door.bind(doorway)
 
     def __repr__(self) -> str:
         return f"<Store {self._name}>"
@@ -137,11 +128,9 @@ class Store:
         """
         if self.pid != os.getpid():
             raise WrongProcess()
-        with _Opened.lock:
-            if _Opened.store is self:
-                _Opened.store = None
-                door.bind(None)
-                DATABASE.initialize(None)
+        with CURRENT.lock:
+            if CURRENT.store is self:
+                CURRENT.clear()
                 self.database.close_all()
 
     def atomic(self) -> AbstractContextManager[None]:
@@ -153,12 +142,12 @@ class Store:
             StoreBusy: others held the database for longer than the store's timeout.
             StoreError: it cannot be committed; on PostgreSQL also when an error of the database was passed over in it.
         """
-        return self._doorway.atomic()
+        return self._session.atomic()
 
     def now(self) -> datetime:
         """The present moment by the store's clock, in UTC."""
         self.database.check_usable()
-        return self._doorway.now()
+        return self._session.now()
 
     def claim(
         self,
@@ -258,7 +247,7 @@ class Store:
             InvalidValue: `progress` cannot be called.
             StoreCorrupt: the file is damaged so that it cannot be read.
         """
-        return self._doorway.read(lambda: verify(self.database, progress))
+        return self._session.read(lambda: verify(self.database, progress))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy one moment of the store to a new file, while others go on writing (SQLite).
@@ -274,7 +263,7 @@ class Store:
             StoreReadOnly, StoreFull: it cannot be written.
             StoreError: the store is on PostgreSQL, which has pg_dump.
         """
-        with self._doorway.border():
+        with self._session.error_boundary():
             return backups.backup(self.database, path)
 
     def export(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
@@ -291,7 +280,7 @@ class Store:
             InvalidValue: there is such a file, the open file takes no bytes, or a transaction is open in this thread.
             StoreReadOnly, StoreFull, StoreError: it cannot be written.
         """
-        with self._doorway.border():
+        with self._session.error_boundary():
             return snapshots.export(self.database, file, progress)
 
     def import_snapshot(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
@@ -311,7 +300,7 @@ class Store:
                 does; the line is named.
             StoreError: this store is not empty, or what the file holds breaks an invariant.
         """
-        with self._doorway.border():
+        with self._session.error_boundary():
             return snapshots.import_snapshot(self.database, file, progress)
 
     def enforcement_suspended(self) -> AbstractContextManager[None]:
@@ -325,11 +314,11 @@ class Store:
             StoreBusy: others write so much that they were never all out at one moment.
             StoreError: what was written breaks an invariant.
         """
-        return self._doorway.atomic(backups.suspended(self.database))
+        return self._session.atomic(backups.suspended(self.database))
 
     def history(self, row: Stateful) -> list[TransitionLog]:
         """Every move of a row, the oldest first; also of one that was removed."""
-        return self._doorway.read(lambda: history.history(row))
+        return self._session.read(lambda: history.history(row))
 
     def explain(self, row: Stateful) -> str:
         """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for.
@@ -337,7 +326,7 @@ class Store:
         Raises:
             RowNotFound: the row is gone.
         """
-        return self._doorway.read(lambda: history.explain(row))
+        return self._session.read(lambda: history.explain(row))
 
     def changes(self, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
         """The moves recorded after one, in the order of `seq`.
@@ -346,7 +335,7 @@ class Store:
             after: the `seq` to begin behind.
             limit: how many at most.
         """
-        return self._doorway.read(lambda: history.changes(after, limit))
+        return self._session.read(lambda: history.changes(after, limit))
 
     def watch(self, after: int | None = None, *, timeout: float | None = None) -> Iterator[TransitionLog]:
         """Every committed move behind one, in the order of `seq`, as they come, of all processes; none twice.
@@ -362,12 +351,12 @@ class Store:
             InvalidValue: an argument is wrong; or, from the iterator, a transaction is open in this thread.
             StoreNotOpen: from the iterator: the store was closed meanwhile.
         """
-        return watch(self.database, self._doorway.read, self._doorway.border, after, timeout)
+        return watch(self.database, self._session.read, self._session.error_boundary, after, timeout)
 
     def needs_human(self) -> list[NeedsHuman]:
         """Everything that goes on only when a person says so: gates, blocked issues, agents that ask and the like."""
-        return self._doorway.read(history.needs_human)
+        return self._session.read(history.needs_human)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows stand in each status, by table."""
-        return self._doorway.read(history.counts)
+        return self._session.read(history.counts)

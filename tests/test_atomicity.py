@@ -22,11 +22,11 @@ from dispatch_state import (
     StoreError,
     TransitionLog,
 )
-from dispatch_state.engine.unit_of_work import Turn
+from dispatch_state.engine.unit_of_work import UnitOfWork
 from dispatch_state.models.agent import AgentLog
 from dispatch_state.models.proposal import Vote
 from dispatch_state.schema import enforcement
-from dispatch_state.storage.statements import DATABASE
+from dispatch_state.storage.current import DATABASE
 from tests.world import MAINTAINER, MODELS, RUNNER, WHY, World
 
 EVERYTHING = [*MODELS.values(), TransitionLog, Decision, GateComment, AgentLog, Vote]
@@ -266,9 +266,9 @@ def test_one_moment_for_one_turn(store: Store) -> None:
 def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was filled in from what others hold is asked again: they may hold more by then."""
     epic = World(store).new_epic()
-    birth, tries = Turn.birth, []
+    birth, tries = UnitOfWork.birth, []
 
-    def lost_once(turn: Turn, row: Any, *rest: Any) -> None:
+    def lost_once(turn: UnitOfWork, row: Any, *rest: Any) -> None:
         birth(turn, row, *rest)
         tries.append(row.name)
         if tries == ["late"]:
@@ -278,7 +278,7 @@ def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch
         epic.add_stage("first")
         return True
 
-    monkeypatch.setattr(Turn, "birth", lost_once)
+    monkeypatch.setattr(UnitOfWork, "birth", lost_once)
     monkeypatch.setattr(type(store.database), "should_retry", others_were_first)
     late = epic.add_stage("late")
     assert tries == ["late", "first", "late"]
@@ -294,7 +294,7 @@ def test_a_turn_in_a_callers_block_is_not_tried_again(store: Store, monkeypatch:
         tries.append(store.database.transaction_depth())
         raise peewee.OperationalError("lost to another")
 
-    monkeypatch.setattr(Turn, "acts", loses)
+    monkeypatch.setattr(UnitOfWork, "acts", loses)
     monkeypatch.setattr(type(store.database), "should_retry", lambda *_: True)
     with pytest.raises(StoreError), store.atomic():
         issue.queue(by=MAINTAINER)

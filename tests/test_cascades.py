@@ -25,7 +25,7 @@ from dispatch_state import (
     Store,
     TransitionLog,
 )
-from dispatch_state.engine.unit_of_work import RULES
+from dispatch_state.engine.rules import RULES
 from tests.cascade_table import FOLLOWS
 from tests.conftest import Clock
 from tests.invariants import broken

@@ -107,7 +107,7 @@ def test_calls_of_a_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------
 
-ON_POSTGRESQL = {"BEGIN": 1, "SELECT": 6, "INSERT": 1, "UPDATE": 1, "COMMIT": 1}
+ON_POSTGRESQL = {"BEGIN": 1, "SELECT": 4, "INSERT": 1, "UPDATE": 1, "COMMIT": 1}
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])

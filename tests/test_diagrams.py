@@ -13,7 +13,7 @@ import pytest
 from dispatch_state import InvalidValue, Issue, Store
 from dispatch_state.diagrams import CASCADES, render
 from dispatch_state.engine import cascades
-from dispatch_state.engine.unit_of_work import FOLLOWERS, RULES, after
+from dispatch_state.engine.rules import FOLLOWERS, RULES, after
 from tests.cascade_table import FOLLOWS
 from tests.world import MODELS, World
 

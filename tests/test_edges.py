@@ -26,7 +26,7 @@ from dispatch_state import (
     Store,
     SyncState,
 )
-from dispatch_state.engine.locks import family
+from dispatch_state.engine.locks import rows_to_lock
 from tests.conftest import Clock
 from tests.world import MAINTAINER, RUNNER, WHY, World
 
@@ -141,12 +141,12 @@ def test_a_query_in_a_block_raises_peewees_error(store: Store) -> None:
     assert type(refused.value).__module__ == "peewee"
 
 
-def test_the_family_holds_the_acting_agent_and_what_its_removal_touches(world: World, store: Store) -> None:
+def test_the_acting_agent_and_what_a_removal_changes_are_locked(world: World, store: Store) -> None:
     issue, agent = world.issues("in_progress"), world.agent()
-    assert agent.id in family(issue, "queue", (), agent)[Agent]
-    assert agent.id in family(world.waiting_stage().gates.get(), "comment", (), agent)[Agent]
+    assert agent.id in rows_to_lock(issue, Issue.machine.triggers["queue"].locks, (), agent)[Agent]
+    assert agent.id in rows_to_lock(world.waiting_stage().gates.get(), (), (), agent)[Agent]
     done = world.issues("done")
-    assert done.id in family(done.assigned_agent, "remove", ())[Issue]
+    assert done.id in rows_to_lock(done.assigned_agent, Agent.remove_locks, ())[Issue]
 
 
 # ---- terms and words ---------------------------------------------------------------------------------

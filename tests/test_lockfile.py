@@ -20,7 +20,7 @@ import pytest
 
 from dispatch_state import ConfigEntry, Store, StoreBusy, open_store
 from dispatch_state.storage import write_queue
-from dispatch_state.storage.write_queue import GAP, GONE, PATIENCE, SOON, WHILE, LockFile
+from dispatch_state.storage.write_queue import GAP, GONE, PATIENCE, SOON, WHILE, WriteQueue
 from tests.test_database import in_thread
 
 
@@ -75,15 +75,15 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
 
 
 @pytest.fixture
-def places(path: Path) -> Iterator[list[LockFile]]:
+def places(path: Path) -> Iterator[list[WriteQueue]]:
     """Four writers' places in one queue."""
-    places = [LockFile(str(path), 1) for _ in range(4)]
+    places = [WriteQueue(str(path), 1) for _ in range(4)]
     yield places
     for place in places:
         place.close()
 
 
-def test_one_has_the_turn_until_it_gives_it(places: list[LockFile], moments: Moments) -> None:
+def test_one_has_the_turn_until_it_gives_it(places: list[WriteQueue], moments: Moments) -> None:
     first, second, *_ = places
     assert first.take()
     assert first.take(), "who has the turn has it still"
@@ -94,7 +94,7 @@ def test_one_has_the_turn_until_it_gives_it(places: list[LockFile], moments: Mom
     assert first.take(), "closing ends the turn"
 
 
-def test_who_waits_gives_up_in_time(places: list[LockFile], moments: Moments) -> None:
+def test_who_waits_gives_up_in_time(places: list[WriteQueue], moments: Moments) -> None:
     first, second, *_ = places
     assert first.take()
     assert not second.wait()
@@ -102,7 +102,7 @@ def test_who_waits_gives_up_in_time(places: list[LockFile], moments: Moments) ->
 
 
 @pytest.mark.parametrize("long", [0, 2 * GAP])
-def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: Moments, long: float) -> None:
+def test_who_has_the_turn_goes_on_for_a_while(places: list[WriteQueue], moments: Moments, long: float) -> None:
     """And then whoever waits is next, though the other one asks at once."""
     busy, patient, newcomer, _ = places
     turns = []
@@ -130,7 +130,7 @@ def test_who_has_the_turn_goes_on_for_a_while(places: list[LockFile], moments: M
     assert not newcomer.take(), "and goes on"
 
 
-def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[LockFile], moments: Moments) -> None:
+def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[WriteQueue], moments: Moments) -> None:
     busy, patient, newcomer, _ = places
     assert busy.take()
     busy.give()
@@ -147,7 +147,7 @@ def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[Lock
     assert newcomer.take()
 
 
-def test_the_turn_is_not_kept_for_who_took_it_once(places: list[LockFile], moments: Moments) -> None:
+def test_the_turn_is_not_kept_for_who_took_it_once(places: list[WriteQueue], moments: Moments) -> None:
     """Else many who write now and then would wait for each other's absence."""
     single, patient, *_ = places
     assert single.take()
@@ -157,14 +157,14 @@ def test_the_turn_is_not_kept_for_who_took_it_once(places: list[LockFile], momen
     assert moments.now == 1000 + SOON, "at its next look"
 
 
-def test_who_gives_up_leaves_the_queue(places: list[LockFile], moments: Moments) -> None:
+def test_who_gives_up_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
     busy, hasty, patient, _ = places
     assert busy.take()
     assert not hasty.wait()
     assert patient._is_first(moments.now, moments.now)
 
 
-def test_first_come_first_served(places: list[LockFile], moments: Moments) -> None:
+def test_first_come_first_served(places: list[WriteQueue], moments: Moments) -> None:
     busy, *queue = places
     arrivals = [moments.now + place for place in range(3)]
     assert busy.take()
@@ -181,7 +181,7 @@ def test_first_come_first_served(places: list[LockFile], moments: Moments) -> No
     assert not queue[2]._is_first(arrivals[2], moments.now)
 
 
-def test_who_is_served_leaves_the_queue(places: list[LockFile], moments: Moments) -> None:
+def test_who_is_served_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
     busy, served, other, _ = places
     assert busy.take()
     assert not served.take()
@@ -205,9 +205,9 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
 ) -> None:
     """By all connections of a store together, until it has been free again."""
     known = write_queue.Known()
-    one, other = [LockFile(str(turn_file(path)), 30, lambda: True, known) for _ in range(2)]
+    one, other = [WriteQueue(str(turn_file(path)), 30, lambda: True, known) for _ in range(2)]
 
-    def waited(place: LockFile) -> float:
+    def waited(place: WriteQueue) -> float:
         began = moments.now
         assert place.take() or place.wait()
         place.give()
@@ -225,11 +225,11 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
         place.close()
 
 
-def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list[LockFile]) -> None:
+def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list[WriteQueue]) -> None:
     """However long it takes, as long as the timeout allows; and then the turn is had."""
     busy, *_ = places
     known = write_queue.Known()
-    patient = LockFile(str(path), 30, lambda: False, known)
+    patient = WriteQueue(str(path), 30, lambda: False, known)
     assert busy.take()
     assert not patient.wait()
     assert moments.now - 1000 == pytest.approx(30, abs=0.1)
@@ -240,12 +240,12 @@ def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list
     patient.close()
 
 
-def test_who_is_not_the_first_does_not_ask(path: Path, moments: Moments, places: list[LockFile]) -> None:
+def test_who_is_not_the_first_does_not_ask(path: Path, moments: Moments, places: list[WriteQueue]) -> None:
     """Nor does who has just become the first: behind a long queue nobody is taken for another program."""
     busy, first, *_ = places
     asked: list[float] = []
     known = write_queue.Known()
-    second = LockFile(str(path), 1, lambda: bool(asked.append(moments.now)), known)
+    second = WriteQueue(str(path), 1, lambda: bool(asked.append(moments.now)), known)
     assert busy.take()
     assert not first.take()
     moments.meanwhile = lambda until: first._is_first(0, until) if until < 1000.5 else None
@@ -274,7 +274,7 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
 def test_what_another_machine_or_anybody_wrote_stops_nobody(
-    places: list[LockFile], moments: Moments, path: Path, said: bytes
+    places: list[WriteQueue], moments: Moments, path: Path, said: bytes
 ) -> None:
     path.write_bytes(said)
     first, second, *_ = places
@@ -287,7 +287,7 @@ def test_what_another_machine_or_anybody_wrote_stops_nobody(
     assert first.take() or first.wait()
 
 
-def test_a_file_system_without_locks_stops_nobody(places: list[LockFile], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_stops_nobody(places: list[WriteQueue], monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -298,7 +298,7 @@ def test_a_file_system_without_locks_stops_nobody(places: list[LockFile], monkey
         assert place.take()
 
 
-def test_a_full_disk_stops_nobody(places: list[LockFile], moments: Moments, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_nobody(places: list[WriteQueue], moments: Moments, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -313,7 +313,7 @@ def test_a_full_disk_stops_nobody(places: list[LockFile], moments: Moments, monk
 def test_without_a_file_there_are_no_turns(tmp_path: Path) -> None:
     for path in (None, str(tmp_path / "no such folder" / "file"), str(tmp_path)):
         for _ in range(2):
-            turn = LockFile(path, 60)
+            turn = WriteQueue(path, 60)
             assert turn.take()
             turn.give()
             turn.close()
@@ -322,7 +322,7 @@ def test_without_a_file_there_are_no_turns(tmp_path: Path) -> None:
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     victim, link = tmp_path / "victim", tmp_path / "link"
     link.symlink_to(victim)
-    assert LockFile(str(link), 60).take()
+    assert WriteQueue(str(link), 60).take()
     assert not victim.exists()
 
 
@@ -368,7 +368,7 @@ def test_reading_takes_no_turn(opened: Store, path: Path) -> None:
 
 def test_a_turn_that_nobody_gives_back_does_not_stop_a_writer(opened: Store, path: Path) -> None:
     """SQLite's lock is the authority: it is free, so the write succeeds, a little later."""
-    rogue = LockFile(str(turn_file(path)), 0)
+    rogue = WriteQueue(str(turn_file(path)), 0)
     assert rogue.take()
     ConfigEntry.write("key", 1)
     assert ConfigEntry.read("key") == 1
@@ -428,7 +428,7 @@ def test_a_lock_of_sqlites_that_is_not_given_back_is_busy(opened: Store, path: P
     with pytest.raises(StoreBusy):
         ConfigEntry.write("key", 1)
     assert not is_taken(path), "who failed to begin has given its turn back"
-    rogue = LockFile(str(turn_file(path)), 0)
+    rogue = WriteQueue(str(turn_file(path)), 0)
     assert rogue.take()
     with pytest.raises(StoreBusy):
         ConfigEntry.write("key", 1)

@@ -484,7 +484,7 @@ def test_a_copy_changes_for_itself(model: Any, copied: Any) -> None:
         row = model.select().first()
         for name in model._meta.fields:
             getattr(row, name)
-        held, handed = dict(row.__data__), dict(row._handed or {})
+        held, handed = dict(row.__data__), dict(row._fingerprints or {})
         other = copied(row)
         assert (type(other), other.__data__, other.is_new, other.unsaved()) == (model, held, False, ())
         for name, value in other.__data__.items():
@@ -495,7 +495,7 @@ def test_a_copy_changes_for_itself(model: Any, copied: Any) -> None:
             other.__data__[name] = None
             other._dirty.add(name)
         other.__rel__.clear()
-        assert (dict(row.__data__), row.unsaved(), dict(row._handed or {})) == (held, (), handed)
+        assert (dict(row.__data__), row.unsaved(), dict(row._fingerprints or {})) == (held, (), handed)
         assert row.reload().__data__ == held
 
 

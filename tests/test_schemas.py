@@ -353,12 +353,12 @@ def test_unknown_columns_are_never_included(model: Any) -> None:
         for more in ({"instance": row}, {"partial": True}, {}):
             for call in (schema.load, lambda data, schema=schema, **o: schema.loads(json.dumps(data), **o)):
                 with pytest.raises(InvalidPayload) as refused:
-                    call({"is_new": False, "_handed": {}}, **asked, **more)
+                    call({"is_new": False, "_fingerprints": {}}, **asked, **more)
                 assert refused.value.messages == NOT_INCLUDED
         with pytest.raises(InvalidPayload) as refused:
             schema.load([{"is_new": False}], many=True, **asked)
         assert refused.value.messages == NOT_INCLUDED
-    assert (row.is_new, row._handed) == (True, None)
+    assert (row.is_new, row._fingerprints) == (True, None)
 
 
 def test_unknown_columns_may_be_left_out(store: Store) -> None:

@@ -117,7 +117,7 @@ def test_create_takes_what_a_row_is_born_with(model: type[Stateful]) -> None:
     """Named, required and typed as the columns are."""
     told, stored = taken(f"{model.__name__}Columns"), model._meta.fields
     assert (told.pop("by"), told.pop("reason")) == (Actor, str)
-    assert told.keys() == model.born_with() - ({"status"} if len(model.machine.births) == 1 else set())
+    assert told.keys() == model.set_at_creation() - ({"status"} if len(model.machine.births) == 1 else set())
     open_ = {name for name in told if stored[name].null or stored[name].default is not None or name in model.filled}
     assert {name for name, kind in told.items() if get_origin(kind) is Required} == told.keys() - open_
     for name, kind in told.items():

@@ -17,7 +17,7 @@ from uuid import UUID
 from peewee import fn
 
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.agent import Agent, called
 from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic, Stage
@@ -86,7 +86,7 @@ def board_of(at: datetime, epic: Epic | None, limit: int) -> Board:
         epic: only the issues of this epic.
         limit: how many issues a column shows.
     """
-    return door().read(lambda: _read(at, epic, limit))
+    return session().read(lambda: _read(at, epic, limit))
 
 
 def _read(at: datetime, epic: Epic | None, limit: int) -> Board:

@@ -12,7 +12,7 @@ from dispatch_state.cli.terminal import Terminal
 from dispatch_state.cli.triggers import arguments, overrides, trigger_of
 from dispatch_state.errors import GuardRefused, InvalidValue
 from dispatch_state.lifecycle.interface import Move
-from dispatch_state.lifecycle.machine import Trigger
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.base import Stateful
 
 

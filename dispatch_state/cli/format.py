@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from dispatch_state.cli.terminal import Part, Terminal, cells, clipped, visible
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.gate import Gate
@@ -45,7 +45,7 @@ def place_of(row: Row) -> Place:
 
 def there(model: type[M], key: Any) -> M | None:
     """The row of that key, or None: also where a damaged store names a row that it does not hold."""
-    return None if key is None else door().read(lambda: find(model, key))
+    return None if key is None else session().read(lambda: find(model, key))
 
 
 def row_data(row: Row, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def key_told(field: ParentField[Any], key: Any) -> str | None:
 
 def names() -> Names:
     """What actors are called, each looked up once."""
-    return lru_cache(REMEMBERED)(lambda actor: door().read(lambda: who(actor)))
+    return lru_cache(REMEMBERED)(lambda actor: session().read(lambda: who(actor)))
 
 
 def say_move(out: Terminal, move: TransitionLog, called: Names) -> None:

@@ -12,7 +12,7 @@ from peewee import ModelSelect
 from dispatch_state.cli.format import Names, move_data, names, row_data, say_move
 from dispatch_state.cli.parsing import Call, Command, Exit, whole
 from dispatch_state.cli.terminal import Terminal
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.base import Row
 from dispatch_state.models.decision import Decision
 from dispatch_state.models.keys import short
@@ -30,7 +30,7 @@ def log(call: Call) -> Exit:
     store, out, chosen = call.open(), call.out, call.chosen
     behind, called, move = chosen.after, names(), None
     if chosen.last is not None:
-        behind = door().read(lambda: _before_the_last(positive(chosen.last, "--last")))
+        behind = session().read(lambda: _before_the_last(positive(chosen.last, "--last")))
     follow = chosen.follow or chosen.timeout is not None
     for move in store.watch(behind, timeout=chosen.timeout) if follow else _moves(store, behind or 0):
         _tell_move(out, move, called)
@@ -88,16 +88,16 @@ def _say_decision(out: Terminal, decision: Decision) -> None:
 
 def _decisions() -> Iterator[Decision]:
     """Page by page, in the order of their ids, which is that of time."""
-    page = door().read(lambda: _first_decisions(PAGE))
+    page = session().read(lambda: _first_decisions(PAGE))
     while page:
         yield from page
         behind = page[-1].id
-        page = door().read(lambda behind=behind: _decisions_behind(behind, PAGE))  # type: ignore[misc]
+        page = session().read(lambda behind=behind: _decisions_behind(behind, PAGE))  # type: ignore[misc]
 
 
 def _last_decisions(count: int) -> list[Decision]:
     newest: Any = Decision.id
-    return door().read(lambda: list(Decision.select().order_by(newest.desc()).limit(count)))
+    return session().read(lambda: list(Decision.select().order_by(newest.desc()).limit(count)))
 
 
 @rows

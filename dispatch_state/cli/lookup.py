@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.tables import EVERY, STATEFUL
@@ -50,7 +50,7 @@ def the_only(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> Any:
     A row with a lifecycle goes before all others: lines of logs, votes and decisions are many, and nobody acts on them.
     """
     groups = [[m for m in models if issubclass(m, Stateful) is wanted] for wanted in (True, False)]
-    found = door().read(lambda: next(filter(None, (list(_matches(key, group)) for group in groups)), []))
+    found = session().read(lambda: next(filter(None, (list(_matches(key, group)) for group in groups)), []))
     if len(found) > 1:
         raise _ambiguous(key, [f"{type(row).__name__} {row._pk}" for row in found])
     return found[0] if found else None
@@ -116,10 +116,10 @@ def gone(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> list[Transit
     tables = [model._meta.table_name for model in models]
     first = TransitionLog.select().where(TransitionLog.version == 1, TransitionLog.entity.in_(tables))
     wanted = first.where(entity == key if isinstance(key, UUID) else _ends(entity, key)).limit(SHOWN + 1)
-    found: list[TransitionLog] = door().read(lambda: list(wanted))
+    found: list[TransitionLog] = session().read(lambda: list(wanted))
     if len(found) > 1:
         raise _ambiguous(key, [f"{move.entity} {move.entity_id} (not there any more)" for move in found])
-    return door().read(lambda: moves_of(found[0].entity_id)) if found else []
+    return session().read(lambda: moves_of(found[0].entity_id)) if found else []
 
 
 def fate(moves: list[TransitionLog]) -> str:

@@ -11,7 +11,7 @@ from dispatch_state.cli.lookup import fate, gone, identifier, missing, stateful_
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Part, Terminal
 from dispatch_state.cli.triggers import takes
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.keys import ParentField
@@ -108,7 +108,7 @@ def _not_now(row: Stateful) -> dict[str, list[str]]:
     """By trigger, why it would be refused now, though it starts from here and the most entitled person fired it."""
     named = row.named_approvers() if isinstance(row, Gate) else ()
     person = Human(named[0] if named else "anybody")
-    asked = door().read(lambda: {name: objections(row, name, person) for name in row.legal_triggers()})
+    asked = session().read(lambda: {name: objections(row, name, person) for name in row.legal_triggers()})
     return {name: reasons for name, reasons in asked.items() if reasons}
 
 
@@ -116,7 +116,7 @@ def _comments(row: Stateful) -> list[GateComment]:
     """What was said at a gate, the oldest first."""
     if not isinstance(row, Gate):
         return []
-    return door().read(lambda: list(row.comments.order_by(GateComment.created_at, GateComment.id)))
+    return session().read(lambda: list(row.comments.order_by(GateComment.created_at, GateComment.id)))
 
 
 def _say_comments(out: Terminal, comments: list[GateComment]) -> None:
@@ -140,11 +140,11 @@ def explain(call: Call) -> Exit:
     out = call.out
     row = stateful_row_of(call.chosen.id)
     if out.as_json:
-        chain, waits = door().read(lambda: (causes(row), waits_for(row)))
+        chain, waits = session().read(lambda: (causes(row), waits_for(row)))
         because = list(map(move_data, chain))
         out.json({**row_data(row, without=(PRIVATE,)), "because": because, "waits_for": waits})
     else:
-        for line in door().read(lambda: explained(row)):
+        for line in session().read(lambda: explained(row)):
             out.line(line)
     return Exit.OK
 

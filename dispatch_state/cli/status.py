@@ -12,7 +12,7 @@ from dispatch_state.cli.format import place_of, say_flowing, there
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Terminal, clipped, visible
 from dispatch_state.cli.triggers import needed
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.agent import BUSY, Agent, called
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic, Stage
@@ -40,7 +40,7 @@ def status(call: Call) -> Exit:
     store, out = call.open(), call.out
     most = positive(call.chosen.limit, "--limit")
     counts, needs = store.counts(), store.needs_human()
-    epics, agents = door().read(lambda: (_live_epics(most), _busy_agents(most)))
+    epics, agents = session().read(lambda: (_live_epics(most), _busy_agents(most)))
     if out.as_json:
         under_way = {"epics": [_epic_data(epic, most) for epic in epics], "agents": list(map(_agent_data, agents))}
         out.json({"counts": counts, "needs_human": [_need_data(need) for need in needs], **under_way})
@@ -93,7 +93,7 @@ def _titled(out: Terminal, row: Stateful) -> str:
 
 def _answer(need: NeedsHuman) -> str | None:
     legal = [trigger for trigger in NEXT.get(need.kind, ()) if trigger in need.row.legal_triggers()]
-    return door().read(lambda: next((trigger for trigger in legal if not objections(need.row, trigger)), None))
+    return session().read(lambda: next((trigger for trigger in legal if not objections(need.row, trigger)), None))
 
 
 def _need_data(need: NeedsHuman) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _busy_agents(most: int) -> list[Agent]:
 
 def _stages(epic: Epic, most: int) -> tuple[list[Stage], int]:
     """Its stages in order, those that are behind it left out first where there are too many; and how many there are."""
-    stages = door().read(lambda: list(epic.stages.order_by(Stage.stage_order)))
+    stages = session().read(lambda: list(epic.stages.order_by(Stage.stage_order)))
     behind = next((n for n, stage in enumerate(stages) if stage.status in StageStatus.live()), len(stages))
     begin = max(min(behind, len(stages) - most), 0)
     return stages[begin : begin + most], len(stages)

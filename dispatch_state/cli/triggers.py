@@ -9,7 +9,7 @@ from dispatch_state import values
 from dispatch_state.cli.lookup import row_of
 from dispatch_state.cli.terminal import Part
 from dispatch_state.errors import InvalidValue
-from dispatch_state.lifecycle.machine import Trigger
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.tables import STATEFUL

@@ -42,7 +42,7 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, dict | set) else value
 
 
-class Border:
+class ErrorBoundary:
     """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
 
     def __init__(self, database: Database) -> None:
@@ -54,9 +54,9 @@ class Border:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._database.release()
         if error is not None and isinstance(error, self._database.foreign_errors):
-            self.turn_back(error)
+            self.translate(error)
 
-    def turn_back(self, error: Exception) -> None:
+    def translate(self, error: Exception) -> None:
         """Raise what an error of the database or its driver becomes, unless it is one of ours too."""
         if isinstance(error, DispatchError):
             return
@@ -65,7 +65,7 @@ class Border:
         raise self._database.store_error(error) or StoreError(f"the database refused: {first}") from error
 
 
-class CallersBlock(Atomic):
+class AtomicBlock(Atomic):
     """A block that commits as one; when it rolls back, row objects are put back to what they were.
 
     Args:
@@ -76,20 +76,24 @@ class CallersBlock(Atomic):
     _restores = True
 
     def __init__(
-        self, database: Database, border: Border, memory: Memory, block: AbstractContextManager[Any] | None = None
+        self,
+        database: Database,
+        boundary: ErrorBoundary,
+        memory: Memory,
+        block: AbstractContextManager[Any] | None = None,
     ) -> None:
         super().__init__(database)
-        self._border = border
+        self._error_boundary = boundary
         self._memory = memory
         self._given = block
 
-    def _build_ctx(self) -> CallersBlock:
-        return CallersBlock(self.db, self._border, self._memory)
+    def _build_ctx(self) -> AtomicBlock:
+        return AtomicBlock(self.db, self._error_boundary, self._memory)
 
     def _entered(self, depth: int) -> None:
         self._level = len(self._memory.blocks)
         self._block = self._given or (self.db.savepoint() if depth else self.db.transaction())
-        with self._border:
+        with self._error_boundary:
             self._block.__enter__()
         self._memory.blocks.append({})
 
@@ -98,7 +102,7 @@ class CallersBlock(Atomic):
         if failed and not self.db.usable:
             self._undo()
             return
-        with self._border:
+        with self._error_boundary:
             self._block.__exit__(*error)
         self._restores = failed
         self._memory.end(self._level, restore=failed)

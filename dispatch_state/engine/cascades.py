@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatch_state.engine.unit_of_work import Step, after
+from dispatch_state.engine.locks import require_locks
+from dispatch_state.engine.rules import FOLLOWERS, Step, after
 from dispatch_state.lifecycle.interface import Firing
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.epic import (
@@ -330,3 +331,6 @@ def a_proposer_that_waits_goes_on(proposal: Proposal, firing: Firing) -> Iterato
     proposer = proposal.proposer
     if proposer.status == AgentStatus.WAITING_FOR_VOTE and not proposals_of(proposer.id):
         yield Step(proposer, "vote_resolved")
+
+
+require_locks(FOLLOWERS)

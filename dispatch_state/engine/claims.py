@@ -23,13 +23,14 @@ from peewee import JOIN, SQL, Value, fn
 from dispatch_state import values
 from dispatch_state.engine.locks import lock
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, RowNotFound, StaleRow
-from dispatch_state.lifecycle.door import Turn, door
-from dispatch_state.models.agent import Agent, beat, issue_under_way
+from dispatch_state.lifecycle.interface import UnitOfWork, session
+from dispatch_state.models.agent import Agent, issue_under_way, record_heartbeat
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.issue import Issue, urgency
 from dispatch_state.models.keys import present
+from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import Slot, word
-from dispatch_state.storage.statements import DATABASE, Statement, load
+from dispatch_state.storage.statements import Statement, load
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.vocabulary import AgentStatus, EpicStatus, IssueStatus, IssueType, Priority, StageStatus
 
@@ -77,7 +78,7 @@ def claim(
     session_id: str | None = None,
 ) -> Issue | None:
     """Give an agent an issue; see `Store.claim`."""
-    here = door()
+    here = session()
     if not isinstance(agent, Agent):
         raise InvalidValue(f"claim: takes an Agent row, not a value of type {type(agent).__name__}")
     wanted = Wanted(
@@ -93,7 +94,7 @@ def claim(
         locking = SKIP if attempt < TRIES else WAIT
         work = partial(_claim, wanted=wanted, locking=locking, passed=tuple(passed))
         try:
-            return here.turn(agent, work, reach="claim", by=agent)
+            return here.work_on(agent, "claim", work, locks=None, by=agent)
         except _LookAgain as again:
             if again.passed is not None:  # one issue less each time, so this ends
                 passed.add(again.passed)
@@ -116,63 +117,63 @@ def _given(**arguments: Any) -> dict[str, Any]:
     return {name: _CHECKS[name](value, f"claim({name})") for name, value in arguments.items() if value is not None}
 
 
-def _claim(turn: Turn, agent: Agent, wanted: Wanted, locking: str, passed: tuple[UUID, ...]) -> Issue | None:
+def _claim(unit: UnitOfWork, agent: Agent, wanted: Wanted, locking: str, passed: tuple[UUID, ...]) -> Issue | None:
     """One attempt at a claim, in a transaction of its own.
 
     Raises:
         _LookAgain: what it found was taken, or became unfit, meanwhile.
     """
     if agent.status != AgentStatus.IDLE:
-        return _held(turn, agent, wanted)
+        return _held(unit, agent, wanted)
     issue = _first(agent, wanted.filters, locking, passed)
     if issue is not None:
-        _assign(turn, _locked(turn, agent), issue, wanted)
+        _assign(unit, _locked(unit, agent), issue, wanted)
         return issue
     if locking == SKIP and DATABASE.kind == POSTGRESQL and _first(agent, wanted.filters, LOOK, passed) is not None:
         raise _LookAgain
-    _give_nothing(turn, agent)
+    _give_nothing(unit, agent)
     return None
 
 
-def _assign(turn: Turn, agent: Agent, issue: Issue, wanted: Wanted) -> None:
+def _assign(unit: UnitOfWork, agent: Agent, issue: Issue, wanted: Wanted) -> None:
     if agent.status != AgentStatus.IDLE:
         raise _LookAgain
     acts: list[tuple[Any, str, dict[str, Any]]] = [(issue, "assign", {"agent": agent})]
     if wanted.start:
         acts.append((issue, "start", {}))
     try:
-        turn.acts("claim", acts, agent, "", onward=wanted.run)
+        unit.acts("claim", acts, agent, "", onward=wanted.run)
     except (GuardRefused, IllegalTransition, StaleRow, RowNotFound) as refusal:
         if issue_under_way(agent.id) not in (None, issue):  # the store is not sound, and no other issue would do
             raise
         raise _LookAgain(issue.id) from refusal
 
 
-def _held(turn: Turn, agent: Agent, wanted: Wanted) -> Issue | None:
+def _held(unit: UnitOfWork, agent: Agent, wanted: Wanted) -> Issue | None:
     """What a busy agent holds as assignee, started if that is wanted; None when it reviews."""
     issue = issue_under_way(agent.id)
     if issue is None:
-        _give_nothing(turn, agent)
+        _give_nothing(unit, agent)
         return None
     if DATABASE.kind == POSTGRESQL:
-        agent = _locked(turn, agent, issue)
+        agent = _locked(unit, agent, issue)
         issue, before = issue_under_way(agent.id), issue
         if issue is None or issue != before:
             raise _LookAgain
     if wanted.start and issue.status == IssueStatus.ASSIGNED:
-        turn.acts("claim", [(issue, "start", {})], agent, "", onward=wanted.run)
+        unit.acts("claim", [(issue, "start", {})], agent, "", onward=wanted.run)
     else:
-        beat(turn, agent)
+        record_heartbeat(unit, agent)
     return issue
 
 
-def _give_nothing(turn: Turn, agent: Agent) -> None:
+def _give_nothing(unit: UnitOfWork, agent: Agent) -> None:
     """Now and then a claim without an issue is a heartbeat: an agent that asks again and again writes little."""
-    if turn.now - agent.last_heartbeat >= NOW_AND_THEN:
-        beat(turn, _locked(turn, agent))
+    if unit.now - agent.last_heartbeat >= NOW_AND_THEN:
+        record_heartbeat(unit, _locked(unit, agent))
 
 
-def _locked(turn: Turn, agent: Agent, issue: Issue | None = None) -> Agent:
+def _locked(unit: UnitOfWork, agent: Agent, issue: Issue | None = None) -> Agent:
     """The agent as it stands under its lock, which is taken behind that of the issue it holds (PostgreSQL).
 
     Raises:
@@ -182,8 +183,8 @@ def _locked(turn: Turn, agent: Agent, issue: Issue | None = None) -> Agent:
     if DATABASE.kind == POSTGRESQL:
         lock({Issue: {issue.id} if issue else set(), Agent: {agent.id}})
         agent = present(Agent, agent.id)
-        turn.touch(agent)
-        turn.refuse(agent, "claim", turn.objections(agent, agent))
+        unit.touch(agent)
+        unit.refuse(agent, "claim", unit.objections(agent, agent))
     return agent
 
 

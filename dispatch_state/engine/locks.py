@@ -1,22 +1,25 @@
-"""Which rows a turn may judge or move, locked in one order (PostgreSQL).
+"""Which rows a unit of work locks, in one order (PostgreSQL).
 
-SQLite has one writer, and needs none of this. On PostgreSQL a turn locks its whole family before it
-judges anything: epics, proposals, pull requests, issues, agents, each by id; stages and gates are
-covered by their epic. Row locks are `FOR NO KEY UPDATE`, because plain `FOR UPDATE` collides with the
-checks of foreign keys. The family is found by unlocked reads and found again under its locks; when it
-has grown meanwhile, the turn starts over.
+Each trigger and method says what it locks (`locks=`); here those rows are found and locked before anything is judged:
+epics, proposals, pull requests, issues, agents, each by id; stages and gates are covered by their epic. Row locks are
+`FOR NO KEY UPDATE`, because plain `FOR UPDATE` collides with the checks of foreign keys. The rows are found by unlocked
+reads, and found again under their locks; when there are more of them by then, the unit of work starts over. SQLite has
+one writer, and locks no rows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from peewee import ModelSelect
 
+from dispatch_state.engine.rules import Followers
+from dispatch_state.lifecycle.interface import Lock, Locks
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.epic import Epic, Stage, first_live_issue_of_epic
@@ -30,9 +33,11 @@ from dispatch_state.models.issue import (
 )
 from dispatch_state.models.proposal import Proposal, proposals_of
 from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.tables import STATEFUL
+from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import Slot
 from dispatch_state.storage.retries import Outdated
-from dispatch_state.storage.statements import DATABASE, Statement, find, rows
+from dispatch_state.storage.statements import Statement, find, rows
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.vocabulary import IssueStatus, StageStatus
 
@@ -40,48 +45,44 @@ ORDER: tuple[type[Stateful], ...] = (Epic, Proposal, PullRequest, Issue, Agent)
 BATCH = 1024
 """How many rows one statement locks at most."""
 
-Family = Mapping[type[Stateful], set[UUID]]
+Locked = Mapping[type[Stateful], set[UUID]]
+Members = defaultdict[type[Stateful], set[UUID]]
 
 
-def family(row: Row, trigger: str, others: Iterable[Row], actor: object = None) -> Family:
-    """The rows to lock for a trigger on a row (or for a method, by its name), and for the other rows it names.
+def hold(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor: object = None) -> None:
+    """Lock what a trigger or method declares.
 
     Args:
         row: as last read; it is read again here.
-        trigger: the trigger's or method's name; a name that is none of those that reach further covers the row alone.
-        others: rows among the arguments, and an acting agent that may come to review; read again here too.
-        actor: who acts; an agent is held, so that it is still alive when its act commits.
-    """
-    members: defaultdict[type[Stateful], set[UUID]] = defaultdict(set)
-    if isinstance(actor, Agent) and trigger != "claim":
-        members[Agent].add(actor.id)
-    if trigger == "claim":  # locks the issue it finds, and then the agent
-        return members
-    if trigger in ALONE or (trigger == "save" and isinstance(row, ORDER)):
-        _alone(members, row, trigger)
-        return members
-    for named in (row, *others):
-        other = find(type(named), named._pk) or named
-        _REACH.get(type(other), _alone)(members, other, trigger)
-    return members
-
-
-def hold(row: Row, trigger: str, others: Iterable[Row] = (), actor: object = None) -> None:
-    """Lock the family of a trigger on a row; arguments as for `family`. SQLite has one writer, and locks nothing.
+        locks: what is declared; None when the work takes its locks itself.
+        others: rows among the arguments; read again here too.
+        actor: who acts; an agent is locked, so that it is still there when its act commits.
 
     Raises:
-        Outdated: it has grown while its locks were being taken.
+        Outdated: there were more rows to lock when the locks had been taken.
     """
-    if DATABASE.kind != POSTGRESQL:
+    if locks is None or DATABASE.kind != POSTGRESQL:
         return
-    members = family(row, trigger, others, actor)
+    members = rows_to_lock(row, locks, others, actor)
     lock(members)
-    if not covers(members, family(row, trigger, others, actor)):
+    if not covers(members, rows_to_lock(row, locks, others, actor)):
         raise Outdated
 
 
-def lock(members: Family) -> None:
-    """Take the locks of a family, in the one order; waits for those who hold them."""
+def rows_to_lock(row: Row, locks: Locks, others: Iterable[Row], actor: object = None) -> Locked:
+    """The rows that are to be locked; arguments as for `hold`."""
+    members: Members = defaultdict(set)
+    if isinstance(actor, Agent):
+        members[Agent].add(actor.id)
+    for named, declared in ((row, locks), *((other, ARGUMENTS[type(other)]) for other in others)):
+        stands = (find(type(named), named._pk) or named) if declared else named
+        for each in declared:
+            FINDERS[each](members, stands)
+    return members
+
+
+def lock(members: Locked) -> None:
+    """Take locks in the one order; waits for those who hold them."""
     for model in ORDER:
         keys = sorted(members.get(model, ()))
         for start in range(0, len(keys), BATCH):
@@ -90,8 +91,8 @@ def lock(members: Family) -> None:
             _locking(model, size).rows(*batch, *batch[-1:] * (size - len(batch)))
 
 
-def covers(wider: Family, narrower: Family) -> bool:
-    """Whether every member of one family is one of the other."""
+def covers(wider: Locked, narrower: Locked) -> bool:
+    """Whether every row of one is one of the other."""
     return all(keys <= wider.get(model, set()) for model, keys in narrower.items())
 
 
@@ -104,99 +105,105 @@ def _locking(model: type[Stateful], count: int) -> Statement:
     return Statement(build, count)
 
 
-# ---- how far a trigger reaches -----------------------------------------------------------------------
-
-Members = defaultdict[type[Stateful], set[UUID]]
-ALONE = ("heartbeat", "use_tokens", "log", "comment", "record_review", "record_checks")
-AGENT_ALONE = ("create", "assign", "reassign", "review", "vote")
-CLOSING = ("cancel", "skip", "remove")
-CLOSING_AN_ISSUE = ("create", "complete", "cancel", "merge", "place", "remove")
+# ---- what each lock means, for a row -----------------------------------------------------------------
 
 
-def _alone(members: Members, row: Any, trigger: str) -> None:
+def _row(members: Members, row: Any) -> None:
     if isinstance(row, ORDER):
         members[type(row)].add(row.id)
+    else:
+        _epic(members, row)
 
 
-def _epic(members: Members, epic: Any, trigger: str) -> None:
-    members[Epic].add(epic.id)
-    _offered_next(members, epic.id)
-    if trigger in CLOSING:
-        _with_agents(members, live_issues_of_epic(epic.id))
-
-
-def _stage(members: Members, stage: Any, trigger: str) -> None:
-    members[Epic].add(stage.epic_id)
-    _offered_next(members, stage.epic_id)
-    if trigger in CLOSING:
-        _with_agents(members, live_issues_of_stage(stage.id))
-
-
-def _gate(members: Members, gate: Any, trigger: str) -> None:
-    _stage(members, gate.stage, "")
-
-
-def _issue(members: Members, issue: Any, trigger: str) -> None:
-    _with_agents(members, [issue])
-    epic = issue.epic_id or (issue.stage.epic_id if issue.stage_id is not None else None)
-    if epic is not None and trigger in CLOSING_AN_ISSUE:
+def _epic(members: Members, row: Any) -> None:
+    if (epic := _epic_of(row)) is not None:
         members[Epic].add(epic)
-        if _may_be_the_last(issue):
-            _offered_next(members, epic)
 
 
-def _agent(members: Members, agent: Any, trigger: str) -> None:
-    members[Agent].add(agent.id)
-    if trigger in AGENT_ALONE:
+def _epic_of(row: Any) -> UUID | None:
+    """The epic that a row is part of, as the row's columns say it."""
+    if isinstance(row, Epic):
+        return row.id
+    if isinstance(row, PullRequest):
+        return _epic_of(row.issue)
+    if isinstance(row, Gate):
+        return row.stage.epic_id
+    found: UUID | None = row.epic_id
+    return row.stage.epic_id if found is None and row.stage_id is not None else found
+
+
+def _next_issues(members: Members, row: Any) -> None:
+    issue = row.issue if isinstance(row, PullRequest) else row
+    if isinstance(issue, Issue) and not _may_be_the_last(issue):
         return
-    if trigger == "remove":
-        members[Issue].update(issue.id for issue in agent.issues)
-    if trigger in ("await_vote", "vote_resolved"):
-        members[Proposal].update(proposal.id for proposal in proposals_of(agent.id))
-    held = [agent.current_issue] if agent.current_issue_id is not None else []
-    _with_agents(members, [*held, *issues_under_way(agent.id)])
-
-
-def _pull_request(members: Members, request: Any, trigger: str) -> None:
-    if trigger != "create":
-        members[PullRequest].add(request.id)
-    _issue(members, request.issue, "merge" if trigger == "merge" else "")
-
-
-def _proposal(members: Members, proposal: Any, trigger: str) -> None:
-    if trigger != "create":
-        members[Proposal].add(proposal.id)
-    members[Agent].add(proposal.proposer_id)
-
-
-_REACH: dict[type[Row], Callable[[Members, Any, str], None]] = {
-    Epic: _epic,
-    Stage: _stage,
-    Gate: _gate,
-    Issue: _issue,
-    Agent: _agent,
-    PullRequest: _pull_request,
-    Proposal: _proposal,
-}
-
-
-def _with_agents(members: Members, issues: Iterable[Any]) -> None:
-    for issue in issues:
-        members[Issue].add(issue.id)
-        members[Agent].update(agent.id for agent in agents_holding(issue.id))
-        if issue.assigned_agent_id is not None:
-            members[Agent].add(issue.assigned_agent_id)
-
-
-def _offered_next(members: Members, epic: UUID) -> None:
-    members[Issue].update(issue.id for issue in waiting_issues(epic))
+    if (epic := _epic_of(issue)) is not None:
+        members[Issue].update(waiting.id for waiting in waiting_issues(epic))
 
 
 def _may_be_the_last(issue: Any) -> bool:
     """Whether closing the issue may close its stage, and so start the next one."""
     if issue.stage_id is None:
-        return first_live_issue_of_epic(issue.epic_id) in (None, issue)
+        return issue.epic_id is None or first_live_issue_of_epic(issue.epic_id) in (None, issue)
     return all(other.id == issue.id for other in live_issues_of_stage(issue.stage_id))
+
+
+def _live_issues(members: Members, row: Any) -> None:
+    live = live_issues_of_epic if isinstance(row, Epic) else live_issues_of_stage
+    _with_agents(members, live(row.id))
+
+
+def _agents(members: Members, issue: Any) -> None:
+    members[Agent].update(agent.id for agent in agents_holding(issue.id))
+    if issue.assigned_agent_id is not None:
+        members[Agent].add(issue.assigned_agent_id)
+
+
+def _with_agents(members: Members, issues: Iterable[Any]) -> None:
+    for issue in issues:
+        members[Issue].add(issue.id)
+        _agents(members, issue)
+
+
+def _work(members: Members, agent: Any) -> None:
+    held = [agent.current_issue] if agent.current_issue_id is not None else []
+    _with_agents(members, [*held, *issues_under_way(agent.id)])
+
+
+def _assigned(members: Members, agent: Any) -> None:
+    members[Issue].update(issue.id for issue in agent.issues)
+
+
+def _issue(members: Members, request: Any) -> None:
+    _with_agents(members, [request.issue])
+
+
+def _proposals(members: Members, agent: Any) -> None:
+    members[Proposal].update(proposal.id for proposal in proposals_of(agent.id))
+
+
+def _proposer(members: Members, proposal: Any) -> None:
+    members[Agent].add(proposal.proposer_id)
+
+
+FINDERS: dict[Lock, Callable[[Members, Any], None]] = {
+    Lock.ROW: _row,
+    Lock.EPIC: _epic,
+    Lock.NEXT_ISSUES: _next_issues,
+    Lock.LIVE_ISSUES: _live_issues,
+    Lock.AGENTS: _agents,
+    Lock.WORK: _work,
+    Lock.ASSIGNED: _assigned,
+    Lock.ISSUE: _issue,
+    Lock.PROPOSALS: _proposals,
+    Lock.PROPOSER: _proposer,
+}
+ARGUMENTS: dict[type[Any], Locks] = {
+    Agent: (Lock.ROW,),
+    Issue: (Lock.ROW, Lock.AGENTS),
+    Epic: (Lock.ROW, Lock.NEXT_ISSUES),
+    Stage: (Lock.ROW, Lock.NEXT_ISSUES),
+}
+"""What is locked of a row that is an argument."""
 
 
 @rows
@@ -204,3 +211,58 @@ def waiting_issues(epic: UUID) -> ModelSelect[Issue]:
     pending = Stage.status == StageStatus.PENDING
     query = Issue.select(*Issue._meta.sorted_fields).join(Stage, on=(Issue.stage == Stage.id))
     return query.where(Stage.epic == epic, pending, Issue.status == IssueStatus.UNASSIGNED)
+
+
+# ---- checked at import -------------------------------------------------------------------------------
+
+
+def require_locks(followers: Followers) -> None:
+    """See that every trigger, and every creation, locks the tables whose rows its cascade may move.
+
+    Args:
+        followers: what may follow directly from each move.
+
+    Raises:
+        TypeError: one may move more than it locks; names it and what it may move.
+    """
+    owners = {trigger: model for model in STATEFUL for trigger in model.machine.triggers.values()}
+    for model in STATEFUL:
+        declared: dict[str, Locks] = {name: trigger.locks for name, trigger in model.machine.triggers.items()}
+        declared["create"] = (Lock.ROW, *model.create_locks)  # a new row is nobody else's yet
+        for name, locks in declared.items():
+            locked = _tables(model, locks, model.machine.triggers.get(name))
+            for trigger in _cascade(model, name, followers, owners):
+                table = owners[trigger]._meta.table_name
+                if table not in locked:
+                    raise TypeError(
+                        f"{model._meta.table_name}.{name} may move {table}.{trigger.name}, and does not lock {table}"
+                    )
+
+
+def _tables(model: type[Stateful], locks: Locks, trigger: Trigger | None) -> set[str]:
+    """The tables of the rows that these locks hold, of a row of this model and of the rows among the arguments."""
+    held = {(model, each) for each in locks}
+    for argument in trigger.parameters.values() if trigger else ():
+        named = str(argument.annotation).removesuffix(" | None")
+        held |= {(kind, each) for kind, each_of in ARGUMENTS.items() if kind.__name__ == named for each in each_of}
+    tables = {table for _, each in held for table in each.tables}
+    own = {kind for kind, each in held if each is Lock.ROW}
+    return tables | {kind._meta.table_name for kind in own} | _covered(own)
+
+
+def _covered(models: set[type[Stateful]]) -> set[str]:
+    return set(Lock.EPIC.tables) if models & {Epic, Stage, Gate} else set()
+
+
+def _cascade(
+    model: type[Stateful], name: str, followers: Followers, owners: Mapping[Trigger, type[Stateful]]
+) -> Iterator[Trigger]:
+    """Every trigger that may follow from a move, directly or from what follows."""
+    found: dict[Trigger, None] = {}
+    waiting = list(followers.get((model, name), ()))
+    while waiting:
+        trigger = waiting.pop()
+        if trigger not in found:
+            found[trigger] = None
+            waiting += followers.get((owners[trigger], trigger.name), ())
+    yield from found

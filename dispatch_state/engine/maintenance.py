@@ -24,8 +24,7 @@ from dispatch_state.errors import (
     StoreUnreachable,
     WrongProcess,
 )
-from dispatch_state.lifecycle.door import Turn, door
-from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.interface import Locks, Move, UnitOfWork, session
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Stage
@@ -39,9 +38,9 @@ TICK = System("tick")
 """Who opens a vote that was never opened before its deadline."""
 RESCUE = System("rescue")
 """Who gives an agent up for dead."""
-BEATING = (AgentStatus.STARTING, AgentStatus.WORKING)
+SENDING_HEARTBEATS = (AgentStatus.STARTING, AgentStatus.WORKING)
 """The statuses in which an agent is expected to send heartbeats; waiting and paused ones are left alone."""
-RESTING = (AgentStatus.IDLE, AgentStatus.ERRORED)
+WITHOUT_WORK = (AgentStatus.IDLE, AgentStatus.ERRORED)
 """The statuses in which an agent has nothing to do."""
 
 
@@ -49,38 +48,42 @@ class Due(NamedTuple):
     """Rows for which something is due.
 
     keys: their ids in order, as the database hands them.
-    reach: the trigger's name, which says what is locked.
+    action: what is done, as messages name it.
+    locks: what it locks.
     work: judges a row again, and moves it.
     """
 
     model: type[Stateful]
     keys: list[tuple[Any, ...]]
-    reach: str
-    work: Callable[[Turn, Any], list[Move]]
+    action: str
+    locks: Locks
+    work: Callable[[UnitOfWork, Any], list[Move]]
 
 
 def tick() -> list[Move]:
     """Fire what is due by the store's clock; returns every move that was made."""
-    here = door()
+    here = session()
     now = here.now()
     checkpoints = here.read(lambda: due_checkpoints(now))
     proposals = here.read(lambda: overdue_proposals(now))
     return _fire(
-        Due(Gate, checkpoints, "auto_approve", lambda turn, gate: turn.act(gate, "auto_approve", CHECKPOINT, "")),
-        Due(Proposal, proposals, "vote", _close),
+        Due(Gate, checkpoints, "auto_approve", _locks(Gate, "auto_approve"), _open),
+        Due(Proposal, proposals, "vote", _locks(Proposal, "approve", "reject"), _close),
     )
 
 
 def rescue(timeout: float, max_attempts: int, idle_timeout: float | None) -> list[Move]:
     """Fail the agents that are silent at work, and stop those that are silent at rest; see `Store.rescue`."""
-    here = door()
+    here = session()
     longest = values.seconds(timeout, "rescue(timeout)")
     most = values.positive(max_attempts, "rescue(max_attempts)")
     at_rest = None if idle_timeout is None else values.seconds(idle_timeout, "rescue(idle_timeout)")
     now = here.now()
-    due = [Due(Agent, here.read(lambda: silent_at_work(*_bounds(now, longest))), "fail", _fail(longest, most))]
+    silent = here.read(lambda: silent_at_work(*_bounds(now, longest)))
+    due = [Due(Agent, silent, "fail", _locks(Agent, "fail"), _fail(longest, most))]
     if at_rest is not None:
-        due.append(Due(Agent, here.read(lambda: silent_at_rest(*_bounds(now, at_rest))), "stop", _stop(at_rest)))
+        silent = here.read(lambda: silent_at_rest(*_bounds(now, at_rest)))
+        due.append(Due(Agent, silent, "stop", _locks(Agent, "stop"), _stop(at_rest)))
     return _fire(*due)
 
 
@@ -92,11 +95,11 @@ def _fire(*due: Due) -> list[Move]:
     """
     moves: list[Move] = []
     errors: list[Exception] = []
-    for model, keys, reach, work in due:
+    for model, keys, action, locks, work in due:
         for (key,) in keys:
             try:
                 row = made(model, {"id": model._meta.fields["id"].python_value(key)})
-                moves += door().turn(row, work, reach=reach)
+                moves += session().work_on(row, action, work, locks=locks)
             except (StaleRow, IllegalTransition, GuardRefused, RowNotFound):
                 pass  # another process was faster
             except (StoreNotOpen, WrongProcess, StoreUnreachable) as error:
@@ -108,6 +111,10 @@ def _fire(*due: Due) -> list[Move]:
         errors[0].add_note(f"besides this one {len(errors) - 1} could not be moved; {len(moves)} moves were made")
         raise errors[0]
     return moves
+
+
+def _locks(model: type[Stateful], *triggers: str) -> Locks:
+    return tuple(dict.fromkeys(lock for name in triggers for lock in model.machine.triggers[name].locks))
 
 
 # ---- agents ------------------------------------------------------------------------------------------
@@ -122,36 +129,36 @@ def _silent(agent: Agent, now: datetime, longest: timedelta) -> bool:
     return abs(now - agent.last_heartbeat) > longest
 
 
-def _fail(longest: timedelta, max_attempts: int) -> Callable[[Turn, Agent], list[Move]]:
-    def fail(turn: Turn, agent: Agent) -> list[Move]:
-        if agent.status not in BEATING or not _silent(agent, turn.now, longest):
+def _fail(longest: timedelta, max_attempts: int) -> Callable[[UnitOfWork, Agent], list[Move]]:
+    def fail(unit: UnitOfWork, agent: Agent) -> list[Move]:
+        if agent.status not in SENDING_HEARTBEATS or not _silent(agent, unit.now, longest):
             return []
         error = f"no heartbeat for more than {longest.total_seconds():g} s"
-        if agent.last_heartbeat > turn.now:
+        if agent.last_heartbeat > unit.now:
             error = f"its heartbeat lies more than {longest.total_seconds():g} s ahead"
-        return turn.act(agent, "fail", RESCUE, error, error=error, max_attempts=max_attempts)
+        return unit.act(agent, "fail", RESCUE, error, error=error, max_attempts=max_attempts)
 
     return fail
 
 
-def _stop(longest: timedelta) -> Callable[[Turn, Agent], list[Move]]:
-    def stop(turn: Turn, agent: Agent) -> list[Move]:
-        if agent.status not in RESTING or not _silent(agent, turn.now, longest) or any_live_issue(agent.id):
+def _stop(longest: timedelta) -> Callable[[UnitOfWork, Agent], list[Move]]:
+    def stop(unit: UnitOfWork, agent: Agent) -> list[Move]:
+        if agent.status not in WITHOUT_WORK or not _silent(agent, unit.now, longest) or any_live_issue(agent.id):
             return []
-        return turn.act(agent, "stop", RESCUE, f"{agent.status} and silent for more than {longest.total_seconds():g} s")
+        return unit.act(agent, "stop", RESCUE, f"{agent.status} and silent for more than {longest.total_seconds():g} s")
 
     return stop
 
 
 @tuples
 def silent_at_work(since: datetime, until: datetime) -> ModelSelect[Agent]:
-    return _silent_since(since, until).where(Agent.status.in_(BEATING))
+    return _silent_since(since, until).where(Agent.status.in_(SENDING_HEARTBEATS))
 
 
 @tuples
 def silent_at_rest(since: datetime, until: datetime) -> ModelSelect[Agent]:
     named = Issue.select(Issue.assigned_agent).where(Issue.assigned_agent.is_null(False), _live())
-    return _silent_since(since, until).where(Agent.status.in_(RESTING), Agent.id.not_in(named))
+    return _silent_since(since, until).where(Agent.status.in_(WITHOUT_WORK), Agent.id.not_in(named))
 
 
 def _silent_since(since: datetime, until: datetime) -> ModelSelect[Agent]:
@@ -171,9 +178,13 @@ def _live() -> Any:
 # ---- gates and proposals -----------------------------------------------------------------------------
 
 
-def _close(turn: Turn, proposal: Proposal) -> list[Move]:
-    moves = turn.act(proposal, "open_voting", TICK, "") if proposal.status == ProposalStatus.OPEN else []
-    return moves + resolve(turn, proposal) if proposal.status == ProposalStatus.VOTING else moves
+def _open(unit: UnitOfWork, gate: Gate) -> list[Move]:
+    return unit.act(gate, "auto_approve", CHECKPOINT, "")
+
+
+def _close(unit: UnitOfWork, proposal: Proposal) -> list[Move]:
+    moves = unit.act(proposal, "open_voting", TICK, "") if proposal.status == ProposalStatus.OPEN else []
+    return moves + resolve(unit, proposal) if proposal.status == ProposalStatus.VOTING else moves
 
 
 @tuples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatch_state.models.base import Row, Stateful
 
 
-def takes_along(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
+def removed_with(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
     """What goes when a row is deleted, itself first, and which rows outside would still name what goes."""
     going: list[Stateful] = [row]
     holders: list[tuple[Row, Row]] = []

@@ -19,12 +19,12 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.actors import SANGHA, STORE, Actor, Human, System
-from dispatch_state.engine.blocks import Border, CallersBlock, Memory
+from dispatch_state.engine.blocks import AtomicBlock, ErrorBoundary, Memory
 from dispatch_state.engine.locks import hold
-from dispatch_state.engine.unit_of_work import Turn
+from dispatch_state.engine.unit_of_work import UnitOfWork
 from dispatch_state.errors import GuardRefused, InvalidValue, StaleRow, StoreError, StoreUnreachable
-from dispatch_state.lifecycle.interface import Firing, Move
-from dispatch_state.lifecycle.machine import Trigger
+from dispatch_state.lifecycle.interface import Firing, Lock, Locks, Move
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.keys import ParentField, absent, present
@@ -38,7 +38,7 @@ from dispatch_state.values import Clock, listed, shown
 T = TypeVar("T")
 
 
-class Doorway:
+class StoreSession:
     """The door of one open store.
 
     Args:
@@ -48,16 +48,16 @@ class Doorway:
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self.now: Clock = database.clock if clock is None else partial(_told_by, clock)
+        self.now: Clock = database.clock if clock is None else partial(_read_clock, clock)
         """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
         self._memory = Memory()
-        self._border = Border(database)
+        self._error_boundary = ErrorBoundary(database)
 
     # ---- transactions ----------------------------------------------------------------------------
 
-    def border(self) -> Border:
+    def error_boundary(self) -> ErrorBoundary:
         """A block that nothing foreign leaves; `store_error` says what it becomes."""
-        return self._border
+        return self._error_boundary
 
     def atomic(self, block: AbstractContextManager[Any] | None = None) -> AbstractContextManager[None]:
         """A block that commits as one; when it rolls back, row objects are put back to what they were.
@@ -68,19 +68,19 @@ class Doorway:
             block: begins and ends the transaction; an ordinary one when None.
         """
         self._database.check_usable()
-        return CallersBlock(self._database, self._border, self._memory, block)
+        return AtomicBlock(self._database, self._error_boundary, self._memory, block)
 
     def _run(
         self,
         row: Row | None,
-        work: Callable[[Turn], T],
+        work: Callable[[UnitOfWork], T],
         *,
         by: Actor,
-        reach: str,
-        handed: tuple[Any, ...] = (),
-        touches: tuple[Any, ...] = (),
+        locks: Locks | None,
+        others: tuple[Any, ...] = (),
+        update_objects: tuple[Any, ...] = (),
     ) -> T:
-        """Do the work in one transaction under the family's locks, and bring the handed objects up to date."""
+        """Do the work in one transaction, under its locks, and bring the caller's row objects up to date."""
         database = self._database
         depth = len(database._state.transactions)
         if depth and sys.exception() is not None:
@@ -93,33 +93,33 @@ class Doorway:
                 try:
                     with database.block:
                         if pooled and row is not None:
-                            hold(row, reach, touches, by)
-                        turn = Turn(self.now())
-                        result = work(turn)
+                            hold(row, locks, others, by)
+                        unit = UnitOfWork(self.now())
+                        result = work(unit)
                     break
                 except (Outdated, peewee.PeeweeException) as error:
                     retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
                     retries.require(error, depth)
-            self._bring_up_to_date((*handed, by) if isinstance(by, Agent) else handed, turn)
-            if turn.lines:
-                turn.report(committed=not depth)
+            self._bring_up_to_date((*update_objects, by) if isinstance(by, Agent) else update_objects, unit)
+            if unit.lines:
+                unit.report(committed=not depth)
             return result
         except BaseException as error:
             database.recover(depth)
             if isinstance(error, database.foreign_errors):
-                self._border.turn_back(error)
+                self._error_boundary.translate(error)
             raise
         finally:
             if pooled:
                 database.release()
 
-    def _bring_up_to_date(self, handed: tuple[Any, ...], turn: Turn) -> None:
-        for row in handed:
-            data = turn.touched.get((type(row), row.__data__.get("id")))
+    def _bring_up_to_date(self, objects: tuple[Any, ...], unit: UnitOfWork) -> None:
+        for row in objects:
+            data = unit.touched.get((type(row), row.__data__.get("id")))
             if data is not None:
                 if self._memory.blocks:
                     self._memory.remember(row)
-                if row._dirty or row._handed:
+                if row._dirty or row._fingerprints:
                     unsaved = row.unsaved()
                     data = {name: value for name, value in data.items() if name not in unsaved}
                 row.take(data)
@@ -129,7 +129,7 @@ class Doorway:
     def fire(
         self, row: Stateful, trigger: Trigger, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Move]:
-        """Fire a trigger on a row object, fenced; see `dispatch_state.lifecycle.door.Door`."""
+        """Fire a trigger on a row object, which must stand where it did when it was read."""
         name = trigger.name
         if row.machine.triggers.get(name) is not trigger:
             raise InvalidValue(f"{name}: is no trigger of {row}")
@@ -138,7 +138,7 @@ class Doorway:
         if reason != "" or trigger.needs_reason:
             reason = trigger.checked_reason(reason)
         arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.required else trigger.defaults
-        if row.is_new or row._dirty or row._handed or not row.__data__.keys() >= _FENCED:
+        if row.is_new or row._dirty or row._fingerprints or not row.__data__.keys() >= _FENCED:
             saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
@@ -147,13 +147,12 @@ class Doorway:
         if "error" in arguments and (name == "fail" or not reason):
             reason = arguments["error"]
 
-        def work(turn: Turn) -> list[Move]:
+        def work(unit: UnitOfWork) -> list[Move]:
             fresh, read = self._fenced(row, rows)
             given = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
-            return turn.acts(name, [(fresh, name, given)], by, reason)
+            return unit.acts(name, [(fresh, name, given)], by, reason)
 
-        touches = (*rows, by) if name == "review" and isinstance(by, Agent) else rows
-        return self._run(row, work, by=by, reach=name, handed=(row, *rows), touches=touches)
+        return self._run(row, work, by=by, locks=trigger.locks, others=rows, update_objects=(row, *rows))
 
     def _fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
         """The row as it stands, and the other rows by the identity of the objects that name them.
@@ -193,7 +192,7 @@ class Doorway:
         agent = find(Agent, by.id) if isinstance(by, Agent) else None
         read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
         firing = Firing(fresh, trigger.name, read, by, "", self.now(), agent=agent)
-        if refusal := Turn.standing(by, agent, fresh, trigger.name):
+        if refusal := UnitOfWork.standing(by, agent, fresh, trigger.name):
             firing.refusals.append(refusal)
         try:
             fresh.machine.decide(firing)
@@ -203,56 +202,56 @@ class Doorway:
 
     # ---- other writing ---------------------------------------------------------------------------
 
-    def turn(
+    def work_on(
         self,
         row: Any,
-        work: Callable[[Turn, Any], T],
+        action: str,
+        work: Callable[[UnitOfWork, Any], T],
         *,
-        reach: str,
+        locks: Locks | None,
         by: Actor = STORE,
-        handed: tuple[Any, ...] = (),
-        touches: tuple[Any, ...] = (),
+        others: tuple[Any, ...] = (),
         fenced: bool = False,
         legal: str | None = None,
     ) -> T:
-        """Do `work` in one write transaction; see `dispatch_state.lifecycle.door.Door`."""
-        actor(by, reach)
+        """Do `work` in one write transaction, given the row as it stands; see `lifecycle.interface.Session`."""
+        actor(by, action)
         keyed(row)
         if fenced:
             saved(row)
 
-        def whole(turn: Turn) -> T:
-            fresh = self._fenced(row, touches)[0] if fenced else present(type(row), row._pk)
-            turn.touch(fresh)
+        def whole(unit: UnitOfWork) -> T:
+            fresh = self._fenced(row, others)[0] if fenced else present(type(row), row._pk)
+            unit.touch(fresh)
             if legal is not None:
                 fresh.machine.require(fresh, legal)
-            turn.refuse(fresh, reach, turn.objections(by, fresh))
-            return work(turn, fresh)
+            unit.refuse(fresh, action, unit.objections(by, fresh))
+            return work(unit, fresh)
 
-        return self._run(row, whole, by=by, reach=reach, handed=(row, *handed), touches=touches)
+        return self._run(row, whole, by=by, locks=locks, others=others, update_objects=(row, *others))
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
         """Give birth to a row object."""
         actor(by, "create")
         reason = values.text(reason, "reason")
-        columns = newborn_columns(row)
-        newborn = made(type(row), columns)
-        newborn.whole()
+        columns = new_row_columns(row)
+        new_row = made(type(row), columns)
+        new_row.whole()
 
-        def work(turn: Turn) -> dict[str, Any]:
+        def work(unit: UnitOfWork) -> dict[str, Any]:
             fresh = made(type(row), dict(columns))
             refuse_orphans(fresh)
             for parent in fresh.__rel__.values():
-                turn.touch(parent)
-            turn.birth(fresh, by, reason)
-            return turn.touched[type(row), fresh.id]
+                unit.touch(parent)
+            unit.birth(fresh, by, reason)
+            return unit.touched[type(row), fresh.id]
 
         try:
             parents = tuple(row.__rel__.values())
-            born = self._run(newborn, work, by=by, reach="create", handed=parents)
+            born = self._run(new_row, work, by=by, locks=row.create_locks, update_objects=parents)
         except StoreError as error:
-            if isinstance(error.__cause__, peewee.IntegrityError) and self.read(lambda: moves_of(newborn.id)):
-                raise InvalidValue(f"{newborn}: that id was used before") from error
+            if isinstance(error.__cause__, peewee.IntegrityError) and self.read(lambda: moves_of(new_row.id)):
+                raise InvalidValue(f"{new_row}: that id was used before") from error
             raise
         self._memory.remember(row)
         row.take(born)
@@ -265,16 +264,16 @@ class Doorway:
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
 
-        def work(turn: Turn) -> dict[str, Any]:
+        def work(unit: UnitOfWork) -> dict[str, Any]:
             fresh = present(type(row), row.id)
             fresh.take(changed)
             fresh.whole()
             refuse_orphans(fresh, columns)
-            turn.refuse(fresh, "save", fresh.frozen(columns))
-            turn.set(fresh, **changed)
+            unit.refuse(fresh, "save", fresh.frozen(columns))
+            unit.set(fresh, **changed)
             return {name: fresh.__data__[name] for name in (*columns, "updated_at") if name in fresh.__data__}
 
-        written = self._run(row, work, by=STORE, reach="save")
+        written = self._run(row, work, by=STORE, locks=(Lock.ROW,))
         self._memory.remember(row)
         row.take(written)
 
@@ -283,7 +282,7 @@ class Doorway:
         actor(by, "remove")
         reason = values.words(reason, "reason")
         saved(row)
-        self._run(row, lambda turn: turn.remove(self._fenced(row)[0], by, reason), by=by, reach="remove")
+        self._run(row, lambda unit: unit.remove(self._fenced(row)[0], by, reason), by=by, locks=row.remove_locks)
 
     def read(self, ask: Callable[[], T]) -> T:
         """Ask something of the database; outside of a transaction once more, when the connection was lost."""
@@ -292,7 +291,7 @@ class Doorway:
         retries: Retries | None = None
         while True:
             try:
-                with self._border:
+                with self._error_boundary:
                     return ask()
             except StoreUnreachable as error:
                 retries = retries or Retries(database, "")
@@ -301,9 +300,9 @@ class Doorway:
                 database.recover(depth)
                 raise
 
-    def write(self, work: Callable[[Turn], T]) -> T:
+    def write(self, work: Callable[[UnitOfWork], T]) -> T:
         """Do `work` in one write transaction, begun again when the database asks for it; it may fire triggers."""
-        return self._run(None, work, by=STORE, reach="")
+        return self._run(None, work, by=STORE, locks=None)
 
     def reload(self, row: Row) -> None:
         """Read a row object afresh, in place."""
@@ -312,7 +311,7 @@ class Doorway:
         row.take(fresh.__data__)
 
 
-def _told_by(clock: Clock) -> datetime:
+def _read_clock(clock: Clock) -> datetime:
     return values.instant(clock(), "clock")
 
 
@@ -355,13 +354,13 @@ def saved(row: Stateful) -> None:
         raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; {way} it first")
 
 
-def newborn_columns(row: Stateful) -> dict[str, Any]:
+def new_row_columns(row: Stateful) -> dict[str, Any]:
     """The checked columns of a row to be born; raises `InvalidValue` for what is wrong or not set at birth."""
     columns = {}
-    born_with, given = row.born_with(), row.__data__
+    set_at_creation, given = row.set_at_creation(), row.__data__
     for field in row._meta.sorted_fields:
         value = given.get(field.name)
-        if field.name in born_with:
+        if field.name in set_at_creation:
             columns[field.name] = field.check(value) if value is not None or field.name not in row.filled else None
         elif value is not None and value != field.default:
             raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")

@@ -3,27 +3,28 @@
 A turn is one write transaction. An act is judged by the machine of its row; its log row is written
 first, then the row itself, fenced; then what follows from it, step by step, first in, first out; and
 last the decision, when its outcome is known. What follows is said by rules, which `cascades.py`
-registers here: a rule reads and yields steps, and is resumed at each step's turn, so what it asks of
+registers here: a rule reads and yields steps, and is resumed at each step's unit, so what it asks of
 the database is asked then.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import peewee
 
 from dispatch_state.actors import SANGHA, Actor, Human
-from dispatch_state.engine.removals import takes_along
+from dispatch_state.engine.removals import removed_with
+from dispatch_state.engine.rules import RULES, Step
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
 from dispatch_state.ids import new_id, uuid_text
 from dispatch_state.lifecycle.interface import PRESENT, Columns, Firing, Move
-from dispatch_state.lifecycle.machine import Edge, Trigger
+from dispatch_state.lifecycle.triggers import Edge, Trigger
 from dispatch_state.models.agent import DEAD, Agent
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.decision import Decision
@@ -37,60 +38,10 @@ from dispatch_state.vocabulary import DecisionType, Status
 LOGGER = logging.getLogger("dispatch_state")
 _LOG = appending(TransitionLog)
 NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
-R = TypeVar("R", bound=Stateful)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-# ---- rules -----------------------------------------------------------------------------------------
-
-
-class Step:
-    """A move that follows: a row, a trigger of it, and that trigger's arguments."""
-
-    __slots__ = ("arguments", "row", "trigger")
-
-    def __init__(self, row: Stateful, trigger: str, **arguments: Any) -> None:
-        self.row = row
-        self.trigger = trigger
-        self.arguments = arguments
-
-
-Rule = Callable[[Any, Firing], Iterator[Step]]
-RULES: dict[tuple[type[Stateful], str], Rule] = {}
-FOLLOWERS: dict[tuple[type[Stateful], str], tuple[Trigger, ...]] = {}
-"""What a rule may yield after each move that has one, as it was declared."""
-
-
-def after(
-    model: type[R], *triggers: str, then: tuple[Callable[..., object], ...]
-) -> Callable[[Callable[[R, Firing], Iterator[Step]]], Rule]:
-    """Register the rule that says what follows from these triggers of a model (`create` is its birth).
-
-    Args:
-        then: every trigger that the rule may yield, in its order; tables and diagrams are made of it.
-    """
-    followers = tuple(_declared(follower) for follower in then)
-
-    def register(rule: Callable[[R, Firing], Iterator[Step]]) -> Rule:
-        for trigger in triggers:
-            if trigger != "create" and trigger not in model.machine.triggers:
-                raise TypeError(f"{model.__name__} has no trigger {trigger}")
-            if RULES.setdefault((model, trigger), rule) is not rule:
-                raise TypeError(f"two rules say what follows {model.__name__}.{trigger}")
-            FOLLOWERS[model, trigger] = followers
-        return rule
-
-    return register
-
-
-def _declared(follower: Callable[..., object]) -> Trigger:
-    trigger = getattr(follower, "trigger", None)
-    if not isinstance(trigger, Trigger):
-        raise TypeError(f"{follower} is no trigger of a model")
-    return trigger
-
-
-# ---- turns -----------------------------------------------------------------------------------------
+# ---- units of work -----------------------------------------------------------------------------------------
 
 
 class _Pending(NamedTuple):
@@ -110,7 +61,7 @@ class _Verdict(NamedTuple):
     description: str
 
 
-class Turn:
+class UnitOfWork:
     """One write transaction: what is fired in it, what follows, and what every row came to be.
 
     Args:
@@ -124,7 +75,7 @@ class Turn:
         """Each move in a line, for the log at DEBUG; empty when nobody listens."""
         self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
         self._pending: list[_Pending] = []
-        self._aloud = LOGGER.isEnabledFor(logging.DEBUG)
+        self._debugging = LOGGER.isEnabledFor(logging.DEBUG)
 
     def report(self, committed: bool) -> None:
         """Log the moves at DEBUG: as made, or as part of a transaction of the caller's that is still open."""
@@ -192,13 +143,13 @@ class Turn:
         """Why this actor may not act at all: it is not in this store, it is dead, it is the sangha."""
         found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
         if by is SANGHA:
-            says = found is not None and any(edge.word is sangha for edge in found.edges.values())
+            says = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
             return None if says else "the sangha only approves and rejects proposals"
         if not isinstance(by, Agent):
             return None
         if agent is None:
             return f"the acting {by} is not in this store"
-        if agent.status in DEAD and not (found is not None and found.dead_may and agent == row):
+        if agent.status in DEAD and not (found is not None and found.ended_agent_may and agent == row):
             return f"the acting {agent} is {agent.status}"
         return None
 
@@ -248,7 +199,7 @@ class Turn:
 
     def _record_move(self, firing: Firing, source: str | None, dest: str | None, seq: int) -> None:
         row, trigger = firing.row, firing.trigger
-        if self._aloud:
+        if self._debugging:
             self.lines.append(f"{row} {trigger}: {source} -> {dest} by {firing.by.actor}")
         self.moves.append(Move(row._meta.table_name, row.__data__["id"], trigger, source, dest, seq))
         if (rule := RULES.get((type(row), trigger))) is not None:
@@ -321,7 +272,7 @@ class Turn:
     # ---- births and removals -------------------------------------------------------------------
 
     def birth(self, row: Stateful, by: Actor, reason: str) -> None:
-        """Insert a newborn row, log it, and settle what follows; `row` is a copy the turn may fill in.
+        """Insert a new_row row, log it, and settle what follows; `row` is a copy the turn may fill in.
 
         Raises:
             GuardRefused: what the other rows hold forbids the birth.
@@ -352,7 +303,7 @@ class Turn:
         """
         if row.status in row.statuses.live():
             raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row is removed")
-        going, kept_by = takes_along(row)
+        going, kept_by = removed_with(row)
         firing = Firing(row, "remove", {}, by, reason, self.now)
         refusals = [refusal for refusal in (human_or_system(row, firing),) if refusal]
         refusals += [f"{holder} still names {named}" for holder, named in kept_by]
@@ -361,7 +312,7 @@ class Turn:
             other_firing = Firing(other, "remove", {}, by, reason, self.now, cause=firing.cause)
             seq = self._log(other_firing, other.status, None, other.version + 1, {}, None)
             firing.cause = firing.cause or seq
-            if self._aloud:
+            if self._debugging:
                 self.lines.append(f"{other} remove: {other.status} -> None by {by.actor}")
             self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
         try:

@@ -31,18 +31,21 @@ from dispatch_state.github.progress import (
 )
 from dispatch_state.github.strangers import GITHUB, by_insider, distrust, from_there, held_back, hold_still, taken_from
 from dispatch_state.github.wanted import Wanted, is_closed, wanted_of_issue, wanted_of_request, wanted_when_completed
-from dispatch_state.lifecycle.door import Turn, door
-from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.interface import Move, UnitOfWork, session
 from dispatch_state.models.base import Row
 from dispatch_state.models.issue import Issue, unsettled_request
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import SyncState
-from dispatch_state.storage.statements import DATABASE, find, one
+from dispatch_state.storage.current import DATABASE
+from dispatch_state.storage.statements import find, one
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.values import listed, shown
 from dispatch_state.vocabulary import IssueStatus, IssueType, PullRequestStatus, ReviewStatus
 
 M = TypeVar("M", bound=Row)
+CLOSING = Issue.machine.triggers["cancel"].locks
+MERGING = PullRequest.machine.triggers["merge"].locks
+"""What a delivery locks at once: an issue first and then its epic would deadlock with who goes the other way."""
 SOURCE = "github"
 """Whose row of `sync_state` keeps what was refused."""
 LONGEST = 25 * 1024 * 1024
@@ -177,7 +180,7 @@ def apply_event(event: str, payload: Mapping[str, Any], *, repo_path: str | None
             missing or of another type.
         StaleRow: others move the row as often as it is read.
     """
-    here = door()
+    here = session()
     handler = _HANDLERS.get(event) if isinstance(event, str) else None
     if handler is None:
         raise InvalidValue(f"event: {shown(event)} is not one of {listed(_HANDLERS)}")
@@ -187,7 +190,7 @@ def apply_event(event: str, payload: Mapping[str, Any], *, repo_path: str | None
     action, address = whole.text("action"), whole.part("repository").address("html_url")
     digest = _digest(payload)
 
-    def work(turn: Any) -> Applied:
+    def work(unit: Any) -> Applied:
         _alone(address)
         given = _Delivery(event, action, whole, payload, repo_path, Marks(digest))
         applied = handler(given)
@@ -245,7 +248,9 @@ def _issues(given: _Delivery) -> Applied:
         row.save(by=GITHUB, reason=f"opened on GitHub: {row.github_url}"[:1000])
         given.marks.keep_text(issue.address("html_url"), digests(row.__data__))
         return Applied(row, made=True)
-    hold(row, "cancel")  # all at once: an issue and then its epic would deadlock with who goes the other way
+    hold(
+        row, Issue.machine.triggers["cancel"].locks
+    )  # all at once: an issue and then its epic would deadlock with who goes the other way
     columns, taken = _of_issue(issue, given.whole.part("repository")), taken_from(given.whole, row)
     held = held_back(given.whole, row, columns, taken, given.marks)
     changed = not row.status.final and _brought_up_to_date(row, _news_of(columns, row, taken))
@@ -278,11 +283,11 @@ def _pull_requests(given: _Delivery) -> Applied:
         if (refusal := distrust(given.action, request, given.repository)) is not None:
             return _refused(given, Applied(), f"{row.github_url}: {refusal}")
         row.issue = issue
-        hold(issue, "cancel")
+        hold(issue, CLOSING)
         if (refusal := _born(row)) is not None:
             return _refused(given, Applied(), refusal)
     else:
-        hold(row, "merge")
+        hold(row, MERGING)
     changed = not made and not row.status.final and _request_up_to_date(row, request)
     applied = _fired(given, row, wanted_of_request(request, row), made=made, changed=changed)
     return _with_its_issue(given, row, applied) if applied.moves else applied
@@ -408,10 +413,10 @@ def _completed(row: Issue, reason: str) -> list[Move]:
     """Finish an issue; one that awaits review was reviewed by a person, and both moves are made or none is."""
     reviewed = ["review"] if row.status == IssueStatus.AWAITING_REVIEW else []
 
-    def work(turn: Turn, issue: Issue) -> list[Move]:
-        return turn.acts("complete", [(issue, name, {}) for name in (*reviewed, "complete")], GITHUB, reason)
+    def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
+        return unit.acts("complete", [(issue, name, {}) for name in (*reviewed, "complete")], GITHUB, reason)
 
-    return door().turn(row, work, reach="complete", by=GITHUB, fenced=True)
+    return session().work_on(row, "complete", work, locks=CLOSING, by=GITHUB, fenced=True)
 
 
 def _refused(given: _Delivery, applied: Applied, why: str) -> Applied:

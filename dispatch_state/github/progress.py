@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from peewee import ModelSelect, Value
 
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import is_own_act, moves_of
 from dispatch_state.models.settings import ConfigEntry
@@ -119,7 +119,7 @@ def need(kind: str, issue: Issue) -> dict[str, Any] | None:
 
 def note_need(kind: str, issue: Issue, **facts: Any) -> None:
     """Remember that an issue needs a person, since now unless it is known to need one already."""
-    known = need(kind, issue) or {"since": stamp(door().now()), "version": issue.version}
+    known = need(kind, issue) or {"since": stamp(session().now()), "version": issue.version}
     ConfigEntry.write(_need_key(kind, issue), {**known, **facts})
 
 

@@ -26,7 +26,7 @@ from dispatch_state.github.progress import (
     note_need,
     released,
 )
-from dispatch_state.lifecycle.door import door
+from dispatch_state.lifecycle.interface import Lock, session
 from dispatch_state.models.issue import Issue
 
 GITHUB = System("github")
@@ -128,7 +128,7 @@ def hold_still(row: Issue) -> None:
     Raises:
         StaleRow: it moved since it was read.
     """
-    door().turn(row, lambda turn, fresh: None, reach="save", by=GITHUB, fenced=True)
+    session().work_on(row, "save", lambda unit, fresh: None, locks=(Lock.ROW,), by=GITHUB, fenced=True)
 
 
 # ---- pull requests -------------------------------------------------------------------------------------

@@ -14,9 +14,8 @@ from dispatch_state import values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue, StoreCorrupt
 from dispatch_state.ids import new_id, uuid_text
-from dispatch_state.lifecycle.door import Turn, door
-from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns, Firing
-from dispatch_state.lifecycle.machine import transition
+from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns, Firing, Lock, UnitOfWork, session
+from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
@@ -67,6 +66,8 @@ class Agent(Stateful):
     kept = MappingProxyType({"metrics": "the moves that it counts and use_tokens()"})
     terms = ("agent_type",)
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
+    create_locks = ()
+    remove_locks = (Lock.ROW, Lock.WORK, Lock.ASSIGNED)
 
     agent_type = WordField(AgentType)
     status: WordField[AgentStatus] = WordField(AgentStatus, default=AgentStatus.IDLE)
@@ -124,8 +125,9 @@ class Agent(Stateful):
     @transition(
         AgentStatus.STARTING,
         to=AgentStatus.WORKING,
-        word=owner,
+        allowed=owner,
         sets=("process_id", "claude_session_id", "last_heartbeat"),
+        locks=(Lock.WORK,),
     )
     def run(
         self, process_id: int | None = None, session_id: str | None = None, *, by: Actor, reason: str = ""
@@ -139,17 +141,23 @@ class Agent(Stateful):
         given = {"process_id": process_id, "claude_session_id": session_id}
         return Columns(last_heartbeat=PRESENT, **{name: value for name, value in given.items() if value is not None})
 
-    @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_INPUT, word=owner)
+    @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_INPUT, allowed=owner)
     def request_input(self, *, by: Actor, reason: str = "") -> Columns:
         """Ask a person something and wait."""
         return Columns()
 
-    @transition(AgentStatus.WAITING_FOR_INPUT, to=AgentStatus.WORKING, word=owner, sets=("last_heartbeat",))
+    @transition(AgentStatus.WAITING_FOR_INPUT, to=AgentStatus.WORKING, allowed=owner, sets=("last_heartbeat",))
     def receive_input(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on with the answer."""
         return Columns(last_heartbeat=PRESENT)
 
-    @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_VOTE, guards=(a_proposal_is_undecided,), word=owner)
+    @transition(
+        AgentStatus.WORKING,
+        to=AgentStatus.WAITING_FOR_VOTE,
+        guards=(a_proposal_is_undecided,),
+        allowed=owner,
+        locks=(Lock.PROPOSALS,),
+    )
     def await_vote(self, *, by: Actor, reason: str = "") -> Columns:
         """Wait until the agent's own proposals are decided; those still open go to the vote."""
         return Columns()
@@ -159,6 +167,7 @@ class Agent(Stateful):
         to=AgentStatus.WORKING,
         guards=(no_proposal_is_undecided,),
         sets=("last_heartbeat",),
+        locks=(Lock.PROPOSALS,),
     )
     def vote_resolved(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on after the vote; follows from the decision."""
@@ -168,14 +177,14 @@ class Agent(Stateful):
         AgentStatus.WORKING,
         *WAITING,
         to=AgentStatus.PAUSED,
-        word=owner,
+        allowed=owner,
         decision=DecisionType.HUMAN_OVERRIDE,
     )
     def pause(self, *, by: Actor, reason: str) -> Columns:
         """Hold the agent still; it keeps its issue and is not expected to send heartbeats."""
         return Columns()
 
-    @transition(AgentStatus.PAUSED, to=AgentStatus.WORKING, word=owner, sets=("last_heartbeat",))
+    @transition(AgentStatus.PAUSED, to=AgentStatus.WORKING, allowed=owner, sets=("last_heartbeat",))
     def resume(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on after a pause."""
         return Columns(last_heartbeat=PRESENT)
@@ -184,8 +193,9 @@ class Agent(Stateful):
         *BUSY,
         to=AgentStatus.IDLE,
         guards=(nothing_under_way,),
-        word=owner,
+        allowed=owner,
         sets=("current_issue", "worktree_path", "last_heartbeat"),
+        locks=(Lock.WORK,),
     )
     def finish(self, *, by: Actor, reason: str = "") -> Columns:
         """Become free; a review it leaves open goes back to awaiting_review."""
@@ -194,10 +204,11 @@ class Agent(Stateful):
     @transition(
         *AgentStatus.live(),
         to=AgentStatus.COMPLETED,
-        word=owner,
+        allowed=owner,
         decision=DecisionType.HUMAN_OVERRIDE,
         sets=("completed_at", "process_id", "current_issue"),
-        dead_may=True,
+        ended_agent_may=True,
+        locks=(Lock.WORK,),
     )
     def stop(self, *, by: Actor, reason: str) -> Columns:
         """End the session; its work under way is released."""
@@ -207,8 +218,9 @@ class Agent(Stateful):
     @transition(
         *BUSY,
         to=AgentStatus.ERRORED,
-        word=owner,
+        allowed=owner,
         sets=("process_id", "current_issue"),
+        locks=(Lock.WORK,),
     )
     def fail(self, error: str, *, max_attempts: int = 3, by: Actor, reason: str = "") -> Columns:
         """Record that the session failed; its work under way is released, or set aside after too many attempts.
@@ -228,7 +240,7 @@ class Agent(Stateful):
             .record(AgentLog, agent=self.id, issue=held, level=LogLevel.ERROR, message=error)
         )
 
-    @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, word=owner, sets=("last_heartbeat",), dead_may=True)
+    @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, allowed=owner, sets=("last_heartbeat",), ended_agent_may=True)
     def recover(self, *, by: Actor, reason: str = "") -> Columns:
         """Come back after a failure, free for work."""
         return Columns(last_heartbeat=PRESENT)
@@ -262,19 +274,19 @@ class Agent(Stateful):
             RowNotFound: the agent is gone.
             GuardRefused: it is errored or completed, or does not hold that issue.
         """
-        here = door()
+        here = session()
         named = holding.id if isinstance(holding, _issues().rel_model) else holding
         wanted = None if holding is None else values.uuid(named, "heartbeat(holding)")
 
-        def beats(turn: Turn, agent: Agent) -> UUID | None:
+        def move_forward(unit: UnitOfWork, agent: Agent) -> UUID | None:
             held = agent.current_issue_id
             if wanted is not None and held != wanted:
                 holds = f"Issue {short(held)}" if held else "no issue"
-                turn.refuse(agent, "heartbeat", [f"it holds {holds}, not Issue {short(wanted)}"])
-            beat(turn, agent)
+                unit.refuse(agent, "heartbeat", [f"it holds {holds}, not Issue {short(wanted)}"])
+            record_heartbeat(unit, agent)
             return held
 
-        return here.turn(self, beats, reach="heartbeat", by=self)
+        return here.work_on(self, "heartbeat", move_forward, locks=(Lock.ROW,), by=self)
 
     def log(
         self,
@@ -295,19 +307,19 @@ class Agent(Stateful):
             InvalidValue: a value is wrong.
             RowNotFound: the agent or the issue is gone.
         """
-        here = door()
+        here = session()
         told = values.storable(message, AgentLog.message.place)
         columns = {"level": level, "message": told, "context": context, "issue": issue}
         checked = {name: AgentLog._meta.fields[name].check(value) for name, value in columns.items()}
 
-        def write(turn: Turn, agent: Agent) -> AgentLog:
+        def write(unit: UnitOfWork, agent: Agent) -> AgentLog:
             if checked["issue"] is not None:
                 present(_issues().rel_model, checked["issue"])
             about = checked["issue"] or agent.current_issue_id
-            line: AgentLog = turn.insert(AgentLog, agent=agent.id, **{**checked, "issue": about})
+            line: AgentLog = unit.insert(AgentLog, agent=agent.id, **{**checked, "issue": about})
             return line
 
-        return here.turn(self, write, reach="log")
+        return here.work_on(self, "log", write, locks=(Lock.ROW,))
 
     def use_tokens(self, count: int) -> None:
         """Add to the agent's `tokens_used`, exactly also when several processes do at once.
@@ -317,15 +329,15 @@ class Agent(Stateful):
             RowNotFound: the agent is gone.
             GuardRefused: it is errored or completed.
         """
-        here = door()
+        here = session()
         used = values.positive(count, "tokens")
 
-        def add(turn: Turn, agent: Agent) -> None:
+        def add(unit: UnitOfWork, agent: Agent) -> None:
             counted = agent.counters()
             counted["tokens_used"] = values.integer(counted["tokens_used"] + used, "agents.metrics")
-            turn.set(agent, metrics=counted)
+            unit.set(agent, metrics=counted)
 
-        here.turn(self, add, reach="use_tokens", by=self)
+        here.work_on(self, "use_tokens", add, locks=(Lock.ROW,), by=self)
 
     def frozen(self, columns: tuple[str, ...]) -> list[str]:
         if "agent_type" not in columns or (self.status == AgentStatus.IDLE and not any_vote(self.id)):
@@ -348,10 +360,10 @@ def called(agent: Agent) -> str:
     return f"{agent.agent_type} {short(agent.id)}"
 
 
-def beat(turn: Turn, agent: Agent, every: timedelta = timedelta.resolution) -> None:
-    """Move an agent's heartbeat forward, in a turn, when the last one is at least so long ago."""
-    if turn.now - agent.last_heartbeat >= every:
-        turn.set(agent, last_heartbeat=turn.now)
+def record_heartbeat(unit: UnitOfWork, agent: Agent, every: timedelta = timedelta.resolution) -> None:
+    """Move an agent's heartbeat forward, when the last one is at least so long ago."""
+    if unit.now - agent.last_heartbeat >= every:
+        unit.set(agent, last_heartbeat=unit.now)
 
 
 class AgentLog(Row):

@@ -12,12 +12,12 @@ import peewee
 from dispatch_state.actors import STORE, Actor
 from dispatch_state.errors import InvalidValue, RowNotFound
 from dispatch_state.ids import new_id
-from dispatch_state.lifecycle.door import door
-from dispatch_state.lifecycle.interface import Firing
-from dispatch_state.lifecycle.machine import Lifecycle, Trigger
+from dispatch_state.lifecycle.interface import Firing, Lock, Locks, session
+from dispatch_state.lifecycle.machine import Lifecycle
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.keys import present, short
+from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import IdField, IntegerField, StampField, WordField, fingerprint
-from dispatch_state.storage.statements import DATABASE
 from dispatch_state.values import closest, listed, shown
 from dispatch_state.vocabulary import Status
 
@@ -47,7 +47,7 @@ class Row(peewee.Model):
     """What writes rows of this model, as messages name it."""
     removed_by: ClassVar[str] = ""
     """What removes them, where something does."""
-    _handed: dict[str, str] | None = None
+    _fingerprints: dict[str, str] | None = None
     """The fingerprints of lists and dicts that this object has handed out, by column."""
 
     if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Row(peewee.Model):
             InvalidValue: the id is none.
             RowNotFound: there is no such row.
         """
-        return door().read(lambda: present(cls, pk))  # type: ignore[no-any-return]
+        return session().read(lambda: present(cls, pk))  # type: ignore[no-any-return]
 
     @classmethod
     def validate_model(cls) -> None:
@@ -114,7 +114,7 @@ class Row(peewee.Model):
 
     def unsaved(self) -> tuple[str, ...]:
         """The columns changed in memory and not written, lists and dicts changed in place among them."""
-        for name, was in (self._handed or {}).items():
+        for name, was in (self._fingerprints or {}).items():
             if fingerprint(self.__data__.get(name)) != was:
                 self._dirty.add(name)
         return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty) if self._dirty else ()
@@ -124,7 +124,7 @@ class Row(peewee.Model):
         dirty = self._dirty - data.keys() if self._dirty else self._dirty
         held = {**self.__data__, **data}
         # in one step: an exception of a signal may come at any line
-        self.__dict__.update(__data__=held, __rel__={}, _handed=None, _dirty=dirty, is_new=False)
+        self.__dict__.update(__data__=held, __rel__={}, _fingerprints=None, _dirty=dirty, is_new=False)
 
     def reload(self) -> Self:
         """Read this row afresh, in place; unsaved changes are dropped. Returns the row.
@@ -132,7 +132,7 @@ class Row(peewee.Model):
         Raises:
             RowNotFound: it is not in the store any more.
         """
-        door().reload(self)
+        session().reload(self)
         return self
 
     # ---- Peewee's own ways to write, each of which names the door --------------------------------
@@ -244,6 +244,10 @@ class Stateful(Row):
     """The columns that `save` may change for a time only; `frozen` says until when."""
     filled: ClassVar[tuple[str, ...]] = ()
     """The columns that `birth` fills in when they are left open."""
+    create_locks: ClassVar[Locks] = ()
+    """What its creation locks."""
+    remove_locks: ClassVar[Locks] = (Lock.ROW,)
+    """What its removal locks."""
     written_by = "create(), save(), its triggers and remove()"
     removed_by = "remove()"
 
@@ -277,7 +281,7 @@ class Stateful(Row):
             RowNotFound: a key names nothing.
             GuardRefused: what the other rows hold forbids this birth.
         """
-        here = door()
+        here = session()
         row = cls(**columns)
         here.insert(row, by, reason)
         return row
@@ -296,14 +300,14 @@ class Stateful(Row):
             GuardRefused: the column cannot change any more where the row stands.
         """
         if force_insert or self.is_new:
-            door().insert(self, by, reason)
+            session().insert(self, by, reason)
             return 1
         changed = self.unsaved()
         if only is not None:
             wanted = _named(type(self), only)
             changed = tuple(name for name in changed if name in wanted)
         if changed:
-            door().save(self, changed)
+            session().save(self, changed)
         return int(bool(changed))
 
     def remove(self, *, by: Actor, reason: str) -> None:
@@ -317,7 +321,7 @@ class Stateful(Row):
             IllegalTransition: the row is live.
             GuardRefused: an agent asks, or a key without ON DELETE still names a row that would go.
         """
-        door().remove(self, by, reason)
+        session().remove(self, by, reason)
 
     def may(self, trigger: str, *, by: Actor, **arguments: Any) -> bool:
         """Whether the trigger would be accepted on the row as it stands in the database.
@@ -335,7 +339,7 @@ class Stateful(Row):
             InvalidValue: there is no such trigger, or an argument is wrong.
             RowNotFound: the row is gone.
         """
-        return door().refusals(self, trigger, by, arguments)
+        return session().refusals(self, trigger, by, arguments)
 
     def legal_triggers(self) -> tuple[str, ...]:
         """The triggers that start from this object's status; reads memory only and asks no guard."""
@@ -357,10 +361,10 @@ class Stateful(Row):
     # ---- what each model says of itself ----------------------------------------------------------
 
     def whole(self) -> None:
-        """Raise `InvalidValue` when the columns of a newborn row do not fit each other."""
+        """Raise `InvalidValue` when the columns of a new_row row do not fit each other."""
 
     def birth(self, firing: Firing) -> None:
-        """Fill in what a newborn row leaves open, and add to `firing.refusals` what forbids the birth."""
+        """Fill in what a new_row row leaves open, and add to `firing.refusals` what forbids the birth."""
 
     def frozen(self, columns: tuple[str, ...]) -> list[str]:
         """Why these columns cannot change any more, where the row stands."""
@@ -405,7 +409,7 @@ class Stateful(Row):
 
     @classmethod
     @cache
-    def born_with(cls) -> frozenset[str]:
+    def set_at_creation(cls) -> frozenset[str]:
         """The columns that creation may set."""
         return frozenset(cls._meta.fields) - cls.guarded() | {"id", "status", *cls.parents}
 

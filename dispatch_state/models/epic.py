@@ -9,8 +9,8 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing
-from dispatch_state.lifecycle.machine import transition
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock
+from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.guards import human
 from dispatch_state.models.keys import ParentField, PointerField
@@ -67,6 +67,8 @@ class Epic(Stateful):
     statuses = EpicStatus
     stamps = ("created_at", "updated_at")
     written_by = "Epic.create(), save(), its triggers and remove()"
+    create_locks = ()
+    remove_locks = (Lock.ROW, Lock.LIVE_ISSUES)
 
     github_id = IntegerField(null=True)
     github_url = TextField(null=True)
@@ -102,7 +104,7 @@ class Epic(Stateful):
         """Say that the epic is written."""
         return Columns()
 
-    @transition(EpicStatus.READY, to=EpicStatus.IN_PROGRESS)
+    @transition(EpicStatus.READY, to=EpicStatus.IN_PROGRESS, locks=(Lock.NEXT_ISSUES,))
     def start(self, *, by: Actor, reason: str = "") -> Columns:
         """Begin; the first stage starts."""
         return Columns()
@@ -116,7 +118,11 @@ class Epic(Stateful):
         return Columns(blocked_at_gate=first_pending_gate(stage.id) if stage else None)
 
     @transition(
-        EpicStatus.AWAITING_GATE, to=EpicStatus.IN_PROGRESS, guards=(no_stage_waits,), sets=("blocked_at_gate",)
+        EpicStatus.AWAITING_GATE,
+        to=EpicStatus.IN_PROGRESS,
+        guards=(no_stage_waits,),
+        sets=("blocked_at_gate",),
+        locks=(Lock.NEXT_ISSUES,),
     )
     def clear_gate(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on after a gate: with the next stage, or with the rework of this one; follows from the gate."""
@@ -135,9 +141,10 @@ class Epic(Stateful):
     @transition(
         *EpicStatus.live(),
         to=EpicStatus.CANCELLED,
-        word=human,
+        allowed=human,
         decision=DecisionType.HUMAN_OVERRIDE,
         sets=("current_stage", "blocked_at_gate"),
+        locks=(Lock.LIVE_ISSUES, Lock.NEXT_ISSUES),
     )
     def cancel(self, *, by: Actor, reason: str) -> Columns:
         """Give the epic up, with every live issue, stage and gate in it; a person's word."""
@@ -212,6 +219,8 @@ class Stage(Stateful):
 
     statuses = StageStatus
     written_by = "Stage.create(), Epic.add_stage(), save(), its triggers and remove()"
+    create_locks = (Lock.EPIC, Lock.NEXT_ISSUES)
+    remove_locks = (Lock.ROW, Lock.LIVE_ISSUES)
     parents = ("epic",)
     terms = ("stage_order",)
     filled = ("stage_order",)
@@ -241,6 +250,7 @@ class Stage(Stateful):
         to=StageStatus.IN_PROGRESS,
         guards=(its_epic_in_progress, earlier_stages_closed),
         sets=("started_at",),
+        locks=(Lock.NEXT_ISSUES,),
     )
     def start(self, *, by: Actor, reason: str = "") -> Columns:
         """Begin the stage; its unassigned issues are queued."""
@@ -256,17 +266,26 @@ class Stage(Stateful):
         to=StageStatus.APPROVED,
         guards=(no_live_issue_in_stage, no_gate_is_open),
         sets=("completed_at",),
+        locks=(Lock.NEXT_ISSUES,),
     )
     def finish(self, *, by: Actor, reason: str = "") -> Columns:
         """Close a stage that no gate holds."""
         return Columns(completed_at=NOW)
 
-    @transition(StageStatus.AWAITING_GATE, to=StageStatus.APPROVED, guards=(no_gate_is_open,), sets=("completed_at",))
+    @transition(
+        StageStatus.AWAITING_GATE,
+        to=StageStatus.APPROVED,
+        guards=(no_gate_is_open,),
+        sets=("completed_at",),
+        locks=(Lock.NEXT_ISSUES,),
+    )
     def approve(self, *, by: Actor, reason: str = "") -> Columns:
         """Let the stage through; follows from its last gate."""
         return Columns(completed_at=NOW)
 
-    @transition(StageStatus.AWAITING_GATE, to=StageStatus.IN_PROGRESS, guards=(a_gate_is_rejected,))
+    @transition(
+        StageStatus.AWAITING_GATE, to=StageStatus.IN_PROGRESS, guards=(a_gate_is_rejected,), locks=(Lock.NEXT_ISSUES,)
+    )
     def rework(self, *, by: Actor, reason: str = "") -> Columns:
         """Go back to work on the stage; follows from a gate's rejection."""
         return Columns()
@@ -275,9 +294,10 @@ class Stage(Stateful):
         *StageStatus.live(),
         to=StageStatus.SKIPPED,
         guards=(live_issues_only_with_leave,),
-        word=human,
+        allowed=human,
         decision=DecisionType.HUMAN_OVERRIDE,
         sets=("completed_at",),
+        locks=(Lock.LIVE_ISSUES, Lock.NEXT_ISSUES),
     )
     def skip(self, *, cancel_issues: bool = False, by: Actor, reason: str) -> Columns:
         """Pass the stage over, with its open gates and, when asked to, its live issues; a person's word.

@@ -11,9 +11,8 @@ from dispatch_state import values
 from dispatch_state.actors import Actor, Human, login
 from dispatch_state.errors import InvalidValue
 from dispatch_state.ids import new_id
-from dispatch_state.lifecycle.door import door
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing
-from dispatch_state.lifecycle.machine import transition
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, session
+from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.columns import GateColumns
 from dispatch_state.models.epic import OPEN_GATE, Stage
@@ -75,6 +74,7 @@ class Gate(Stateful):
 
     statuses = GateStatus
     written_by = "Gate.create(), Stage.add_gate(), save(), its triggers and remove()"
+    create_locks = (Lock.EPIC,)
     parents = ("stage",)
     terms = ("required_approvers", "gate_type", "options", "auto_approve_at")
 
@@ -105,9 +105,10 @@ class Gate(Stateful):
         GateStatus.PENDING,
         to=GateStatus.APPROVED,
         guards=(stage_awaits, choice_fits),
-        word=approver,
+        allowed=approver,
         decision=DecisionType.GATE_APPROVED,
         sets=("approved_by", "approved_at", "chosen_option"),
+        locks=(Lock.NEXT_ISSUES,),
     )
     def approve(self, comment: str | None = None, choice: str | None = None, *, by: Actor, reason: str = "") -> Columns:
         """Say yes; the last gate lets the stage through.
@@ -125,9 +126,10 @@ class Gate(Stateful):
         GateStatus.PENDING,
         to=GateStatus.REJECTED,
         guards=(stage_awaits,),
-        word=approver,
+        allowed=approver,
         decision=DecisionType.GATE_REJECTED,
         sets=("rejection_reason",),
+        locks=(Lock.NEXT_ISSUES,),
     )
     def reject(self, *, by: Actor, reason: str) -> Columns:
         """Say no; the stage goes back to work."""
@@ -143,7 +145,13 @@ class Gate(Stateful):
         """Ask again after rework; follows when the stage is submitted."""
         return Columns(approved_by=None, approved_at=None, rejection_reason=None)
 
-    @transition(*OPEN_GATE, to=GateStatus.SKIPPED, word=human, decision=DecisionType.HUMAN_OVERRIDE)
+    @transition(
+        *OPEN_GATE,
+        to=GateStatus.SKIPPED,
+        allowed=human,
+        decision=DecisionType.HUMAN_OVERRIDE,
+        locks=(Lock.NEXT_ISSUES,),
+    )
     def skip(self, *, by: Actor, reason: str) -> Columns:
         """Take the gate out of the way; any person's word, approver or not."""
         return self._passed()
@@ -152,9 +160,10 @@ class Gate(Stateful):
         GateStatus.PENDING,
         to=GateStatus.APPROVED,
         guards=(is_a_checkpoint, stage_awaits, its_time_has_come),
-        word=checkpoint,
+        allowed=checkpoint,
         decision=DecisionType.GATE_APPROVED,
         sets=("approved_by", "approved_at"),
+        locks=(Lock.NEXT_ISSUES,),
     )
     def auto_approve(self, *, by: Actor, reason: str = "") -> Columns:
         """Open a checkpoint whose time has come; `store.tick()` fires it."""
@@ -207,12 +216,13 @@ class Gate(Stateful):
             RowNotFound: the gate is gone.
             GuardRefused: an acting agent is dead.
         """
-        here = door()
+        here = session()
         content = values.words(content, "gate_comments.content")
-        said: GateComment = here.turn(
+        said: GateComment = here.work_on(
             self,
-            lambda turn, gate: turn.insert(GateComment, gate=gate.id, author=by.signature, content=content),
-            reach="comment",
+            "comment",
+            lambda unit, gate: unit.insert(GateComment, gate=gate.id, author=by.signature, content=content),
+            locks=(),
             by=by,
         )
         return said

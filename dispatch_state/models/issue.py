@@ -10,9 +10,8 @@ from peewee import SQL, Case, ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor, Human
-from dispatch_state.lifecycle.door import Turn, door
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
-from dispatch_state.lifecycle.machine import transition
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
+from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.columns import IssueColumns
@@ -117,6 +116,8 @@ class Issue(Stateful):
     statuses = IssueStatus
     stamps = ("created_at", "updated_at")
     written_by = "Issue.create(), add_issue(), save(), place(), its triggers and remove()"
+    create_locks = (Lock.EPIC,)
+    remove_locks = (Lock.ROW, Lock.EPIC, Lock.AGENTS)
     parents = ("epic", "stage")
     placed_by = "place()"
     filled = ("repo_path",)
@@ -197,17 +198,23 @@ class Issue(Stateful):
         kept = {name: value for name, value in given.items() if value is not None}
         return Columns(assigned_agent=agent.id, assigned_at=NOW, **kept).note(agent=agent.id)
 
-    @transition(IssueStatus.ASSIGNED, to=IssueStatus.IN_PROGRESS, word=owner)
+    @transition(IssueStatus.ASSIGNED, to=IssueStatus.IN_PROGRESS, allowed=owner, locks=(Lock.AGENTS,))
     def start(self, *, by: Actor, reason: str = "") -> Columns:
         """Begin the work; the assigned agent is working."""
         return Columns()
 
-    @transition(IssueStatus.ASSIGNED, to=IssueStatus.UNASSIGNED, word=owner, sets=("assigned_agent", "assigned_at"))
+    @transition(
+        IssueStatus.ASSIGNED,
+        to=IssueStatus.UNASSIGNED,
+        allowed=owner,
+        sets=("assigned_agent", "assigned_at"),
+        locks=(Lock.AGENTS,),
+    )
     def unassign(self, *, by: Actor, reason: str = "") -> Columns:
         """Take the issue back from an agent that has not begun, without queueing it."""
         return _free(self)
 
-    @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.AWAITING_REVIEW, word=owner)
+    @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.AWAITING_REVIEW, allowed=owner, locks=(Lock.AGENTS,))
     def submit(self, *, by: Actor, reason: str = "") -> Columns:
         """Hand the work in; the agent is free and stays the assigned one."""
         return Columns()
@@ -226,7 +233,7 @@ class Issue(Stateful):
         """Stop a review without a verdict."""
         return Columns()
 
-    @transition(*REVIEWING, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,))
+    @transition(*REVIEWING, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,), locks=(Lock.AGENTS,))
     def request_changes(self, *, by: Actor, reason: str) -> Columns:
         """Send the work back to its agent, which is dispatched again."""
         return Columns()
@@ -235,15 +242,16 @@ class Issue(Stateful):
         IssueStatus.IN_PROGRESS,
         to=IssueStatus.DONE,
         guards=(its_pull_requests_are_settled,),
-        word=owner,
+        allowed=owner,
         sets=("completed_at",),
     )
     @transition(
         IssueStatus.IN_REVIEW,
         to=IssueStatus.DONE,
         guards=(its_pull_requests_are_settled,),
-        word=reviewer,
+        allowed=reviewer,
         sets=("completed_at",),
+        locks=(Lock.EPIC, Lock.NEXT_ISSUES, Lock.AGENTS),
     )
     def complete(self, *, by: Actor, reason: str = "") -> Columns:
         """Finish the issue; it counts for its assigned agent."""
@@ -252,12 +260,12 @@ class Issue(Stateful):
             columns.on(agent, metrics=lambda now: with_one_more(agent.counters(), self.assigned_at, now))
         return columns
 
-    @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.BLOCKED, word=owner)
+    @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.BLOCKED, allowed=owner, locks=(Lock.AGENTS,))
     def block(self, *, by: Actor, reason: str) -> Columns:
         """Set the issue aside until somebody unblocks it; its agent is free."""
         return Columns()
 
-    @transition(IssueStatus.BLOCKED, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,))
+    @transition(IssueStatus.BLOCKED, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,), locks=(Lock.AGENTS,))
     def unblock(self, *, by: Actor, reason: str = "") -> Columns:
         """Go on with the agent it is assigned to, which is dispatched again."""
         return Columns()
@@ -267,9 +275,10 @@ class Issue(Stateful):
         IssueStatus.BLOCKED,
         *REVIEWING,
         to=IssueStatus.QUEUED,
-        word=owner,
+        allowed=owner,
         decision=DecisionType.HUMAN_OVERRIDE,
         sets=("assigned_agent", "assigned_at"),
+        locks=(Lock.AGENTS,),
     )
     def release(self, *, by: Actor, reason: str) -> Columns:
         """Take the issue from its agent and offer it again; worktree and branch stay."""
@@ -278,8 +287,9 @@ class Issue(Stateful):
     @transition(
         *IssueStatus.live(),
         to=IssueStatus.CANCELLED,
-        word=human_or_system,
+        allowed=human_or_system,
         decision=DecisionType.HUMAN_OVERRIDE,
+        locks=(Lock.EPIC, Lock.NEXT_ISSUES, Lock.AGENTS),
     )
     def cancel(self, *, by: Actor, reason: str) -> Columns:
         """Give the issue up; agents that hold it are free."""
@@ -321,14 +331,14 @@ class Issue(Stateful):
             StaleRow: the issue moved since it was read.
             GuardRefused: it has an epic, is not unassigned, or may not be born there.
         """
-        here = door()
+        here = session()
         a_saved(epic_or_stage, "place(epic_or_stage)", Epic, Stage)
 
-        def work(turn: Turn, issue: Issue) -> list[Move]:
-            return _place(turn, issue, epic_or_stage, by)
+        def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
+            return _place(unit, issue, epic_or_stage, by)
 
         where = (epic_or_stage,)
-        return here.turn(self, work, reach="place", by=by, handed=where, touches=where, fenced=True)
+        return here.work_on(self, "place", work, locks=(Lock.ROW,), by=by, others=where, fenced=True)
 
     def reassign(self, agent: Agent, *, by: Actor, reason: str) -> list[Move]:
         """Take the issue from its agent and give it to another: `release`, then `assign`, with one decision.
@@ -341,7 +351,7 @@ class Issue(Stateful):
         Raises:
             As `release` and `assign`; nothing changes unless both are accepted.
         """
-        here = door()
+        here = session()
         reason = values.words(reason, "reason")
         a_saved(agent, "reassign(agent)", Agent)
 
@@ -349,12 +359,14 @@ class Issue(Stateful):
             yield issue, "release", {}
             yield issue, "assign", {"agent": present(Agent, agent.id)}  # read now: the release may have freed it
 
-        def work(turn: Turn, issue: Issue) -> list[Move]:
-            turn.refuse(issue, "reassign", [] if isinstance(by, Human) else [f"it takes a person, not {by.actor}"])
-            return turn.acts("reassign", both(issue), by, reason, to_agent_id=str(agent.id))
+        def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
+            unit.refuse(issue, "reassign", [] if isinstance(by, Human) else [f"it takes a person, not {by.actor}"])
+            return unit.acts("reassign", both(issue), by, reason, to_agent_id=str(agent.id))
 
         to = (agent,)
-        return here.turn(self, work, reach="reassign", by=by, handed=to, touches=to, fenced=True, legal="release")
+        return here.work_on(
+            self, "reassign", work, locks=(Lock.ROW, Lock.AGENTS), by=by, others=to, fenced=True, legal="release"
+        )
 
     @classmethod
     def by_status(cls, status: IssueStatus | str) -> ModelSelect[Issue]:
@@ -385,7 +397,7 @@ def _free(issue: Issue) -> Columns:
     return Columns(assigned_agent=None, assigned_at=None).note(agent=issue.assigned_agent_id)
 
 
-def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Move]:
+def _place(unit: UnitOfWork, issue: Issue, where: Epic | Stage, by: Actor) -> list[Move]:
     refusals = []
     if issue.epic_id is not None or issue.stage_id is not None:
         refusals.append("it has an epic already, and a row's parent never changes")
@@ -394,11 +406,11 @@ def _place(turn: Turn, issue: Issue, where: Epic | Stage, by: Actor) -> list[Mov
     if not refusals:
         setattr(issue, "stage" if isinstance(where, Stage) else "epic", where.id)
         issue.settle_in(refusals)
-    turn.refuse(issue, "place", refusals)
-    turn.set(issue, epic=issue.epic_id, stage=issue.stage_id, repo_url=issue.repo_url)
-    turn.touch(present(type(where), where.id))
+    unit.refuse(issue, "place", refusals)
+    unit.set(issue, epic=issue.epic_id, stage=issue.stage_id, repo_url=issue.repo_url)
+    unit.touch(present(type(where), where.id))
     stage = issue.stage
-    return turn.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
+    return unit.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
 
 
 # ---- what guards and rules ask ---------------------------------------------------------------------

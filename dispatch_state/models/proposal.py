@@ -13,9 +13,8 @@ from dispatch_state import values
 from dispatch_state.actors import SANGHA, Actor
 from dispatch_state.errors import IllegalTransition, InvalidValue
 from dispatch_state.ids import new_id
-from dispatch_state.lifecycle.door import Turn, door
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
-from dispatch_state.lifecycle.machine import transition
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
+from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.agent import Agent, AgentLog
 from dispatch_state.models.base import Row, Stateful, a_saved
 from dispatch_state.models.columns import ProposalColumns
@@ -83,6 +82,8 @@ class Proposal(Stateful):
 
     statuses = ProposalStatus
     written_by = "Proposal.create(), save(), vote(), its triggers and remove()"
+    create_locks = (Lock.PROPOSER,)
+    remove_locks = (Lock.ROW, Lock.PROPOSER)
     parents = ("proposer",)
     filled = ("threshold", "required_voters")
     UNDECIDED: ClassVar = UNDECIDED
@@ -139,9 +140,10 @@ class Proposal(Stateful):
         ProposalStatus.VOTING,
         to=ProposalStatus.APPROVED,
         guards=(the_tally_approves,),
-        word=sangha,
+        allowed=sangha,
         decision=DecisionType.PROPOSAL_APPROVED,
         sets=("resolved_at", "chosen_option"),
+        locks=(Lock.PROPOSER,),
     )
     def approve(self, *, by: Actor, reason: str = "") -> Columns:
         """Decide for it, as the tally says; `vote` and `store.tick()` fire it."""
@@ -151,9 +153,10 @@ class Proposal(Stateful):
         ProposalStatus.VOTING,
         to=ProposalStatus.REJECTED,
         guards=(the_tally_rejects,),
-        word=sangha,
+        allowed=sangha,
         decision=DecisionType.PROPOSAL_REJECTED,
         sets=("resolved_at",),
+        locks=(Lock.PROPOSER,),
     )
     def reject(self, *, by: Actor, reason: str = "") -> Columns:
         """Decide against it, as the tally says; `vote` and `store.tick()` fire it."""
@@ -163,9 +166,10 @@ class Proposal(Stateful):
         *UNDECIDED,
         to=ProposalStatus.APPROVED,
         guards=(choice_is_an_option,),
-        word=human,
+        allowed=human,
         decision=DecisionType.HUMAN_OVERRIDE,
         sets=("forced_by", "force_reason", "resolved_at", "chosen_option"),
+        locks=(Lock.PROPOSER,),
     )
     def force_approve(self, choice: str | None = None, *, by: Actor, reason: str) -> Columns:
         """Decide for it over the heads of the voters; a person's word.
@@ -178,9 +182,10 @@ class Proposal(Stateful):
     @transition(
         *UNDECIDED,
         to=ProposalStatus.REJECTED,
-        word=human,
+        allowed=human,
         decision=DecisionType.HUMAN_OVERRIDE,
         sets=("forced_by", "force_reason", "resolved_at"),
+        locks=(Lock.PROPOSER,),
     )
     def force_reject(self, *, by: Actor, reason: str) -> Columns:
         """Decide against it over the heads of the voters; a person's word."""
@@ -190,7 +195,7 @@ class Proposal(Stateful):
         ProposalStatus.APPROVED,
         ProposalStatus.EXECUTING,
         to=ProposalStatus.VETOED,
-        word=human,
+        allowed=human,
         decision=DecisionType.HUMAN_VETO,
         sets=("vetoed_by", "veto_reason"),
     )
@@ -275,7 +280,7 @@ class Proposal(Stateful):
             GuardRefused: the agent is dead or of a type that has no vote here, the deadline has passed, or there
                 is no such option.
         """
-        here = door()
+        here = session()
         a_saved(agent, "vote(agent)", Agent)
         cast = {
             "decision": word(decision, VoteDecision, "votes.decision"),
@@ -286,7 +291,7 @@ class Proposal(Stateful):
             else values.words(preferred_option, "votes.preferred_option"),
         }
         work = partial(_cast, agent=agent, columns=cast)
-        return here.turn(self, work, reach="vote", handed=(agent,), touches=(agent,))
+        return here.work_on(self, "vote", work, locks=(Lock.ROW, Lock.PROPOSER), others=(agent,))
 
     def tally(self) -> Tally:
         """What the votes say now, by the store's clock; changes nothing.
@@ -294,7 +299,7 @@ class Proposal(Stateful):
         Raises:
             RowNotFound: the proposal is gone.
         """
-        count: Tally = door().read(lambda: present(Proposal, self.id).counted(door().now()))
+        count: Tally = session().read(lambda: present(Proposal, self.id).counted(session().now()))
         return count
 
     def option_names(self) -> tuple[str, ...]:
@@ -379,31 +384,31 @@ def _share(value: object) -> float:
     return share
 
 
-def _cast(turn: Turn, proposal: Proposal, *, agent: Agent, columns: dict[str, Any]) -> list[Move]:
+def _cast(unit: UnitOfWork, proposal: Proposal, *, agent: Agent, columns: dict[str, Any]) -> list[Move]:
     if proposal.status not in UNDECIDED:
         raise IllegalTransition(f"its voting is over: {proposal.machine.illegal(proposal, 'vote')}")
     agent = find(Agent, agent.id) or agent  # its type, and so its weight, is what the store says it is
-    turn.refuse(proposal, "vote", [*turn.objections(agent, proposal), *_no_vote(proposal, agent, turn, columns)])
-    moves = turn.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
-    _keep_vote(turn, proposal, agent, columns)
-    return moves + resolve(turn, proposal)
+    unit.refuse(proposal, "vote", [*unit.objections(agent, proposal), *_no_vote(proposal, agent, unit, columns)])
+    moves = unit.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
+    _keep_vote(unit, proposal, agent, columns)
+    return moves + resolve(unit, proposal)
 
 
-def resolve(turn: Turn, proposal: Proposal) -> list[Move]:
+def resolve(unit: UnitOfWork, proposal: Proposal) -> list[Move]:
     """Move a proposal in voting whose tally is final, as an act of the sangha; returns the moves, if any."""
-    count = proposal.counted(turn.now)
+    count = proposal.counted(unit.now)
     if not count.final:
         return []
-    return turn.act(proposal, "approve" if count.standing is Standing.APPROVED else "reject", SANGHA, "")
+    return unit.act(proposal, "approve" if count.standing is Standing.APPROVED else "reject", SANGHA, "")
 
 
-def _no_vote(proposal: Proposal, agent: Agent, turn: Turn, columns: dict[str, Any]) -> list[str]:
+def _no_vote(proposal: Proposal, agent: Agent, unit: UnitOfWork, columns: dict[str, Any]) -> list[str]:
     reasons = []
     if agent.agent_type not in (proposal.required_voters or ()):
         reasons.append(
             f"a {agent.agent_type} has no vote; required are {values.listed(proposal.required_voters or ())}"
         )
-    if proposal.voting_deadline is not None and turn.now >= proposal.voting_deadline:
+    if proposal.voting_deadline is not None and unit.now >= proposal.voting_deadline:
         reasons.append(f"its deadline passed at {proposal.voting_deadline.isoformat()}")
     preferred, options = columns["preferred_option"], proposal.option_names()
     if preferred is not None and preferred not in options:
@@ -411,15 +416,15 @@ def _no_vote(proposal: Proposal, agent: Agent, turn: Turn, columns: dict[str, An
     return reasons
 
 
-def _keep_vote(turn: Turn, proposal: Proposal, agent: Agent, columns: dict[str, Any]) -> None:
+def _keep_vote(unit: UnitOfWork, proposal: Proposal, agent: Agent, columns: dict[str, Any]) -> None:
     before = vote_of(proposal.id, agent.id)
     columns = {**columns, "voter_type": agent.agent_type}
     if before is None:
-        turn.insert(Vote, proposal=proposal.id, voter=agent.id, **columns)
+        unit.insert(Vote, proposal=proposal.id, voter=agent.id, **columns)
         return
     replaced = {"proposal": str(proposal.id), "replaced_vote": before.said()}
-    turn.insert(AgentLog, agent=agent.id, level=LogLevel.INFO, message="changed its vote", context=replaced)
-    turn.set(before, **columns, created_at=turn.now)
+    unit.insert(AgentLog, agent=agent.id, level=LogLevel.INFO, message="changed its vote", context=replaced)
+    unit.set(before, **columns, created_at=unit.now)
 
 
 @one

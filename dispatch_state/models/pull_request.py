@@ -10,9 +10,8 @@ from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
-from dispatch_state.lifecycle.door import door
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing
-from dispatch_state.lifecycle.machine import transition
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, session
+from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import PullRequestColumns
 from dispatch_state.models.guards import owner
@@ -43,6 +42,8 @@ class PullRequest(Stateful):
     births = (PullRequestStatus.OPEN, PullRequestStatus.DRAFT)
     kept = MappingProxyType({"checks_passing": "record_checks()", "review_status": "record_review()"})
     written_by = "PullRequest.create(), save(), its triggers, record_review(), record_checks() and remove()"
+    create_locks = (Lock.ISSUE,)
+    remove_locks = (Lock.ROW, Lock.ISSUE)
     parents = ("issue",)
 
     issue = ParentField(Issue, backref="pull_requests", column_name="issue_id", on_delete="CASCADE")
@@ -64,17 +65,23 @@ class PullRequest(Stateful):
     class Meta:
         table_name = "pull_requests"
 
-    @transition(PullRequestStatus.DRAFT, to=PullRequestStatus.OPEN, word=owner)
+    @transition(PullRequestStatus.DRAFT, to=PullRequestStatus.OPEN, allowed=owner, locks=(Lock.ISSUE,))
     def mark_ready(self, *, by: Actor, reason: str = "") -> Columns:
         """Offer it for review; its issue is submitted."""
         return Columns()
 
-    @transition(PullRequestStatus.OPEN, to=PullRequestStatus.DRAFT, word=owner)
+    @transition(PullRequestStatus.OPEN, to=PullRequestStatus.DRAFT, allowed=owner, locks=(Lock.ISSUE,))
     def convert_to_draft(self, *, by: Actor, reason: str = "") -> Columns:
         """Take it back from review."""
         return Columns()
 
-    @transition(*UNSETTLED, to=PullRequestStatus.MERGED, word=merger, sets=("merged_at",))
+    @transition(
+        *UNSETTLED,
+        to=PullRequestStatus.MERGED,
+        allowed=merger,
+        sets=("merged_at",),
+        locks=(Lock.ISSUE, Lock.EPIC, Lock.NEXT_ISSUES),
+    )
     def merge(self, *, by: Actor, reason: str = "") -> Columns:
         """Record that it is in the main line; with no other one undecided, its issue goes to done."""
         columns, issue = Columns(merged_at=NOW), self.issue
@@ -84,12 +91,18 @@ class PullRequest(Stateful):
             columns.note(issue=f"stays {issue.status}: {other} is {other.status}")
         return columns
 
-    @transition(*UNSETTLED, to=PullRequestStatus.CLOSED, word=owner)
+    @transition(*UNSETTLED, to=PullRequestStatus.CLOSED, allowed=owner, locks=(Lock.ISSUE,))
     def close(self, *, by: Actor, reason: str = "") -> Columns:
         """Withdraw it; with no other one undecided, its issue goes back to its agent if that is idle."""
         return Columns()
 
-    @transition(PullRequestStatus.CLOSED, to=PullRequestStatus.OPEN, guards=(its_issue_is_live,), word=owner)
+    @transition(
+        PullRequestStatus.CLOSED,
+        to=PullRequestStatus.OPEN,
+        guards=(its_issue_is_live,),
+        allowed=owner,
+        locks=(Lock.ISSUE,),
+    )
     def reopen(self, *, by: Actor, reason: str = "") -> Columns:
         """Offer it for review again; its issue is submitted."""
         return Columns()
@@ -109,15 +122,27 @@ class PullRequest(Stateful):
             RowNotFound: the pull request is gone.
             GuardRefused: an acting agent is dead.
         """
-        here = door()
+        here = session()
         verdict = word(status, ReviewStatus, "pull_requests.review_status")
-        here.turn(self, lambda turn, request: turn.set(request, review_status=verdict), reach="record_review", by=by)
+        here.work_on(
+            self,
+            "record_review",
+            lambda unit, request: unit.set(request, review_status=verdict),
+            locks=(Lock.ROW,),
+            by=by,
+        )
 
     def record_checks(self, passing: bool, *, by: Actor) -> None:
         """Keep whether the checks pass; no transition. Errors as `record_review`."""
-        here = door()
+        here = session()
         checked = values.boolean(passing, "pull_requests.checks_passing")
-        here.turn(self, lambda turn, request: turn.set(request, checks_passing=checked), reach="record_checks", by=by)
+        here.work_on(
+            self,
+            "record_checks",
+            lambda unit, request: unit.set(request, checks_passing=checked),
+            locks=(Lock.ROW,),
+            by=by,
+        )
 
     def owner_id(self) -> UUID | None:
         return self.issue.assigned_agent_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dispatch_state import values
-from dispatch_state.lifecycle.door import Turn, door
+from dispatch_state.lifecycle.interface import UnitOfWork, session
 from dispatch_state.models.base import Row
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField
 from dispatch_state.storage.statements import delete, find, upsert
@@ -33,7 +33,7 @@ class ConfigEntry(Row):
         Raises:
             InvalidValue: the key is blank or no text.
         """
-        here = door()
+        here = session()
         checked = cls.key.check(key)
         entry = here.read(lambda: find(cls, checked))
         return default if entry is None else entry.value
@@ -45,9 +45,9 @@ class ConfigEntry(Row):
         Raises:
             InvalidValue: the key is blank or no text, or the value is no JSON.
         """
-        here = door()
+        here = session()
         columns = {"key": cls.key.check(key), "value": cls.value.check(value)}
-        here.write(lambda turn: upsert(cls, {**columns, "updated_at": turn.now}))
+        here.write(lambda unit: upsert(cls, {**columns, "updated_at": unit.now}))
 
     @classmethod
     def forget(cls, key: str) -> bool:
@@ -56,9 +56,9 @@ class ConfigEntry(Row):
         Raises:
             InvalidValue: the key is blank or no text.
         """
-        here = door()
+        here = session()
         checked = cls.key.check(key)
-        return here.write(lambda turn: delete(cls, checked))
+        return here.write(lambda unit: delete(cls, checked))
 
 
 class SyncState(Row):
@@ -97,19 +97,19 @@ class SyncState(Row):
         Raises:
             InvalidValue: a value is wrong.
         """
-        here = door()
+        here = session()
         given = {"last_issue_id": last_issue_id, "last_pr_id": last_pr_id, "etag": etag}
         checked = {name: cls._meta.fields[name].check(value) for name, value in given.items() if value is not None}
         key = cls.id.check(source)
         errors = [] if error is None else [error]
         cls.sync_errors.check(errors)
 
-        def note(turn: Turn) -> SyncState:
-            upsert(cls, {"id": key, "last_sync_at": turn.now, **checked})
+        def note(unit: UnitOfWork) -> SyncState:
+            upsert(cls, {"id": key, "last_sync_at": unit.now, **checked})
             state = find(cls, key)
             assert state is not None
             if errors:
-                turn.set(state, sync_errors=[*(state.sync_errors or []), *errors][-MOST_ERRORS:])
+                unit.set(state, sync_errors=[*(state.sync_errors or []), *errors][-MOST_ERRORS:])
             return state
 
         return here.write(note)

@@ -33,7 +33,7 @@ Found = tuple[list[tuple[Any, ...]], Any]
 """Every row, and the cursor, of use until the next statement."""
 
 
-class Guarded(peewee.Database):
+class ManagedDatabase(peewee.Database):
     """Refuses use after `close_all`, and in a forked child, where the parent's connections are left alone."""
 
     kind: str
@@ -160,15 +160,15 @@ class Guarded(peewee.Database):
                 "one function without await, and make it with dispatch_state.aio.run"
             )
 
-    def _begin_guard(self) -> None:
+    def _begin_managing(self) -> None:
         self._state = ThreadState()
         self.block = Block(self, savepoint=True, of_caller=False)
         self._owners: dict[int, tuple[weakref.ref[Any], Any]] = {}
         self._owning = threading.RLock()
-        _GUARDED.add(self)
+        _DATABASES.add(self)
 
     def _connect(self) -> Any:
-        if any(other._lost_block() for other in list(_GUARDED)):
+        if any(other._lost_block() for other in list(_DATABASES)):
             raise StoreNotOpen()  # here each statement that is left of it would commit by itself
         with self._owning:
             for life, ended in list(self._owners.values()):
@@ -242,12 +242,12 @@ class Guarded(peewee.Database):
         """Whether its transactions are still there, and this process's."""
         return self._open and not self.inherited
 
-    def immortal(self) -> list[Any]:
+    def never_finalised(self) -> list[Any]:
         """The connections that a forked child must never finalise."""
         return []
 
 
-_GUARDED: weakref.WeakSet[Guarded] = weakref.WeakSet()
+_DATABASES: weakref.WeakSet[ManagedDatabase] = weakref.WeakSet()
 INHERITED: set[tuple[int, int]] = set()
 """In a forked child: the SQLite files, by device and number, that were open when it was forked."""
 
@@ -261,10 +261,10 @@ def _keep_inherited_connections() -> None:
     """
     import ctypes
 
-    for database in _GUARDED:
+    for database in _DATABASES:
         database.inherited = True
         database._state.conn = None
-        for connection in database.immortal():
+        for connection in database.never_finalised():
             connection.turn.abandon()
             INHERITED.add(connection.file)
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

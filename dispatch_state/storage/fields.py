@@ -54,7 +54,7 @@ class Checked:
     column_name: str
     alike: type | None = None
     """The type of values that are Python's own as they are stored."""
-    swift: Callable[[Any], Any]
+    fast_read: Callable[[Any], Any]
     """Reads what is mostly stored, and may raise for anything else, which `python_value` then reads."""
 
     @property
@@ -125,7 +125,7 @@ class Identifying(Checked):
     """What columns that hold an id have in common: `uuid.UUID` in Python, text on SQLite, uuid on PostgreSQL."""
 
     alike = UUID
-    swift = staticmethod(parse_uuid)
+    fast_read = staticmethod(parse_uuid)
 
     def placed(self, index: int) -> Slot:
         return Slot(index, number_text, part="int")
@@ -161,7 +161,7 @@ class StampField(_Plain[V]):
 
     field_type = "DATETIME"
     alike = datetime
-    swift = staticmethod(values.parse_instant)
+    fast_read = staticmethod(values.parse_instant)
 
     @overload
     def __init__(self: StampField[datetime], *, null: Literal[False] = ..., **options: Any) -> None: ...
@@ -203,7 +203,7 @@ class WordField(_Plain[V]):
         super().__init__(**options)
         self.words = words
         self._members: dict[str, StrEnum] = {str(member): member for member in words}
-        self.swift = self._members.__getitem__
+        self.fast_read = self._members.__getitem__
 
     def checked(self, value: object) -> StrEnum:
         return word(value, self.words, self.place)
@@ -304,7 +304,7 @@ class JsonAccessor(peewee.FieldAccessor):
             return self.field
         value = instance.__data__.get(self.name)
         if isinstance(value, list | dict):
-            instance._handed = handed = instance._handed or {}
+            instance._fingerprints = handed = instance._fingerprints or {}
             if self.name not in handed:
                 handed[self.name] = fingerprint(value)
         return value
@@ -325,7 +325,7 @@ class JsonField(_Json[Any]):
     """
 
     accessor_class = JsonAccessor
-    swift = staticmethod(values.parse_json)
+    fast_read = staticmethod(values.parse_json)
 
     def __init__(self, shape: Shape = values.any_json, *, holds_null: bool = False, **options: Any) -> None:
         super().__init__(**options)

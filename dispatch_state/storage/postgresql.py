@@ -24,7 +24,7 @@ from dispatch_state.errors import (
     StoreUnreachable,
     summary,
 )
-from dispatch_state.storage.connections import Found, Guarded, original
+from dispatch_state.storage.connections import Found, ManagedDatabase, original
 from dispatch_state.storage.targets import POSTGRESQL
 
 CHANNEL = "dispatch_state"
@@ -135,7 +135,7 @@ class _Session(peewee.PostgresqlDatabase):
         return f"{max(1, int(self.lock_timeout * 1000))}ms"
 
 
-class PostgresStore(Guarded, PooledDatabase, _Session):
+class PostgresStore(ManagedDatabase, PooledDatabase, _Session):
     """One schema of a PostgreSQL database; connections not in use are kept in a pool."""
 
     kind = POSTGRESQL
@@ -149,7 +149,7 @@ class PostgresStore(Guarded, PooledDatabase, _Session):
         options: dict[str, Any] = {name: value for name, value in _line(timeout).items() if name not in named}
         super().__init__(url, max_connections=None, prefer_psycopg3=True, **options)
         self.foreign_errors = peewee.PeeweeException, sys.modules["psycopg"].Error
-        self._begin_guard()
+        self._begin_managing()
 
     def _is_closed(self, connection: Any) -> bool:
         try:

@@ -26,12 +26,12 @@ from dispatch_state.errors import (
     summary,
 )
 from dispatch_state.ids import new_id
-from dispatch_state.storage.connections import INHERITED, Found, Guarded, original
+from dispatch_state.storage.connections import INHERITED, Found, ManagedDatabase, original
 from dispatch_state.storage.files import identity
 from dispatch_state.storage.mounts import is_mount_point
 from dispatch_state.storage.targets import MEMORY, SQLITE
 from dispatch_state.storage.transactions import GONE
-from dispatch_state.storage.write_queue import Known, LockFile
+from dispatch_state.storage.write_queue import Known, WriteQueue
 from dispatch_state.values import utc_now
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
@@ -78,7 +78,7 @@ class _Connection(sqlite3.Connection):
     """
 
     unwatched = False
-    turn = LockFile(None, 0)
+    turn = WriteQueue(None, 0)
     file: tuple[int, int] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -131,7 +131,7 @@ class _Connection(sqlite3.Connection):
             self.turn.close()
 
 
-class SqliteStore(Guarded, peewee.SqliteDatabase):
+class SqliteStore(ManagedDatabase, peewee.SqliteDatabase):
     """One SQLite file, or one in-memory database that the threads of the process share."""
 
     kind = SQLITE
@@ -159,7 +159,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         # beside the file itself, so that there is one queue whatever links lead to it
         self._lock_file = None if memory else f"{os.path.realpath(location)}-turn"
         self._known = Known()
-        self._begin_guard()
+        self._begin_managing()
         self._anchor = self._connect() if memory else None
         if memory:
             self._owners[id(self._anchor)] = weakref.ref(self), self._anchor
@@ -184,7 +184,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
             self._file = self._file or identity(self.database)
             self._require_same_file()
             connection.file = self._file
-        connection.turn = LockFile(self._lock_file, self.lock_timeout, connection.nobody_writes, self._known)
+        connection.turn = WriteQueue(self._lock_file, self.lock_timeout, connection.nobody_writes, self._known)
         if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
             raise StoreError("this SQLite was built without foreign keys, on which the store depends")
 
@@ -340,7 +340,7 @@ class SqliteStore(Guarded, peewee.SqliteDatabase):
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             return _ReadAhead(super().execute(query, **context_options))
 
-    def immortal(self) -> list[Any]:
+    def never_finalised(self) -> list[Any]:
         return [connection for _, connection in self._owners.values()]
 
     def release(self) -> None:

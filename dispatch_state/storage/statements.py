@@ -23,6 +23,7 @@ import peewee
 
 from dispatch_state.errors import StoreNotOpen
 from dispatch_state.storage.connections import Found
+from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import Slot
 
 if TYPE_CHECKING:
@@ -34,21 +35,6 @@ M = TypeVar("M", bound=peewee.Model)
 
 STATEMENTS: list[Statement] = []
 """Every statement there is."""
-
-
-class StoreProxy(peewee.DatabaseProxy):
-    """Stands for the database of the open store; without one, every use is `StoreNotOpen`."""
-
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        if self.obj is None:
-            raise StoreNotOpen()
-        return getattr(self.obj, attribute)
-
-
-DATABASE = StoreProxy()
-"""The database of the open store; every model is bound to it."""
 
 
 def _begin_anew(database: Any) -> None:
@@ -225,7 +211,7 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
     names: dict[str, Any] = {}
     parts = []
     for place, field in enumerate(_fields(model)):
-        names[f"read{place}"] = getattr(field, "swift", field.python_value)
+        names[f"read{place}"] = getattr(field, "fast_read", field.python_value)
         names[f"alike{place}"] = getattr(field, "alike", None)
         value = f"found[{place}]"
         part = f"{value} if {value} is None or {value}.__class__ is alike{place} else read{place}({value})"
@@ -234,7 +220,7 @@ def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, 
 
 
 _UNREAD = ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError
-"""What a swift reader raises for what it does not understand."""
+"""What a fast_read reader raises for what it does not understand."""
 
 
 def load(model: type[M], found: tuple[Any, ...]) -> M:

@@ -28,7 +28,7 @@ def running_task() -> object:
     return None if loop is None else asyncio.current_task(loop)
 
 
-class Life:
+class ThreadLifetime:
     """Lives as long as its thread does: nothing but the thread's own state holds it.
 
     `Thread.is_alive` does not tell: a signal's exception in it marks a living thread as stopped (CPython 3.11).
@@ -48,7 +48,7 @@ class ThreadState(peewee._ConnectionLocal):
     def __init__(self) -> None:
         super().__init__()
         self.left_open: set[Block] = set()
-        self.life = Life()
+        self.life = ThreadLifetime()
 
 
 class Block(peewee._transaction):

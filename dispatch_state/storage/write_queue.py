@@ -69,7 +69,7 @@ class Known:
     held_by_another = False
 
 
-class LockFile:
+class WriteQueue:
     """One writer's place in the queue; each connection has its own.
 
     Args:

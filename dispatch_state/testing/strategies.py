@@ -147,7 +147,7 @@ def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, An
     """
     _a_model(model, "payloads(model)")
     for name, value in fixed.items():
-        if name not in model.born_with():
+        if name not in model.set_at_creation():
             raise InvalidValue(f"payloads: {model.__name__}.create() takes no column {shown(name)}")
         model._meta.fields[name].check(value)
         if name == "status" and value not in model.machine.births:
@@ -168,7 +168,7 @@ def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, An
 def _drawn(model: Any) -> list[Any]:
     """The columns of a payload: those that creation takes, without keys."""
     left_out = {"id"} if len(model.machine.births) > 1 else {"id", "status"}
-    fields = [f for f in model._meta.sorted_fields if f.name in model.born_with() - left_out]
+    fields = [f for f in model._meta.sorted_fields if f.name in model.set_at_creation() - left_out]
     table = model._meta.table_name
     return [f for f in fields if not isinstance(f, ParentField) and (table, f.name) not in LEFT_TO_BIRTH]
 

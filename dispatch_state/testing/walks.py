@@ -105,7 +105,7 @@ def _births(draw: DrawFn) -> Any:
     model: Any = draw(st.sampled_from([Agent, Issue, *STATEFUL]))
     keys = {}
     for field in model._meta.refs:
-        if isinstance(field, ParentField) and field.name in model.born_with():
+        if isinstance(field, ParentField) and field.name in model.set_at_creation():
             parents = present(field.rel_model)
             keys[field.name] = draw(st.sampled_from([None, *parents] if field.null else parents))
     return model, draw(payloads(model, **keys))

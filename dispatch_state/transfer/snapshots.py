@@ -118,7 +118,7 @@ class _CallersFile:
     def write(self, line: bytes) -> None:
         """Write the whole line; a file without a buffer may take less than it is given."""
         while line:
-            with self._border("written"):
+            with self._error_boundary("written"):
                 taken = self._file.write(line)
             if isinstance(self._file, RawIOBase) and not taken:
                 raise InvalidValue(f"{self._what}: the file takes nothing now; open it so that writing to it waits")
@@ -126,19 +126,19 @@ class _CallersFile:
 
     def flush(self) -> None:
         """Hand on what the file has kept, so that what cannot be written is known now."""
-        with self._border("written"):
+        with self._error_boundary("written"):
             getattr(self._file, "flush", bool)()
 
     def readline(self, longest: int) -> bytes:
         """The next line, or so many bytes of it; nothing at the end."""
-        with self._border("read"):
+        with self._error_boundary("read"):
             line = self._file.readline(longest)
         if not isinstance(line, bytes):
             raise InvalidValue(f"{self._what}: the file gives no bytes; open it in binary mode")
         return line
 
     @contextmanager
-    def _border(self, done: str) -> Iterator[None]:
+    def _error_boundary(self, done: str) -> Iterator[None]:
         try:
             yield
         except DispatchError:

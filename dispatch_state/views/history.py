@@ -14,8 +14,7 @@ from dispatch_state import values
 from dispatch_state.actors import STORE, Actor, well_formed
 from dispatch_state.errors import InvalidValue
 from dispatch_state.github.progress import CLOSED, EDITED, closed_issues, edited_issues, needed_since
-from dispatch_state.lifecycle.door import door
-from dispatch_state.lifecycle.interface import Firing
+from dispatch_state.lifecycle.interface import Firing, session
 from dispatch_state.models.agent import Agent, called
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
@@ -140,9 +139,9 @@ def objections(row: Stateful, trigger: str, by: Actor | None = None) -> list[str
         by: who would fire it; when None, nobody's word is asked.
     """
     edge = row.machine.triggers[trigger].edges[row.status]
-    firing = Firing(row, trigger, _Open(), by or STORE, "", door().now())
+    firing = Firing(row, trigger, _Open(), by or STORE, "", session().now())
     found = []
-    for guard in edge.guards if by is None or edge.word is None else (edge.word, *edge.guards):
+    for guard in edge.guards if by is None or edge.allowed is None else (edge.allowed, *edge.guards):
         with suppress(_NotGiven):
             found.append(guard(row, firing))
     return [refusal for refusal in found if refusal is not None]

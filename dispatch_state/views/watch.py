@@ -27,26 +27,26 @@ LOGGER = logging.getLogger("dispatch_state")
 SLICE = 0.5
 """Seconds; so long is waited before one looks anyway, whether or not a commit was heard of."""
 
-Border = Callable[[], AbstractContextManager[None]]
+ErrorBoundary = Callable[[], AbstractContextManager[None]]
 Read = Callable[[Callable[[], int]], int]
 
 
 def watch(
-    database: Database, read: Read, border: Border, after: int | None, timeout: float | None
+    database: Database, read: Read, boundary: ErrorBoundary, after: int | None, timeout: float | None
 ) -> Iterator[TransitionLog]:
     """The moves behind one, as they are committed; `Store.watch` says more."""
     patience = math.inf if timeout is None else values.number(timeout, "timeout")
     if patience < 0:
         raise InvalidValue("timeout: takes seconds, 0 or more")
     behind = read(_newest) if after is None else values.integer(after, "after")
-    return _told(database, border, behind, patience)
+    return _told(database, boundary, behind, patience)
 
 
-def _told(database: Database, border: Border, behind: int, patience: float) -> Iterator[TransitionLog]:
+def _told(database: Database, boundary: ErrorBoundary, behind: int, patience: float) -> Iterator[TransitionLog]:
     until = time.monotonic() + patience
     while True:
         try:
-            with border():
+            with boundary():
                 found = _next(database, behind, min(SLICE, until - time.monotonic()))
         except StoreUnreachable as error:
             _wait_for_the_server(error, until)

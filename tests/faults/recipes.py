@@ -297,7 +297,7 @@ NOT_FUZZED = {
         "kept_from",
         "named_approvers",
         "moments",
-        "born_with",
+        "set_at_creation",
     ),
     *(
         "settle_in",

@@ -279,15 +279,15 @@ def test_signals_at_random_moments(store: Store, target: str) -> None:
 def write_on(target: str, line: Any) -> None:
     """A writer beside it: makes moves until it is told to stop, and says how often it gave up waiting for its turn."""
     gave_up = 0
-    wait = write_queue.LockFile.wait
+    wait = write_queue.WriteQueue.wait
 
-    def counted(turn: write_queue.LockFile) -> bool:
+    def counted(turn: write_queue.WriteQueue) -> bool:
         nonlocal gave_up
         came = wait(turn)
         gave_up += not came
         return came
 
-    write_queue.LockFile.wait = counted  # type: ignore[method-assign]
+    write_queue.WriteQueue.wait = counted  # type: ignore[method-assign]
     moves = 0
     with open_store(target, timeout=20, durability="normal") as store:
         issue = Issue.create(title="Beside", prompt="…", issue_type="bug", repo_path="/src")

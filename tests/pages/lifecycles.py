@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from dispatch_state.diagrams import CASCADES
-from dispatch_state.lifecycle.machine import Trigger
+from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import listed
 
@@ -76,10 +76,10 @@ def _lines(trigger: Trigger) -> list[str]:
     """A line for each way in which edges of one trigger differ."""
     alike: dict[tuple[Any, ...], list[str]] = {}
     for edge in trigger.edges.values():
-        alike.setdefault((edge.dest, edge.word, edge.guards, edge.decision), []).append(str(edge.source))
+        alike.setdefault((edge.dest, edge.allowed, edge.guards, edge.decision), []).append(str(edge.source))
     meaning = trigger.meaning.partition("\n\n")[0].replace("\n", " ")
     owned = f" [{listed(sorted(trigger.owned))}]" if trigger.owned else ""
-    dead = " An errored or completed agent may, for itself." if trigger.dead_may else ""
+    dead = " An errored or completed agent may, for itself." if trigger.ended_agent_may else ""
     return [
         f"| `{called(trigger)}` | {listed(sources)} | {dest} | {meaning}{owned}{dead} | {_word(word)} | "
         f"{_guards(trigger, guards)} | {decision.replace('_', ' ') if decision else ''} |\n"

@@ -77,7 +77,7 @@ FILLED = {
 ACTORS = ("Actor", "Human", "System", "SANGHA")
 INNER = {
     "unsaved", "take", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
-    "moments", "born_with", "guarded", "kept_from", "settle_in", "option_names", "counted", "said", "ballot",
+    "moments", "set_at_creation", "guarded", "kept_from", "settle_in", "option_names", "counted", "said", "ballot",
     "meant", "handle_error", "get_attribute", "validate_model",
 }  # fmt: skip
 """What classes say to the engine, or to marshmallow, and callers have no use for."""
