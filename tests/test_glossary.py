@@ -47,7 +47,7 @@ EVERYWHERE = {
 }
 """In identifiers, comments, docstrings, messages, pages and tests: a pattern of words, and what to say instead."""
 SENSES = re.compile(
-    r"-border|border(?:[-:_]| *=)"  # of a style sheet, and of rich's panels
+    r"-border|border(?:[-:]|_style| *=)"  # of a style sheet, and of rich's panels
     r"|[\"'`]chore[\"'`]|\bCHORE\b"  # the issue type
 )
 TOLD = {
