@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,9 +48,15 @@ PROGRAMS = {
     "psql",
     "createdb",
     "pg_dump",
+    "pg_restore",
     "gzip",
     "gunzip",
     "jq",
+    "systemctl",
+    "docker",
+    "mkdir",
+    "mv",
+    "cp",
 }
 """What the pages call besides our own command."""
 
@@ -59,7 +66,7 @@ def test_what_is_generated_is_current(path: str) -> None:
     assert (ROOT / path).read_text() == PAGES[path](), "run: python -m tests.pages"
 
 
-WITH_CODE = [page for page in GUIDES if BLOCKS.search(page.read_text()) and ELSEWHERE not in page.read_text()]
+WITH_CODE = [page for page in GUIDES if (code := "".join(BLOCKS.findall(page.read_text()))) and ELSEWHERE not in code]
 
 
 REFERENCE = PAGES["docs/reference.md"]()
@@ -215,6 +222,28 @@ def test_every_command_of_a_page_is_one(page: Path) -> None:
             assert understood(words), words
         else:
             assert program in PROGRAMS | {"python3"}, words
+
+
+@pytest.mark.parametrize("kind", ["ini", "cron"])
+def test_every_command_that_a_unit_or_a_crontab_runs_is_one(kind: str) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    blocks = "".join(re.findall(rf"^```{kind}\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    commands = re.findall(r"\bdispatch-state( .*?)(?: > | \|\| |$)", blocks, re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        assert understood(["dispatch-state", *shlex.split(command)]), command
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_takes_the_units_of_the_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    units = re.findall(r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(units) == 3
+    for name, text in units:  # the programs of the page are not on this machine
+        (tmp_path / name).write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE))
+    files = [str(tmp_path / name.replace("@", "@1")) for name, _ in units]
+    checked = subprocess.run(["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
 def test_the_configuration_file_of_the_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
