@@ -14,6 +14,7 @@ from dispatch_state.moves import Transition
 from dispatch_state.values import listed
 from tests.pages.svg import STATUS, arrow, box, picture, text
 
+Point = tuple[float, float]
 WIDTH, HEIGHT = 880, 352
 BOX, TALL = 118, 34
 COLUMNS = (38, 206, 370, 534, 742)
@@ -32,14 +33,13 @@ PLACES = {
     "cancelled": (3, 3),
 }
 """The column and the row of each status."""
-NOTES = {"release": (COLUMNS[0], ROWS[2]), "cancel": (COLUMNS[0], ROWS[3])}
+NOTES: Mapping[str, Point] = {"release": (COLUMNS[0], ROWS[2]), "cancel": (COLUMNS[0], ROWS[3])}
 """Where the note of a trigger that leads from many statuses begins, and its middle."""
 NOTE = 284
 MANY = 4
 """From so many statuses on, a trigger has a note."""
 ASIDE = 9
 """How far two arrows between the same statuses keep from the middle."""
-Point = tuple[float, float]
 
 
 class Route(NamedTuple):
@@ -96,15 +96,17 @@ def _status(status: str) -> Iterator[str]:
 def _note(trigger: str, dest: str, words: str) -> Iterator[str]:
     """The statuses that a trigger leads from, in a frame with an arrow to the status it leads to."""
     (left, y), (x, to) = NOTES[trigger], _middle(dest)
-    upwards = left < x < left + NOTE
-    points = [(x, y - 19), (x, to + TALL / 2)] if upwards else [(left + NOTE, y), (x - BOX / 2 - 3.5, y)]
-    at, anchor = ((x + 6, y - 28), "start") if upwards else ((left + NOTE + 10, y - 6), "start")
+    points: list[Point] = [(left + NOTE, y), (x - BOX / 2 - 3.5, y)]
+    label_x, label_y = left + NOTE + 10, y - 6
+    if left < x < left + NOTE:  # the status is above the note
+        points = [(x, y - 19), (x, to + TALL / 2)]
+        label_x, label_y = x + 6, y - 28
     lines = _halves(f"from {words}")
     yield box(left, y - 19, NOTE, 38, "ground line-line", 7)
     for number, line in enumerate(lines):
         yield text(left + 12, y + 4 - 7.5 * (len(lines) - 1) + 15 * number, line, "faint s")
     yield arrow(points)
-    yield text(*at, trigger, "ink s", anchor)
+    yield text(label_x, label_y, trigger, "ink s")
 
 
 def _halves(words: str) -> list[str]:
