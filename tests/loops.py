@@ -1,4 +1,4 @@
-"""The worker loop as the README has it, for tests to run."""
+"""The worker loop as docs/runners.md has it, for tests to run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import dispatch_state
 from dispatch_state import Issue, Store
 from tests.pages import ROOT
 
@@ -16,10 +15,11 @@ Loop = Callable[[Store, str, Work, float], None]
 _BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def readme_loop() -> Loop:
-    """`run` of the README's worker loop, made of that block alone and the library's own names."""
-    (block,) = (text for text in _BLOCKS.findall((ROOT / "README.md").read_text()) if "\ndef run(store" in text)
-    namespace: dict[str, Any] = {name: getattr(dispatch_state, name) for name in dispatch_state.__all__}
-    exec(compile(block, "README.md", "exec"), namespace)
+def worker_loop() -> Loop:
+    """`run` of that page's worker loop, made of that block alone."""
+    page = ROOT / "docs" / "runners.md"
+    (block,) = (text for text in _BLOCKS.findall(page.read_text()) if "\ndef run(store" in text)
+    namespace: dict[str, Any] = {}
+    exec(compile(block, page.name, "exec"), namespace)
     loop: Loop = namespace["run"]
     return loop

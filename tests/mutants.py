@@ -22,6 +22,7 @@ COPIED = (
     "tests",
     "examples",
     "benchmarks",
+    "docs",
     "setup.cfg",
     "README.md",
     "CONTRIBUTING.md",

@@ -80,6 +80,17 @@ def test_a_lifecycle_in_dot_has_every_arrow(table: str) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
+def test_a_lifecycle_as_a_table_has_every_arrow(table: str) -> None:
+    machine = MODELS[table].machine
+    head, rule, *lines = machine.to_markdown().splitlines()
+    assert (head, rule) == ("| trigger | from | to | meaning |", "|---|---|---|---|")
+    told = [line.strip("| ").split(" | ") for line in lines]
+    arrows = [(name.strip("`"), source, dest) for name, sources, dest, _ in told for source in sources.split(", ")]
+    assert sorted(arrows) == sorted(machine.transitions)
+    assert all(meaning for *_, meaning in told)
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_a_highlight_only_adds(table: str) -> None:
     machine = MODELS[table].machine
     for status in machine.states:

@@ -170,14 +170,26 @@ def test_the_guide_to_embedding_names_every_table() -> None:
     assert set(re.findall(r"`(\w+)`", names)) == {HISTORY, *(model._meta.table_name for model in EVERY)}
 
 
-def runs(page: str, folder: Path) -> None:
-    """Run every python block, one after the other in one namespace, as a reader would paste them."""
+def runs(page: str, folder: Path) -> str:
+    """Run every python block, one after the other in one namespace, as a reader would paste them; what they print."""
     script = folder / "guide.py"
     script.write_text("\n".join(BLOCKS.findall(page)))
     finished = subprocess.run(
         [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, cwd=folder, check=False
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def test_the_tour_prints_what_its_comments_say(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tour.md").read_text()
+    printed = runs(page, tmp_path)
+    told = re.findall(r"^ +print\(refusal(?:\.reasons)?\)  # (.*)$", page, re.MULTILINE)
+    assert len(told) == 3
+    for comment in told:
+        pieces = [re.escape(piece) for piece in re.split(r"…|1c0ffee1", comment)]
+        assert re.search(".*".join(pieces), printed), comment
+    assert "which followed" in printed
 
 
 def test_the_queries_of_the_guides_are_understood(store: Store) -> None:
@@ -263,8 +275,18 @@ def test_the_configuration_file_of_the_page_is_read(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDES], ids=lambda page: page.name)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    """To a file that is there, and to a heading of it."""
+    for link, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not heading or heading in headings(target), f"{link}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """What a link to a part of a page may name."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)

@@ -1,4 +1,4 @@
-"""The README's worker loop, run as it stands there, through what may happen to its work, its agent and its process."""
+"""The worker loop of docs/runners.md, run as it is, through what may happen to its work, its agent and its process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from dispatch_state import Agent, Issue, Store, StoreBusy, TransitionLog, open_store
 from tests.invariants import broken
-from tests.loops import Work, readme_loop
+from tests.loops import Work, worker_loop
 from tests.pages import ROOT
 from tests.races.workers import crew, wait_for
 from tests.world import MAINTAINER, RUNNER, WHY, World
@@ -51,7 +51,7 @@ def looping(store: Store, work: Work) -> Iterator[None]:
 
     def run() -> None:
         try:
-            readme_loop()(store, "coder", work, PAUSE)
+            worker_loop()(store, "coder", work, PAUSE)
             ended.append(None)
         except BaseException as error:
             ended.append(error)
@@ -292,7 +292,7 @@ def hang_at_work(target: str, line: Connection) -> None:
         yield from goes_on(issue)
 
     with open_store(target, durability="normal") as store:
-        readme_loop()(store, "coder", work, PAUSE)
+        worker_loop()(store, "coder", work, PAUSE)
 
 
 def test_the_work_of_a_process_that_was_killed_is_done_by_another(world: World, store: Store, target: str) -> None:

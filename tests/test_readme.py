@@ -30,22 +30,39 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
     return finished.stdout
 
 
-def test_the_code_runs_in_one_go(tmp_path: Path) -> None:
-    """All python blocks, one after the other in one namespace, as a reader would paste them."""
+def test_the_code_runs_as_it_stands(tmp_path: Path) -> None:
+    (block,) = BLOCKS.findall(README.read_text())
     script = tmp_path / "readme.py"
-    script.write_text("\n".join(BLOCKS.findall(README.read_text())))
+    script.write_text(block)
     printed = run("-W", "error", str(script), cwd=tmp_path)
-    assert "that is final, nothing leads out of it" in printed
-    assert "reload() it and decide again" in printed
-    assert "which followed" in printed
+    assert "is completed" in printed
+    assert "by human:ada: Opaque tokens can be revoked" in printed
+
+
+def test_the_readme_is_read_by_people_who_choose() -> None:
+    """It is short; the links to the pages come first, and the code stands on the first screen."""
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 260
+    assert lines[2].startswith("[Tour](docs/tour.md)")
+    begin = lines.index("```python")
+    end = lines.index("```", begin)
+    assert end - begin <= 18
+    assert end <= 40
+
+
+def test_every_page_is_listed() -> None:
+    listed = set(re.findall(r"\]\((docs/.*?)\)", README.read_text().partition("## Documentation")[2]))
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages - listed == {"docs/long_description.md"}
 
 
 def test_the_commands_are_there() -> None:
     commands = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(commands) == 3
-    assert "examples/gated_epic.py" in commands[0]
-    assert "pytest" in commands[1]
-    assert all(line.startswith("dispatch-state ") for line in commands[2].splitlines())
+    extras, main_job, tests, ours = commands
+    assert all(line.startswith("pip install ") for line in extras.splitlines())
+    assert "examples/gated_epic.py" in main_job
+    assert "pytest" in tests
+    assert all(line.startswith("dispatch-state ") for line in ours.splitlines())
 
 
 def test_the_quickstart(tmp_path: Path) -> None:

@@ -23,16 +23,17 @@ HEAD = f"""# The command line
   lifecycle go before lines of logs, comments, votes and decisions. To change a row takes at least 4 characters.
 - `{PROGRAM} help` lists the commands, as `{PROGRAM}` alone does; `{PROGRAM} help fire` says what `fire` takes.
   A misspelt command, option, trigger, argument or table is answered with the one that was probably meant.
-- `fire` is a person's act; nothing here acts as an agent. Who may run it is for the system's own accounts to say: the
-  store does not authenticate people.
+- `fire` is a person's act; nothing here acts as an agent. An override, by which a person goes over the ordinary course
+  (cancel, skip, force, veto), asks before it acts at a terminal, and takes `--yes` elsewhere. Who may run it is for the
+  system's own accounts to say: the store does not authenticate people.
 """
 STORE = """## Which store
 
 `--database` names it: a path, or a URL (`sqlite:///…`, `postgresql://…`). Without it, `DISPATCH_DATABASE` does; without
 that, the configuration file; and where there is none, it is `dispatch.db` in your data folder, on Linux
-`~/.local/share/dispatch/`. The configuration file is the one that `DISPATCH_CONFIG` names, else `config.toml` in your
-configuration folder, on Linux `~/.config/dispatch/`; on macOS both folders are
-`~/Library/Application Support/dispatch/`.
+`~/.local/share/dispatch/`, and *not* a `dispatch.db` in the folder you are in. The configuration file is the one that
+`DISPATCH_CONFIG` names, else `config.toml` in your configuration folder, on Linux `~/.config/dispatch/`; on macOS both
+folders are `~/Library/Application Support/dispatch/`.
 
 ```toml
 [database]
@@ -40,6 +41,7 @@ path = "~/work/dispatch.db"  # or: url = "postgresql://user@host/name"
 ```
 
 A relative path, wherever it stands, also in the configuration file, begins at the folder in which the command is run.
+In Python, `open_store()` without an argument looks in the same places.
 """
 EXAMPLES: dict[str, tuple[ModuleType, str]] = {
     "Making and keeping a store": (

@@ -42,14 +42,6 @@ def title(model: Any) -> str:
     return str(model._meta.table_name.replace("_", " ").capitalize())
 
 
-def machine(model: Any) -> str:
-    """A lifecycle in short, as the README shows it: a diagram, and a table behind a fold."""
-    lifecycle = model.machine
-    summary = f"Every trigger of {title(model).lower()}"
-    diagram = f"```mermaid\n{lifecycle.to_mermaid()}```\n\n"
-    return f"{diagram}<details><summary>{summary}</summary>\n\n{lifecycle.to_markdown()}\n</details>\n"
-
-
 def _triggers(model: Any) -> str:
     return " ".join(f"`{name}`" for name in model.machine.triggers)
 
