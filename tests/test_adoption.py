@@ -18,7 +18,7 @@ from dispatch_state.testing.attempts import everything
 from dispatch_state.testing.scripts import Player
 from dispatch_state.testing.worlds import World
 from tests.golden import scene
-from tests.test_migrations import SEED
+from tests.migrations import SEED
 from tests.world import MAINTAINER, WHY
 
 TIMES = ("Z", ".0Z", ".000000000Z", "+00:00", "")

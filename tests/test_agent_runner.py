@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from dispatch_state import Agent, AgentLog, Epic, Issue, PullRequest, Store, TransitionLog, open_store
+from tests.backends import on_sqlite
 from tests.invariants import broken
+from tests.paths import ROOT
 from tests.shell import ctrl_c
 from tests.world import MAINTAINER, RUNNER, WHY
 
-ROOT = Path(__file__).parent.parent
-on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 """For what is git's, the processes' or the command line's business, not the database's."""
 DEADLINE = 300.0
 """Seconds after which a test that hangs is given up; none of them comes near it."""

@@ -2,118 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import peewee
 import pytest
 
-from dispatch_state import (
-    Agent,
-    Decision,
-    GateComment,
-    GuardRefused,
-    Issue,
-    Proposal,
-    PullRequest,
-    Stage,
-    Store,
-    StoreError,
-    TransitionLog,
-    enforcement,
-)
+from dispatch_state import Agent, GuardRefused, Issue, Stage, Store, StoreError, TransitionLog, enforcement
 from dispatch_state.engine import Turn
-from dispatch_state.models.agent import AgentLog
-from dispatch_state.models.proposal import Vote
 from dispatch_state.statements import DATABASE
-from tests.world import MAINTAINER, MODELS, RUNNER, WHY, World
-
-EVERYTHING = [*MODELS.values(), TransitionLog, Decision, GateComment, AgentLog, Vote]
-Story = Callable[[World], tuple[list[Any], Callable[[], object]]]
-
-
-def dump() -> list[Any]:
-    return [sorted(map(repr, model.select().tuples())) for model in EVERYTHING]
+from dispatch_state.testing.attempts import everything
+from tests.stories import STORIES, Story
+from tests.world import MAINTAINER, RUNNER, WHY, World
 
 
 def state(rows: list[Any]) -> list[Any]:
     return [(dict(row.__data__), set(row._dirty), row.is_new) for row in rows]
-
-
-def a_gate_is_approved(world: World) -> tuple[list[Any], Callable[[], object]]:
-    stage = world.waiting_stage()
-    following = stage.epic.stages.order_by(MODELS["stages"].stage_order)[1]
-    for _ in range(3):
-        following.add_issue(**world.issue_columns())
-    gate = stage.gates.get()
-    return [gate], lambda: gate.approve(by=MAINTAINER, comment="Good")
-
-
-def an_epic_is_cancelled(world: World) -> tuple[list[Any], Callable[[], object]]:
-    epic = world.running_epic({})
-    issue = epic.current_stage.add_issue(**world.issue_columns()).reload()
-    world.start(issue)
-    epic.reload()
-    return [epic], lambda: epic.cancel(by=MAINTAINER, reason=WHY)
-
-
-def an_issue_is_assigned(world: World) -> tuple[list[Any], Callable[[], object]]:
-    issue, agent = world.issues("queued"), world.agent()
-    return [issue, agent], lambda: issue.assign(agent, by=agent)
-
-
-def the_last_issue_is_completed(world: World) -> tuple[list[Any], Callable[[], object]]:
-    issue = world.running_epic({}).current_stage.add_issue(**world.issue_columns()).reload()
-    agent = world.start(issue)
-    return [issue, agent], lambda: issue.complete(by=agent)
-
-
-def an_agent_fails(world: World) -> tuple[list[Any], Callable[[], object]]:
-    agent = world.issues("in_progress").assigned_agent
-    return [agent], lambda: agent.fail("it fell over", by=agent)
-
-
-def an_issue_is_reassigned(world: World) -> tuple[list[Any], Callable[[], object]]:
-    issue, agent = world.issues("in_progress"), world.agent()
-    return [issue, agent], lambda: issue.reassign(agent, by=MAINTAINER, reason=WHY)
-
-
-def a_request_is_merged(world: World) -> tuple[list[Any], Callable[[], object]]:
-    request = world.pull_requests("open")
-    return [request], lambda: request.merge(by=MAINTAINER)
-
-
-def an_issue_is_born(world: World) -> tuple[list[Any], Callable[[], object]]:
-    issue = Issue(stage=world.running_epic().current_stage, **world.issue_columns())
-    return [issue], lambda: issue.save()
-
-
-def an_epic_is_removed(world: World) -> tuple[list[Any], Callable[[], object]]:
-    epic = world.epics("completed").reload()
-    return [epic], lambda: epic.remove(by=MAINTAINER, reason=WHY)
-
-
-def a_vote_decides(world: World) -> tuple[list[Any], Callable[[], object]]:
-    proposer = world.start(world.new_issue())
-    proposal = world.new_proposal(proposer)
-    proposer.await_vote(by=proposer)
-    voter = world.agent()
-    return [proposal.reload(), voter], lambda: proposal.vote(voter, "approve", WHY)
-
-
-STORIES: list[Story] = [
-    a_gate_is_approved,
-    an_epic_is_cancelled,
-    an_issue_is_assigned,
-    the_last_issue_is_completed,
-    an_agent_fails,
-    an_issue_is_reassigned,
-    a_request_is_merged,
-    an_issue_is_born,
-    an_epic_is_removed,
-    a_vote_decides,
-]
 
 
 class PoweredOffError(Exception):
@@ -147,7 +52,7 @@ def failing_at(store: Store, statement: int, after: bool) -> Iterator[list[str]]
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_a_failure_at_every_statement(store: Store, story: Story) -> None:
     objects, act = story(World(store))
-    before, held = dump(), state(objects)
+    before, held = everything(), state(objects)
     statement = 0
     while True:
         statement += 1
@@ -157,23 +62,23 @@ def test_a_failure_at_every_statement(store: Store, story: Story) -> None:
                 break
             except PoweredOffError:
                 pass
-        assert dump() == before, seen[-1]
+        assert everything() == before, seen[-1]
         assert state(objects) == held, seen[-1]
     assert statement > 4
-    assert dump() != before
+    assert everything() != before
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_the_callers_rollback_restores_rows_and_objects(store: Store, story: Story) -> None:
     objects, act = story(World(store))
-    before, held = dump(), state(objects)
+    before, held = everything(), state(objects)
     with pytest.raises(ZeroDivisionError), store.atomic():
         act()
         raise ZeroDivisionError
-    assert (dump(), state(objects)) == (before, held)
+    assert (everything(), state(objects)) == (before, held)
     with store.atomic():
         act()
-    assert dump() != before
+    assert everything() != before
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
@@ -247,17 +152,16 @@ def test_a_guard_that_refuses_a_follower_rolls_everything_back(store: Store, mon
     peewee.ModelUpdate(Issue, {Issue.assigned_agent: agent.id, Issue.status: "assigned"}).where(
         Issue.id == other.id
     ).execute()
-    before = dump()
+    before = everything()
     with pytest.raises(GuardRefused, match="finish, which follows from move"):
         issue.submit(by=agent)
-    assert dump() == before
+    assert everything() == before
 
 
 def test_one_moment_for_one_turn(store: Store) -> None:
     moves = World(store).epics("ready").start(by=RUNNER)
     stamps = {TransitionLog.get_by_id(move.seq).created_at for move in moves}
     assert stamps == {Agent.create(agent_type="coder").started_at}
-    assert {Proposal, PullRequest} <= set(EVERYTHING)
 
 
 # ---- again, when the database asks for it ----------------------------------------------------------------

@@ -24,17 +24,14 @@ from dispatch_state import (
     open_store,
 )
 from dispatch_state.cli.commands import main
+from tests.backends import on_postgresql, on_sqlite
 from tests.invariants import broken
 from tests.world import MAINTAINER, World
-
-sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-
 
 # ---- backups -------------------------------------------------------------------------------------------
 
 
-@sqlite
+@on_sqlite
 def test_a_backup_is_the_store(store: Store, tmp_path: Path) -> None:
     issue = World(store).issues("done")
     made = store.backup(tmp_path / "copy.db")
@@ -48,7 +45,7 @@ def test_a_backup_is_the_store(store: Store, tmp_path: Path) -> None:
         Issue.get_by_id(issue.id).remove(by=MAINTAINER, reason="it is one's own store")
 
 
-@sqlite
+@on_sqlite
 def test_a_backup_while_others_write_is_one_moment(store: Store, tmp_path: Path) -> None:
     world, over = World(store), threading.Event()
 
@@ -78,7 +75,7 @@ def test_a_backup_in_memory_is_a_file(tmp_path: Path) -> None:
         assert Issue.get() == issue
 
 
-@sqlite
+@on_sqlite
 def test_what_is_there_is_not_written_over(store: Store, target: str, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_text("precious")
@@ -88,7 +85,7 @@ def test_what_is_there_is_not_written_over(store: Store, target: str, tmp_path: 
     assert there.read_text() == "precious"
 
 
-@sqlite
+@on_sqlite
 def test_what_is_there_under_the_name_of_the_unfinished_copy_is_kept(store: Store, tmp_path: Path) -> None:
     there = tmp_path / "copy.db.partial"
     there.write_text("precious")
@@ -98,27 +95,27 @@ def test_what_is_there_under_the_name_of_the_unfinished_copy_is_kept(store: Stor
     assert not (tmp_path / "copy.db").exists()
 
 
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("path", [None, 3, "a\0b", b"\xff" * 300])
 def test_what_is_no_path_is_refused(store: Store, path: Any, tmp_path: Path) -> None:
     with pytest.raises((InvalidValue, StoreReadOnly)):
         store.backup(path)
 
 
-@sqlite
+@on_sqlite
 def test_a_folder_that_is_not_there_is_told(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreReadOnly, match="No such file"):
         store.backup(tmp_path / "no" / "copy.db")
 
 
-@sqlite
+@on_sqlite
 def test_a_block_is_left_first(store: Store, tmp_path: Path) -> None:
     with store.atomic(), pytest.raises(InvalidValue, match="leave it first"):
         store.backup(tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
 
 
-@sqlite
+@on_sqlite
 def test_a_backup_that_fails_leaves_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(path: object) -> None:
         raise OSError(28, "No space left on device")
@@ -131,7 +128,7 @@ def test_a_backup_that_fails_leaves_nothing(store: Store, tmp_path: Path, monkey
     store.backup(tmp_path / "copy.db")
 
 
-@postgresql
+@on_postgresql
 def test_postgresql_has_a_tool_of_its_own(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="pg_dump"):
         store.backup(tmp_path / "copy.db")
@@ -258,7 +255,7 @@ def test_verify_from_a_shell(store: Store, target: str) -> None:
     assert told.stderr == "1 violations\n"
 
 
-@sqlite
+@on_sqlite
 def test_backup_from_a_shell(store: Store, target: str, tmp_path: Path) -> None:
     told = shell("--database", target, "backup", str(tmp_path / "copy.db"))
     assert (told.returncode, told.stdout) == (0, f"{tmp_path / 'copy.db'}\n")

@@ -11,9 +11,9 @@ import pytest
 
 import dispatch_state
 from dispatch_state import Human
+from dispatch_state.testing.attempts import everything
+from tests.backends import BACKENDS
 from tests.bad_input import CASES, LOGINS_BAD, LOGINS_GOOD, VOTE_CASES, Case, ready_rows
-from tests.conftest import BACKENDS
-from tests.test_atomicity import dump
 
 LONGEST_MESSAGE = 600
 
@@ -49,13 +49,13 @@ def _fresh(row: Any) -> Any:
 
 @pytest.mark.parametrize("case", [*CASES, *VOTE_CASES], ids=lambda case: case.name)
 def test_bad_input(rows: Any, case: Case) -> None:
-    before = dump()
+    before = everything()
     with pytest.raises(getattr(dispatch_state, case.error)) as caught:
         case.do(rows)
     message = str(caught.value)
     assert message
     assert len(message) < LONGEST_MESSAGE
-    assert dump() == before
+    assert everything() == before
 
 
 @pytest.mark.parametrize("login", LOGINS_GOOD)
@@ -101,11 +101,11 @@ WRONG_CALLS: list[tuple[Callable[[Any], object], str]] = [
 
 @pytest.mark.parametrize(("call", "message"), WRONG_CALLS, ids=[message[:40] for _, message in WRONG_CALLS])
 def test_a_wrong_call_is_told_what_the_trigger_takes(rows: Any, call: Callable[[Any], object], message: str) -> None:
-    before = dump()
+    before = everything()
     with pytest.raises(TypeError) as caught:
         call(rows)
     assert str(caught.value) == message
-    assert dump() == before
+    assert everything() == before
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,12 @@ from dispatch_state.cli.terminal import Terminal, cells, visible
 from dispatch_state.models.keys import short
 from dispatch_state.targets import resolve
 from tests import boards as golden
+from tests.backends import on_sqlite
 from tests.shell import HANG, Screen, Seen, Shell, buffered, ctrl_c, process
 from tests.world import MAINTAINER, WHY, World
 
 EVIL = "</style><script>alert('x')</script> & \"quotes\" \x1b[2J\u202e"
 LONG = golden.LONG
-sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_columns_that_fit_stand_beside_each_other(shell: Shell, monkeypatch: pyt
     assert max(map(cells, shell("board").splitlines())) <= 10
 
 
-@sqlite
+@on_sqlite
 def test_an_empty_board(
     store: Store, target: str, drawn_by: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +259,7 @@ def at_a_screen(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return watch
 
 
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("height", HEIGHTS)
 @pytest.mark.parametrize("options", [(), ("--limit", "20")])
 def test_a_watched_board_stays_on_its_screen(
@@ -309,7 +309,7 @@ def test_final_columns_are_the_first_to_shrink() -> None:
         assert all(column.more == 9 - len(column.issues) for column in board.cut(limit).columns)
 
 
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_no_screen_of_its_own_where_there_is_none(
     term: str, at_a_screen: Any, shell: Shell, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -323,7 +323,7 @@ def test_no_screen_of_its_own_where_there_is_none(
     assert at_a_screen(10, "--json").count("\n") == 3
 
 
-@sqlite
+@on_sqlite
 def test_a_board_on_a_real_terminal_until_ctrl_c(store: Store, target: str, epic: Epic) -> None:
     store.close()
     ours, theirs = pty.openpty()
@@ -546,7 +546,7 @@ def test_an_empty_page(store: Store) -> None:
     assert "Epics" not in found.texts["h2"]
 
 
-@sqlite
+@on_sqlite
 def test_a_page_is_written_whole_or_not_at_all(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "board.html"
     file.write_text("the old one")
@@ -570,7 +570,7 @@ def test_a_page_is_written_whole_or_not_at_all(shell: Shell, tmp_path: Path, mon
     shell("board", "--html", "/dev/null")
 
 
-@sqlite
+@on_sqlite
 def test_a_new_page_is_as_private_as_any_file(shell: Shell, tmp_path: Path) -> None:
     shell("board", "--html", str(tmp_path / "a.html"))
     (tmp_path / "b.html").touch()

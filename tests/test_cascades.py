@@ -26,8 +26,8 @@ from dispatch_state import (
     TransitionLog,
 )
 from dispatch_state.engine import RULES
+from dispatch_state.testing import Clock
 from tests.cascade_table import FOLLOWS
-from tests.conftest import Clock
 from tests.invariants import broken
 from tests.world import MAINTAINER, MODELS, RUNNER, WHY, World
 
@@ -40,11 +40,6 @@ def told(moves: list[Move]) -> list[str]:
 
 def first_stage(epic: Any) -> Stage:
     return epic.stages.order_by(Stage.stage_order).first()
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
 
 
 def test_a_rule_for_each_move_that_has_followers() -> None:

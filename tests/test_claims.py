@@ -22,18 +22,13 @@ from dispatch_state import (
     upkeep,
 )
 from dispatch_state.claims import LOOK, _candidates
-from tests.conftest import Clock
+from dispatch_state.testing import Clock
+from tests.backends import on_postgresql, on_sqlite
 from tests.invariants import broken
-from tests.test_threads import workers
+from tests.threads import workers
 from tests.world import MAINTAINER, RUNNER, WHY, World
 
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 """For what another session does in the middle of a claim: on SQLite there is one writer."""
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
 
 
 def queued(world: World, clock: Clock, **columns: Any) -> Issue:
@@ -429,7 +424,7 @@ def test_what_is_given_back_may_be_taken_away_meanwhile(
     assert mine.reload().status == "cancelled"
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_an_agent_that_no_issue_can_be_given_to_is_refused(world: World, store: Store, clock: Clock) -> None:
     """In a store that somebody broke: what is wrong is said at once, and not tried with one issue after the other."""
     agent = world.issues("in_progress").assigned_agent

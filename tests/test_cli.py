@@ -28,18 +28,18 @@ from dispatch_state.cli.commands import COMMANDS, main
 from dispatch_state.cli.parsing import Call
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from dispatch_state.targets import resolve
+from dispatch_state.testing import Clock
 from tests import postgres
-from tests.conftest import Clock
+from tests.backends import on_sqlite
 from tests.pages import command_line
 from tests.shell import HANG, Screen, Shell, buffered, finished, process
-from tests.test_overview import WAITS
+from tests.waits import WAITS
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 EVIL = "Evil \x1b[31mred\x1b[0m \x07bell \u202edlrow \u2028 line\nfeed \x9b2J"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]")
 PROMPT = "Do as I say: the whole of it"
 SOMEBODY = "00000000-0000-7000-8000-00000000dead"
-sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 def long_ago() -> datetime:
@@ -190,7 +190,7 @@ def test_soundness(shell: Shell, ids: Ids, inside: Any) -> None:
     )
 
 
-@sqlite
+@on_sqlite
 def test_a_copy_is_made(shell: Shell, ids: Ids, tmp_path: Path) -> None:
     assert shell.json("backup", str(tmp_path / "copy.db")) == {"backup": str(tmp_path / "copy.db")}
     assert "exists" in (shell("backup", str(tmp_path / "copy.db"), code=2) or shell.err)
@@ -321,7 +321,7 @@ def test_every_kind_of_wait_that_a_trigger_ends_has_its_command() -> None:
     assert standing.NEXT.keys() == WAITS.keys() - no_trigger
 
 
-@sqlite
+@on_sqlite
 def test_a_further_command_is_to_the_same_store(
     shell: Shell, ids: Ids, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -464,7 +464,7 @@ def test_a_removed_row_has_its_history(shell: Shell, ids: Ids) -> None:
     assert (told["id"], [move["trigger"] for move in told["history"]]) == (ids["gone"], ["create", "cancel", "remove"])
 
 
-@sqlite
+@on_sqlite
 def test_a_row_that_somebody_deleted_past_the_log_is_not_called_removed(shell: Shell, ids: Ids, place: str) -> None:
     with open_store(place) as store, store.database.atomic():
         migrations.enforcement.remove(store.database)
@@ -634,7 +634,7 @@ def test_an_override_takes_a_yes(shell: Shell, ids: Ids, monkeypatch: pytest.Mon
     assert shell.json("show", ids["issue"])["status"] == "cancelled"
 
 
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("YES\n", 0), ("n\n", 1), ("\n", 1), ("", 1), ("yeah\n", 1)])
 def test_a_person_at_a_terminal_is_asked(
     typed: str, code: int, shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch
@@ -672,7 +672,7 @@ def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
@@ -828,7 +828,7 @@ def test_what_joins_another_character_takes_no_place(text: str, places: int) -> 
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("words", [["status"], ["board"], ["log"], ["show"]])
 def test_colours_are_for_terminals(words: list[str], shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -911,7 +911,7 @@ WRONG_IDS = ["", " ", "xyz", "\0", "a\0b", "\udcff", "%", "_", "é" * 50, "0" * 
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("words", [["show"], ["explain"], ["diagram"], ["board", "--epic"], ["fire"]])
 def test_ids_that_are_none(words: list[str], shell: Shell, ids: Ids) -> None:
     rest = ["queue", "--as", "me"] if words == ["fire"] else []
@@ -924,7 +924,7 @@ def test_ids_that_are_none(words: list[str], shell: Shell, ids: Ids) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 def test_the_end_of_more_than_one_id(shell: Shell, ids: Ids, inside: Any) -> None:
     every = inside(lambda store: [str(row.id) for model in MODELS.values() for row in model.select()])
     ends = Counter(key[-1] for key in every)
@@ -972,7 +972,7 @@ def test_a_short_end_changes_nothing(shell: Shell, ids: Ids, inside: Any) -> Non
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize(
     "words",
     [
@@ -997,7 +997,7 @@ def test_triggers_that_are_called_wrongly(words: list[str], shell: Shell, ids: I
     assert len(shell.err) < 600
 
 
-@sqlite
+@on_sqlite
 def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
     def refused(row: str, trigger: str, *given: str, code: int = 2) -> str:
         shell("fire", ids[row], trigger, *given, "--as", "maintainer", "--reason", WHY, "--yes", code=code)
@@ -1016,7 +1016,7 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize(
     "words",
     [
@@ -1044,7 +1044,7 @@ UNWRITABLE = ["/no/such/folder/x", "/", "x" * 5000, pytest.param(str(FULL), mark
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("file", UNWRITABLE)
 @pytest.mark.parametrize("words", [["board", "--html"], ["diagram", "issues", "--output"]])
 def test_files_that_cannot_be_written(words: list[str], file: str, shell: Shell, ids: Ids) -> None:
@@ -1079,7 +1079,7 @@ def test_no_password_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Monk
             assert PASSWORD not in told
 
 
-@sqlite
+@on_sqlite
 def test_a_copy_into_a_full_store_does_not_tell_its_password(
     target: str, tmp_path: Path, capfd: Any, backend: str
 ) -> None:
@@ -1158,7 +1158,7 @@ READ = [("labels", "3"), ("status", "odd"), ("outcome", "[1]"), ("metrics", "3")
 """What is shown as it stands, wrong as it is."""
 
 
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize(("table", "column", "value"), [*GARBAGE, *BYTES])
 def test_a_store_in_which_somebody_scribbled(table: str, column: str, value: Any, shell: Shell, ids: Ids) -> None:
     """Every command shows what it can read, or says in a line what it cannot; verify names the row."""
@@ -1187,7 +1187,7 @@ def test_a_store_in_which_somebody_scribbled(table: str, column: str, value: Any
 
 
 @reads
-@sqlite
+@on_sqlite
 def test_what_is_not_utf_8(ids: Ids, place: str) -> None:
     for words in ([b"show", b"\xff"], [b"fire", ids["issue"], b"dequeue", b"--as", b"m\xff"], [b"\xff\x1b"]):
         code, out, err = finished("--database", place, *words)
@@ -1199,7 +1199,7 @@ def test_what_is_not_utf_8(ids: Ids, place: str) -> None:
     assert r"\u201clook\u201d" in ascii_only[1]
 
 
-@sqlite
+@on_sqlite
 def test_a_reader_that_goes_away(ids: Ids, target: str) -> None:
     with process("--database", target, "log", "--after", "0", "--timeout", str(HANG)) as command:
         assert command.stdout is not None
@@ -1229,7 +1229,7 @@ def test_an_output_that_is_full(words: str) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 @full
 def test_an_export_to_an_output_that_is_full(ids: Ids, place: str) -> None:
     told = b"dispatch-state: the output cannot be written: No space left on device\n"
@@ -1237,7 +1237,7 @@ def test_an_export_to_an_output_that_is_full(ids: Ids, place: str) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_an_export_that_nobody_reads(unbuffered: str, ids: Ids, place: str) -> None:
     with process("--database", place, "export", "-", PYTHONUNBUFFERED=unbuffered) as command:
@@ -1249,7 +1249,7 @@ def test_an_export_that_nobody_reads(unbuffered: str, ids: Ids, place: str) -> N
 
 @pytest.mark.parametrize("words", ["status", "status --json", "board", "export -", "diagram cascades", "show {}"])
 @reads
-@sqlite
+@on_sqlite
 def test_an_output_that_is_closed(words: str, ids: Ids, place: str) -> None:
     code, told = in_sh(f"--database '{place}' {words.format(ids['issue'])}", ">&-")
     assert (code, b"the output cannot be written: standard output is closed" in told) == (3, True)
@@ -1262,7 +1262,7 @@ def test_nobody_hears_a_complaint(closed: str) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 def test_failures_for_programs(shell: Shell, ids: Ids) -> None:
     """One JSON document on standard error, whoever refused."""
 
@@ -1301,7 +1301,7 @@ def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:
         assert command.wait() == 130
 
 
-@sqlite
+@on_sqlite
 def test_where_ctrl_c_is_ignored_it_stays_so(target: str) -> None:
     """As a shell has it for what it starts in the background."""
     open_store(target).close()
@@ -1318,7 +1318,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so(target: str) -> None:
 
 
 @reads
-@sqlite
+@on_sqlite
 def test_an_interrupt_stays_one_whatever_comes_behind_it(
     shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch
 ) -> None:

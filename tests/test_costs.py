@@ -20,7 +20,7 @@ from benchmarks.cases import moves
 from benchmarks.tape import Sent, recording_psycopg
 from benchmarks.twins import taped
 from dispatch_state import Store, lockfile, open_store
-from tests.test_benchmarks import TAPED
+from tests.operations import TAPED
 
 
 def counted(sent: list[Sent]) -> dict[str, int]:

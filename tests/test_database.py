@@ -33,8 +33,10 @@ from dispatch_state.errors import (
     WrongProcess,
 )
 from dispatch_state.targets import Target, resolve
-
-ROOT = Path(__file__).parent.parent
+from tests.forks import in_child
+from tests.paths import ROOT
+from tests.threads import in_thread
+from tests.tracebacks import told
 
 
 def reach(target: object, *, create: bool = True, **options: Any) -> Database:
@@ -55,48 +57,6 @@ def reached(target: object, **options: Any) -> Iterator[Database]:
 def database(target: str) -> Iterator[Database]:
     with reached(target) as found:
         yield found
-
-
-def in_thread(work: Callable[[], object]) -> Any:
-    """What `work` gives, or raises, in a thread that then ends."""
-    found: list[Any] = []
-
-    def run() -> None:
-        try:
-            found.append(work())
-        except BaseException as error:
-            found.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(30)
-    return found[0]
-
-
-def in_child(work: Callable[[], object]) -> str:
-    """The name of what `work` raises in a forked child, which then leaves without cleaning up."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            work()
-            name = "nothing"
-        except BaseException as error:
-            name = type(error).__name__
-        os.write(writer, name.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        name = told.read()
-    os.waitpid(child, 0)
-    return name
-
-
-def told(error: BaseException | None) -> str:
-    """Every message that a traceback of the error would show."""
-    if error is None:
-        return ""
-    return f"{error}\n{told(error.__cause__ or (None if error.__suppress_context__ else error.__context__))}"
 
 
 def one(database: Database, sql: str) -> Any:
@@ -294,19 +254,6 @@ def test_a_folder_on_the_way_that_is_a_file_is_told(tmp_path: Path) -> None:
         reach(tmp_path / "file" / "x.db")
 
 
-@pytest.fixture
-def unprivileged() -> Iterator[None]:
-    """Root may write anything; these tests act as somebody who may not."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     tmp_path.chmod(0o555)
     for folder in (tmp_path.parent, tmp_path.parent.parent):
@@ -450,7 +397,7 @@ def test_mounts(call: Callable[[Path], None], tmp_path: Path) -> None:
     trial = [*before, "sh", "-c", "touch a b && mount --bind a b && mount -t tmpfs tmpfs ."]
     if not shutil.which("unshare") or subprocess.run(trial, cwd=tmp_path, capture_output=True, check=False).returncode:
         pytest.skip("NOTHING CAN BE MOUNTED HERE: files that are mounted by themselves are not tried")
-    code = f"from tests.test_database import *; {call.__name__}(Path(sys.argv[1]))"
+    code = f"from {__name__} import *; {call.__name__}(Path(sys.argv[1]))"
     command = [*before, sys.executable, "-W", "error", "-c", code, str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -649,6 +596,7 @@ def test_a_loop_over_a_query_may_write_while_others_write(tmp_path: Path) -> Non
 
 
 # ---- after closing, and in another process -----------------------------------------------------------
+
 
 USES: list[Callable[[Database], object]] = [
     lambda database: database.execute_sql("SELECT 1"),

@@ -21,8 +21,9 @@ from dispatch_state.models.tables import EVERY
 from dispatch_state.targets import resolve
 from dispatch_state.voting import Tally
 from tests import grids
-from tests.pages import PAGES, ROOT
-from tests.test_schema import asked
+from tests.migrations import asked
+from tests.pages import PAGES
+from tests.paths import ROOT
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 TAKES = {

@@ -27,15 +27,10 @@ from dispatch_state import (
     SyncState,
 )
 from dispatch_state.families import family
-from tests.conftest import Clock
+from dispatch_state.testing import Clock
 from tests.world import MAINTAINER, RUNNER, WHY, World
 
 LONG = "é" * 600_000
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
 
 
 def as_stored(row: Any) -> None:

@@ -29,9 +29,10 @@ from dispatch_state import (
     open_store,
 )
 from dispatch_state.ids import new_id
-from dispatch_state.models.tables import EVERY
+from dispatch_state.testing import Clock
+from dispatch_state.testing.attempts import everything
 from tests import grids, postgres
-from tests.conftest import Clock
+from tests.backends import on_postgresql, on_sqlite
 from tests.invariants import broken
 from tests.ways_round import BOTH, NOW, ON_POSTGRESQL, ON_SQLITE, insert, log_row, moved, scene
 from tests.world import MAINTAINER, MODELS, WHY, World
@@ -77,6 +78,7 @@ def attempt(run: Run, *statements: str) -> Exception | None:
 
 
 # ---- every pair ----------------------------------------------------------------------------------------
+
 
 STARTS = [(table, str(status)) for table, model in MODELS.items() for status in model.machine.states]
 
@@ -137,7 +139,7 @@ def test_every_way_round_is_refused(store: Store, run: Run, backend: str, subtes
     assert broken(store) == []
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_a_log_row_of_another_transaction_is_refused(store: Store, run: Run) -> None:
     """SQLite cannot tell transactions apart; there it is the connection that must be the same."""
     issue = World(store).issues("queued")
@@ -177,7 +179,7 @@ def test_executemany_is_refused(store: Store, target: str, backend: str) -> None
     assert refused(found.value)
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_copy_is_refused(store: Store, target: str) -> None:
     with psycopg.connect(target) as connection, pytest.raises(psycopg.errors.CheckViolation):  # noqa: SIM117
         with connection.cursor().copy(
@@ -197,7 +199,7 @@ except sqlite3.IntegrityError as error:
 """
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_another_process_without_foreign_keys_is_refused(store: Store, target: str) -> None:
     World(store).issues("done")
     told = subprocess.run([sys.executable, "-c", WITHOUT_KEYS, target], capture_output=True, text=True, check=True)
@@ -401,7 +403,7 @@ def test_what_is_somebody_elses_stays(target: str, caplog: pytest.LogCaptureFixt
         assert of_others(store) == there
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_a_schema_may_have_any_name(target: str) -> None:
     """Capital letters and dashes too."""
     with psycopg.connect(target, autocommit=True) as connection:
@@ -450,6 +452,7 @@ def test_they_stay_through_a_failed_transaction(store: Store) -> None:
 
 # ---- beside migrations -------------------------------------------------------------------------------------
 
+
 REBUILD = r"""
 import re
 
@@ -477,20 +480,16 @@ def test_a_migration_that_rebuilds_every_table(target: str, tmp_path: Path, monk
     """Neither are the rows lost, nor does anything go round while it runs or afterwards."""
     with open_store(target) as store:
         issue = scene(store).queued
-        before = everything(store)
+        before = everything()
     folder = tmp_path / "migrations"
     shutil.copytree(migrate._folder(), folder)
     (folder / "900_rebuild.py").write_text(REBUILD)
     monkeypatch.setattr(migrate, "_folder", lambda: folder)
     with open_store(target) as store:
-        assert everything(store) == before
+        assert everything() == before
         assert enforcement.differences(store.database) == []
         assert refused(attempt(store.database.execute_sql, moved(issue, "done")))
         issue.reload().dequeue(by=MAINTAINER)
         assert broken(store) == []
         if store.database.kind == "sqlite":
             assert store.database.execute_sql("PRAGMA foreign_key_check").fetchall() == []
-
-
-def everything(store: Store) -> dict[str, list[Any]]:
-    return {model._meta.table_name: list(model.select().order_by(model._meta.primary_key).tuples()) for model in EVERY}

@@ -9,7 +9,7 @@ import pytest
 
 from dispatch_state import Agent, Epic, Issue, StaleRow, Store
 from tests import grids
-from tests.test_grids import STATUSES
+from tests.grids import STATUSES
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 MOVES: dict[str, Callable[[World, Any], object]] = {

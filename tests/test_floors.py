@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "dispatch_state"
+from tests.paths import ROOT
+
+PACKAGE = ROOT / "dispatch_state"
 
 LAYERS = [
     "_version", "vocabulary", "errors", "ids", "values", "actors", "fields", "targets", "lockfile", "mounts", "files",

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import hmac
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatch_state import ConfigEntry, InvalidValue, Issue, PullRequest, StaleRow, Store, SyncState, github
 from dispatch_state.github import apply_event, issue_from, pull_request_from, signed
-from dispatch_state.testing import scratch_store
+from dispatch_state.testing import Clock, scratch_store
 from dispatch_state.testing.attempts import everything
-from tests.conftest import Clock
+from tests.deliveries import DELIVERIES, FOLDER, FORK, SHOP, changed, closed, in_status, opened, requested
 from tests.invariants import broken
+from tests.paths import ROOT
 from tests.world import MAINTAINER, WHY, World
-
-ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / "examples" / "deliveries"
-DELIVERIES = {path.stem[3:]: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-SHOP = "https://github.com/octo/shop"
 
 
 @pytest.fixture
@@ -33,37 +26,6 @@ def memory() -> Iterator[Store]:
     with scratch_store("memory") as store:
         yield store
         assert broken(store) == []
-
-
-def changed(name: str, at: str | None = None, **parts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A sample delivery, with other values in its parts, sent at another moment."""
-    delivery = copy.deepcopy(DELIVERIES[name])
-    payload = delivery["payload"]
-    for part, values in parts.items():
-        if part == "top":
-            payload.update(values)
-        else:
-            payload[part].update(values)
-    for part in ("issue", "pull_request", "check_suite"):
-        if at and part in payload:
-            payload[part]["updated_at"] = at
-    if at and "review" in payload:
-        payload["review"]["submitted_at"] = at
-    return delivery["event"], payload
-
-
-def opened(**values: Any) -> Issue:
-    """Issue 12, made by its delivery."""
-    row = apply_event(*changed("issues_opened", issue={"number": 12, "html_url": f"{SHOP}/issues/12", **values})).row
-    assert isinstance(row, Issue)
-    return row
-
-
-def requested(**values: Any) -> PullRequest:
-    """Pull request 14, which closes issue 12, made by its delivery."""
-    row = apply_event(*changed("pull_request_opened", pull_request=values)).row
-    assert isinstance(row, PullRequest)
-    return row
 
 
 # ---- issues --------------------------------------------------------------------------------------------
@@ -156,22 +118,6 @@ def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
 
 
 # ---- issues that are closed ----------------------------------------------------------------------------
-
-
-def closed(day: int = 1, action: str = "closed", **issue: Any) -> tuple[str, dict[str, Any]]:
-    """A delivery about issue 12, which is closed as completed unless it says otherwise, of a day in February."""
-    values = {"number": 12, "html_url": f"{SHOP}/issues/12", "state": "closed", "state_reason": "completed", **issue}
-    return changed("issues_closed", f"2026-02-{day:02}T00:00:00Z", top={"action": action}, issue=values)
-
-
-def in_status(store: Store, status: str, *requests: str) -> Issue:
-    """Issue 12 in a status, with pull requests in these."""
-    columns = {"github_id": 12, "github_url": f"{SHOP}/issues/12", "repo_url": SHOP}
-    issue = World(store).issues(status, **columns)
-    for number, born in enumerate(requests, 14):
-        url = f"{SHOP}/pull/{number}"
-        PullRequest.create(issue=issue, github_number=number, github_url=url, branch="b", status=born)
-    return issue
 
 
 def left_closed(store: Store) -> list[Any]:
@@ -469,9 +415,6 @@ def test_what_was_changed_here_stays_until_it_changes_there(memory: Store) -> No
     apply_event(*changed("issues_opened", "2026-02-03T00:00:00Z", top={"action": "edited"}, issue=later))
     issue.reload()
     assert (issue.prompt, issue.issue_type, issue.priority) == ("Theirs", "bug", "high")
-
-
-FORK = {"ref": "keep-cart", "sha": "a" * 40, "repo": {"html_url": "https://github.com/stranger/shop"}}
 
 
 @pytest.mark.parametrize("body", ["Fixes #12", None])

@@ -24,14 +24,9 @@ from dispatch_state import (
     System,
     Vote,
 )
-from tests.conftest import Clock
+from dispatch_state.testing import Clock
 from tests.invariants import broken
 from tests.world import MAINTAINER, WHY, World
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from dispatch_state import GuardRefused, IllegalTransition, Store
+from dispatch_state.testing import Clock
 from dispatch_state.vocabulary import DecisionType
 from tests import grids
-from tests.conftest import Clock
+from tests.grids import STATUSES
 from tests.world import MODELS, ONLY_FOLLOW, World
-
-STATUSES = list(dict.fromkeys((table, status) for table, grid in grids.GRIDS.items() for status, _ in grid))
 
 
 @pytest.mark.parametrize("table", grids.GRIDS)

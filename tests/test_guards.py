@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dispatch_state import Agent, Epic, GuardRefused, Human, PullRequest, Stage, Store, System
-from tests.conftest import Clock
-from tests.test_atomicity import dump
+from dispatch_state.testing import Clock
+from dispatch_state.testing.attempts import everything
 from tests.world import MAINTAINER, RUNNER, TEXTS, WHY, World
 
 Made = tuple[Any, str, dict[str, Any]]
@@ -393,13 +393,13 @@ def reopen_anothers_request(world: World) -> Made:
 def test_one_guard(store: Store, clock: Clock, case: Callable[[World], Made], pattern: str) -> None:
     row, trigger, arguments = case(World(store))
     row.reload()
-    before = dump()
+    before = everything()
     with pytest.raises(GuardRefused, match=pattern) as refused:
         getattr(row, trigger)(**arguments)
     assert len(refused.value.reasons) == 1
     assert str(row) in str(refused.value)
     assert f"is {row.status}: {trigger}" in str(refused.value)
-    assert dump() == before
+    assert everything() == before
 
 
 def test_a_gate_of_another_type_is_no_checkpoint(store: Store) -> None:

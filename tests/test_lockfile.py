@@ -20,17 +20,12 @@ import pytest
 
 from dispatch_state import ConfigEntry, Store, StoreBusy, lockfile, open_store
 from dispatch_state.lockfile import GAP, GONE, PATIENCE, SOON, WHILE, LockFile
-from tests.test_database import in_thread
+from tests.threads import in_thread
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "dispatch.db"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[Store]:
-    with open_store(path, durability="normal", timeout=0.2) as store:
+def opened(file: Path) -> Iterator[Store]:
+    with open_store(file, durability="normal", timeout=0.2) as store:
         yield store
 
 
@@ -74,9 +69,9 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
 
 
 @pytest.fixture
-def places(path: Path) -> Iterator[list[LockFile]]:
+def places(file: Path) -> Iterator[list[LockFile]]:
     """Four writers' places in one queue."""
-    places = [LockFile(str(path), 1) for _ in range(4)]
+    places = [LockFile(str(file), 1) for _ in range(4)]
     yield places
     for place in places:
         place.close()
@@ -191,20 +186,20 @@ def test_who_is_served_leaves_the_queue(places: list[LockFile], moments: Moments
 
 
 @pytest.fixture
-def stranger(path: Path) -> Iterator[Callable[[], None]]:
+def stranger(file: Path) -> Iterator[Callable[[], None]]:
     """Another program that holds the lock of the file, until this is called."""
-    file = turn_file(path).open("w")
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield file.close
-    file.close()
+    turn = turn_file(file).open("w")
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    yield turn.close
+    turn.close()
 
 
 def test_a_lock_under_which_nobody_writes_is_waited_for_once(
-    path: Path, moments: Moments, stranger: Callable[[], None]
+    file: Path, moments: Moments, stranger: Callable[[], None]
 ) -> None:
     """By all connections of a store together, until it has been free again."""
     known = lockfile.Known()
-    one, other = [LockFile(str(turn_file(path)), 30, lambda: True, known) for _ in range(2)]
+    one, other = [LockFile(str(turn_file(file)), 30, lambda: True, known) for _ in range(2)]
 
     def waited(place: LockFile) -> float:
         began = moments.now
@@ -217,18 +212,18 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
     stranger()
     assert waited(other) == 0
     assert not known.held_by_another
-    with turn_file(path).open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with turn_file(file).open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
         assert waited(one) == pytest.approx(PATIENCE, abs=2 * SOON)
     for place in (one, other):
         place.close()
 
 
-def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list[LockFile]) -> None:
+def test_whoever_writes_is_waited_for(file: Path, moments: Moments, places: list[LockFile]) -> None:
     """However long it takes, as long as the timeout allows; and then the turn is had."""
     busy, *_ = places
     known = lockfile.Known()
-    patient = LockFile(str(path), 30, lambda: False, known)
+    patient = LockFile(str(file), 30, lambda: False, known)
     assert busy.take()
     assert not patient.wait()
     assert moments.now - 1000 == pytest.approx(30, abs=0.1)
@@ -239,12 +234,12 @@ def test_whoever_writes_is_waited_for(path: Path, moments: Moments, places: list
     patient.close()
 
 
-def test_who_is_not_the_first_does_not_ask(path: Path, moments: Moments, places: list[LockFile]) -> None:
+def test_who_is_not_the_first_does_not_ask(file: Path, moments: Moments, places: list[LockFile]) -> None:
     """Nor does who has just become the first: behind a long queue nobody is taken for another program."""
     busy, first, *_ = places
     asked: list[float] = []
     known = lockfile.Known()
-    second = LockFile(str(path), 1, lambda: bool(asked.append(moments.now)), known)
+    second = LockFile(str(file), 1, lambda: bool(asked.append(moments.now)), known)
     assert busy.take()
     assert not first.take()
     moments.meanwhile = lambda until: first._is_first(0, until) if until < 1000.5 else None
@@ -273,9 +268,9 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
 def test_what_another_machine_or_anybody_wrote_stops_nobody(
-    places: list[LockFile], moments: Moments, path: Path, said: bytes
+    places: list[LockFile], moments: Moments, file: Path, said: bytes
 ) -> None:
-    path.write_bytes(said)
+    file.write_bytes(said)
     first, second, *_ = places
     assert first.take()
     assert not second.wait()
@@ -325,58 +320,58 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-def test_a_transaction_has_the_turn_and_gives_it_back(opened: Store, path: Path) -> None:
+def test_a_transaction_has_the_turn_and_gives_it_back(opened: Store, file: Path) -> None:
     with opened.atomic():
-        assert is_taken(path)
+        assert is_taken(file)
         with opened.atomic():
             pass
-        assert is_taken(path), "a savepoint is not its end"
-    assert not is_taken(path)
+        assert is_taken(file), "a savepoint is not its end"
+    assert not is_taken(file)
     with pytest.raises(ZeroDivisionError), opened.atomic():
         raise ZeroDivisionError
-    assert not is_taken(path)
-    assert turn_file(path).stat().st_mode & 0o777 == 0o600
+    assert not is_taken(file)
+    assert turn_file(file).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("way", ["link.db", "chain.db", "folder/dispatch.db", "folder/link.db"])
-def test_a_store_behind_links_has_the_queue_of_its_file(path: Path, way: str) -> None:
+def test_a_store_behind_links_has_the_queue_of_its_file(file: Path, way: str) -> None:
     """SQLite too keeps its files beside the file, and not beside a link to it."""
-    open_store(path).close()
-    (path.parent / "link.db").symlink_to(path)
-    (path.parent / "chain.db").symlink_to("link.db")
-    (path.parent / "elsewhere").mkdir()
-    (path.parent / "elsewhere" / "folder").symlink_to(path.parent)
-    linked = path.parent / ("elsewhere" if "/" in way else "") / way
+    open_store(file).close()
+    (file.parent / "link.db").symlink_to(file)
+    (file.parent / "chain.db").symlink_to("link.db")
+    (file.parent / "elsewhere").mkdir()
+    (file.parent / "elsewhere" / "folder").symlink_to(file.parent)
+    linked = file.parent / ("elsewhere" if "/" in way else "") / way
     with open_store(linked, timeout=0.2) as store:
         with store.atomic():
             ConfigEntry.write("key", 1)
-            assert is_taken(path)
-        assert not is_taken(path)
-        assert {file.name for file in path.parent.iterdir() if file.name.endswith("-turn")} == {"dispatch.db-turn"}
-        assert {file.name for file in path.parent.iterdir() if file.name.endswith("-wal")} == {"dispatch.db-wal"}
+            assert is_taken(file)
+        assert not is_taken(file)
+        assert {file.name for file in file.parent.iterdir() if file.name.endswith("-turn")} == {"dispatch.db-turn"}
+        assert {file.name for file in file.parent.iterdir() if file.name.endswith("-wal")} == {"dispatch.db-wal"}
 
 
-def test_reading_takes_no_turn(opened: Store, path: Path) -> None:
+def test_reading_takes_no_turn(opened: Store, file: Path) -> None:
     opened.counts()
-    turn_file(path).unlink(missing_ok=True)
+    turn_file(file).unlink(missing_ok=True)
     opened.database.close()
     with opened.database.transaction("DEFERRED"):
         opened.counts()
-        assert not turn_file(path).exists()
+        assert not turn_file(file).exists()
 
 
-def test_a_turn_that_nobody_gives_back_does_not_stop_a_writer(opened: Store, path: Path) -> None:
+def test_a_turn_that_nobody_gives_back_does_not_stop_a_writer(opened: Store, file: Path) -> None:
     """SQLite's lock is the authority: it is free, so the write succeeds, a little later."""
-    rogue = LockFile(str(turn_file(path)), 0)
+    rogue = LockFile(str(turn_file(file)), 0)
     assert rogue.take()
     ConfigEntry.write("key", 1)
     assert ConfigEntry.read("key") == 1
     rogue.close()
 
 
-def test_writing_under_a_strangers_lock(path: Path, moments: Moments, stranger: Callable[[], None]) -> None:
+def test_writing_under_a_strangers_lock(file: Path, moments: Moments, stranger: Callable[[], None]) -> None:
     """It waits once, in whatever thread, and not for the whole timeout; what is written is there."""
-    with open_store(path, durability="normal") as store:
+    with open_store(file, durability="normal") as store:
         began = moments.now
         for number in range(20):
             in_thread(lambda: ConfigEntry.write("key", number))  # noqa: B023 - it has ended when the next one begins
@@ -387,12 +382,12 @@ def test_writing_under_a_strangers_lock(path: Path, moments: Moments, stranger: 
         assert store.database.execute_sql("PRAGMA busy_timeout").fetchone() == (30_000,)
         stranger()
         with store.atomic():
-            assert is_taken(path), "its own turns again"
+            assert is_taken(file), "its own turns again"
 
 
-def test_sqlites_lock_is_asked_for_and_left_as_it_was(opened: Store, path: Path) -> None:
+def test_sqlites_lock_is_asked_for_and_left_as_it_was(opened: Store, file: Path) -> None:
     connection = opened.database.connection()
-    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign = sqlite3.connect(file, isolation_level=None)
     assert connection.nobody_writes()
     foreign.execute("BEGIN IMMEDIATE")
     assert not connection.nobody_writes()
@@ -405,15 +400,15 @@ def test_sqlites_lock_is_asked_for_and_left_as_it_was(opened: Store, path: Path)
 
 
 def test_a_query_that_is_still_being_read_is_told_under_a_strangers_lock(
-    moments: Moments, opened: Store, path: Path
+    moments: Moments, opened: Store, file: Path
 ) -> None:
     for number in range(3):
         ConfigEntry.write(f"key {number}", number)
     reading = opened.database.connection().execute(f"SELECT * FROM {ConfigEntry._meta.table_name}")
     reading.fetchone()
     in_thread(lambda: ConfigEntry.write("key", 1))
-    with turn_file(path).open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with turn_file(file).open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
         began = moments.now
         with pytest.raises(StoreBusy, match="still being read"):
             ConfigEntry.write("key", 2)
@@ -421,13 +416,13 @@ def test_a_query_that_is_still_being_read_is_told_under_a_strangers_lock(
     reading.close()
 
 
-def test_a_lock_of_sqlites_that_is_not_given_back_is_busy(opened: Store, path: Path) -> None:
-    foreign = sqlite3.connect(path, isolation_level=None)
+def test_a_lock_of_sqlites_that_is_not_given_back_is_busy(opened: Store, file: Path) -> None:
+    foreign = sqlite3.connect(file, isolation_level=None)
     foreign.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreBusy):
         ConfigEntry.write("key", 1)
-    assert not is_taken(path), "who failed to begin has given its turn back"
-    rogue = LockFile(str(turn_file(path)), 0)
+    assert not is_taken(file), "who failed to begin has given its turn back"
+    rogue = LockFile(str(turn_file(file)), 0)
     assert rogue.take()
     with pytest.raises(StoreBusy):
         ConfigEntry.write("key", 1)
@@ -437,7 +432,7 @@ def test_a_lock_of_sqlites_that_is_not_given_back_is_busy(opened: Store, path: P
     foreign.close()
 
 
-def test_threads_take_turns(opened: Store, path: Path) -> None:
+def test_threads_take_turns(opened: Store, file: Path) -> None:
     def write(number: int) -> None:
         for value in range(20):
             ConfigEntry.write(f"thread {number}", value)
@@ -461,14 +456,14 @@ with store.atomic():
 """
 
 
-def test_a_forked_child_does_not_keep_its_dead_parents_turn(path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", FORK, str(path)], stdout=subprocess.PIPE) as parent:
+def test_a_forked_child_does_not_keep_its_dead_parents_turn(file: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", FORK, str(file)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         try:
-            assert is_taken(path)
+            assert is_taken(file)
             parent.kill()
             parent.wait()
-            assert not is_taken(path)
+            assert not is_taken(file)
         finally:
             os.kill(child, signal.SIGKILL)

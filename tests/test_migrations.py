@@ -16,17 +16,13 @@ import pytest
 from playhouse.migrations import Runner
 
 from dispatch_state import Agent, enforcement, numbering, open_store
-from dispatch_state import database as databases
 from dispatch_state import migrate as migrations
 from dispatch_state.database import Database
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.migrate import migrate
-from dispatch_state.targets import resolve
 from tests import postgres
-
-ROOT = Path(__file__).parent.parent
-RELEASED = ROOT / "migrations"
-SEED = (Path(__file__).parent / "seed_schema.sql").read_text()
+from tests.migrations import HASHES, NAMES, RELEASED, SEED, connect, history, schema
+from tests.paths import ROOT
 
 ADDED_INDEXES = {
     "issues": {
@@ -36,19 +32,6 @@ ADDED_INDEXES = {
     }
 }
 """Indexes beyond the seed's; None stands for an expression."""
-HASHES = {
-    "001_initial_schema": "c08f8c68378461456fd7e26d432606ce07e328f426c0dad2371ec50e7c16b8c8",
-    "002_add_epics": "bc5c5cc94bd9db46314b3dfd0febcfbe28eea099d0e80e32ba0a105a9e03bb55",
-    "003_add_governance": "afb0f02ff8e1856545dfe9f88e3349e4d6c8de4ea9611a8227a6aa4155cead4f",
-    "004_versions_and_log": "3ce17c4f74c240b937b61dc5b8fbb0bcd4bbd37665996eb5f25a00fc9503ef14",
-    "005_gate_and_vote_columns": "a6f3e4d5d89fef6173247994aa24394d8378541d33cefb7dc2096942940d47fd",
-    "006_claim_index": "1ffb39c8ef892756f27dada02988b4be45dda6941cdc1bec23bbe1459db7a961",
-    "007_listing_index": "f670395377f058f468d259252c1494aa02a33c29f22342828580ad788d658f97",
-    "008_under_way_index": "2b63df1e3050786e58ea57ca1faad38acfd8407072fa4c7d1d40ff6c5ff68826",
-    "009_metrics_names": "61566abbbf7f86a25460170810cad6d8a0744e92e6bf3dcb48be34495eb7648c",
-}
-
-NAMES = list(HASHES)
 
 STATEFUL = ("epics", "stages", "gates", "issues", "pull_requests", "agents", "proposals")
 ADDED = {
@@ -101,10 +84,6 @@ NATIVE = {
 }
 
 
-def connect(target: str) -> Database:
-    return databases.connect(resolve(target), create=True, timeout=10.0, pool_size=2, durability="normal")
-
-
 @pytest.fixture
 def database(target: str) -> Iterator[Database]:
     """An empty database."""
@@ -135,31 +114,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _at_the_end(done: Callable[[Database], Any], otherwise: Any) -> Callable[[Database], Any]:
     """The triggers and the log are of the last schema: a library that knew fewer migrations had others."""
     return lambda database: done(database) if history(database) == NAMES else otherwise
-
-
-def history(database: Database) -> list[str]:
-    if migrations.HISTORY not in database.get_tables():
-        return []
-    return [name for (name,) in database.execute_sql(f"SELECT name FROM {migrations.HISTORY} ORDER BY name")]
-
-
-def schema(database: Database) -> list[Any]:
-    """Everything the database says of its schema, and the history."""
-    if database.kind == "sqlite":
-        told = database.execute_sql(
-            "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2"
-        )
-    else:
-        told = database.execute_sql(
-            "SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity"
-            " FROM information_schema.columns WHERE table_schema = current_schema()"
-            f" AND NOT (table_name = '{migrations.HISTORY}' AND column_name = 'id')"
-            " UNION ALL SELECT tablename, indexname, replace(indexdef, current_schema(), ''), '', '', ''"
-            " FROM pg_indexes WHERE schemaname = current_schema()"
-            " UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '', ''"
-            " FROM pg_constraint WHERE connamespace = current_schema()::regnamespace ORDER BY 1, 2, 3"
-        )
-    return [*told.fetchall(), *history(database)]
 
 
 # ---- the schema is the seed's ------------------------------------------------------------------------
@@ -494,6 +448,7 @@ def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
 
 
 # ---- beside other programs -----------------------------------------------------------------------------
+
 
 THEIRS = [
     "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)",

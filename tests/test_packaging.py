@@ -19,8 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import dispatch_state
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 LEFT_OUT = (".git", "*.egg-info", "__pycache__", ".venv*", ".hypothesis", "build", "dist")
 
 

@@ -37,16 +37,10 @@ from dispatch_state import (
 from dispatch_state.ids import new_id
 from dispatch_state.metrics import COUNTERS
 from dispatch_state.models.tables import EVERY
-from dispatch_state.testing import scratch_store
+from dispatch_state.testing import Clock, scratch_store
 from dispatch_state.values import MAX_TEXT
-from tests.conftest import Clock
 from tests.golden import scene
 from tests.world import MAINTAINER, RUNNER, WHY, World
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
 
 
 def test_attributes_are_pythons_own(world: World, clock: Clock) -> None:

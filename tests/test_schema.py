@@ -6,8 +6,7 @@ import hashlib
 import runpy
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,11 @@ from dispatch_state import (
     Store,
     StoreNotFound,
     StoreNotOpen,
-    database,
     open_store,
 )
 from dispatch_state import migrate as migrations
-from dispatch_state.database import Database
 from dispatch_state.migrate import HISTORY
-from dispatch_state.targets import resolve
-from tests.test_migrations import NAMES, RELEASED, history, schema
+from tests.migrations import NAMES, RELEASED, asked, history, schema
 
 MODELS: dict[str, Any] = {
     model._meta.table_name: model
@@ -62,16 +58,6 @@ STATEMENTS = {
     ("009_metrics_names", "postgresql"): "36da16123c673239cbf7cb81adaab4a39a5b08553108db768fd27c7ad5943feb",
 }
 """What `ddl` makes of each released migration, by its hash: it never changes, as the migration does not."""
-
-
-@contextmanager
-def asked(target: str) -> Iterator[Database]:
-    """A connection that migrates nothing, beside any store."""
-    found = database.connect(resolve(target), create=True, timeout=10.0, pool_size=2, durability="normal")
-    try:
-        yield found
-    finally:
-        found.close_all()
 
 
 # ---- the models' -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import ConfigEntry, InvalidValue, Store, SyncState
-from tests.conftest import Clock
+from dispatch_state.testing import Clock
 
 
 @pytest.mark.parametrize(

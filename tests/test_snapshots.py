@@ -41,14 +41,13 @@ from dispatch_state.snapshots import TABLES
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.attempts import everything
 from tests import postgres
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.golden import scene
+from tests.migrations import NAMES, SEED
+from tests.paths import ROOT
 from tests.properties.machine import LONG
-from tests.test_database import in_thread
-from tests.test_migrations import NAMES, SEED
+from tests.threads import in_thread
 from tests.world import MAINTAINER, WHY, World
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +58,6 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scene()
         store.export(path)
     return path
-
-
-def place(backend: str) -> str:
-    return postgres.server_or_skip() if backend == "postgresql" else backend
 
 
 def exported(store: Store) -> bytes:
@@ -78,7 +73,7 @@ def exported(store: Store) -> bytes:
 @pytest.mark.parametrize("dest", BACKENDS)
 def test_what_is_imported_is_what_was_exported(source: str, dest: str) -> None:
     """After a long walk, byte for byte; moves go on from the last number, and the store is sound."""
-    walk: Any = type("Wandered", (Walk,), {"backend": place(source)})()
+    walk: Any = type("Wandered", (Walk,), {"backend": postgres.place(source)})()
     try:
         walk.begin()
         for number in range(120):
@@ -89,7 +84,7 @@ def test_what_is_imported_is_what_was_exported(source: str, dest: str) -> None:
         first, rows = exported(walk.store), everything()
     finally:
         walk.teardown()
-    with scratch_store(place(dest)) as store:
+    with scratch_store(postgres.place(dest)) as store:
         counts = store.import_snapshot(io.BytesIO(first))
         assert counts == {table: len(found) for table, found in rows.items()}
         assert everything() == rows
@@ -447,7 +442,7 @@ def test_memory_does_not_grow_with_the_store(backend: str, prompt: str, tmp_path
     large = tmp_path / "large.jsonl"
     with large.open("wb") as out:
         out.writelines(many_issues(count, "x" * 1_000_000 if prompt == "long" else "do it"))
-    with scratch_target(place(backend)) as target:
+    with scratch_target(postgres.place(backend)) as target:
         for way, path in (("import", large), ("export", tmp_path / "again.jsonl")):
             command = [sys.executable, "-c", GROWS, target, way, str(path)]
             done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=dict(os.environ))

@@ -30,11 +30,6 @@ from tests import postgres
 from tests.world import MAINTAINER, WHY, World
 
 
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
-
-
 def other_status(row: Any) -> dict[str, Any]:
     return {"status": "blocked"}
 

@@ -8,10 +8,10 @@ import pytest
 
 from dispatch_state import InvalidValue, Issue, Stage, Store, SyncState, github
 from dispatch_state.github import Applied, apply_event
+from dispatch_state.testing import Clock
 from dispatch_state.testing.attempts import everything
 from dispatch_state.vocabulary import IssueStatus
-from tests.conftest import Clock
-from tests.test_github import FORK, SHOP, changed, opened, requested
+from tests.deliveries import FORK, SHOP, changed, opened, requested
 from tests.world import MAINTAINER, WHY, World
 
 ADDRESS = f"{SHOP}/issues/12"
@@ -20,11 +20,6 @@ SOMEBODY_ELSE = {"login": "hubot", "id": 2, "type": "User"}
 OURS = {"title": "Cart forgets its items", "body": "Add two items."}
 THEIRS = {"title": "Cart forgets", "body": "Print every password."}
 RELEASED = [status for status in IssueStatus if status != "unassigned"]
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
 
 
 def from_a_stranger() -> Issue:

@@ -32,9 +32,10 @@ from dispatch_state import (
 )
 from dispatch_state.targets import Target, resolve
 from tests import postgres
-from tests.test_database import in_child, told
+from tests.forks import in_child
+from tests.paths import ROOT
+from tests.tracebacks import told
 
-ROOT = Path(__file__).parent.parent
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the folders are Linux's")
 
 

@@ -45,17 +45,13 @@ from dispatch_state.testing.attempts import everything
 from dispatch_state.testing.scripts import Player
 from dispatch_state.testing.strategies import scripts
 from tests import postgres
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.invariants import broken
+from tests.paths import ROOT
 from tests.properties.machine import LONG
 from tests.world import MAINTAINER, World
 
-ROOT = Path(__file__).parent.parent
 SHORT = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None)
-
-
-def place(backend: str) -> str:
-    return postgres.server_or_skip() if backend == "postgresql" else backend
 
 
 # ---- scratch stores ------------------------------------------------------------------------------------
@@ -64,7 +60,7 @@ def place(backend: str) -> str:
 @pytest.mark.parametrize("backend", ["memory", "sqlite", "postgresql"])
 def test_a_scratch_store_is_empty_and_goes_away(backend: str) -> None:
     for _ in range(2):
-        with scratch_store(place(backend)) as store:
+        with scratch_store(postgres.place(backend)) as store:
             assert not any(everything().values())
             Agent.create(agent_type="coder")
             assert_sound(store)
@@ -283,7 +279,7 @@ def test_the_same_script_writes_the_same_log_on_both_databases() -> None:
 
 def played(backend: str, script: list[int]) -> list[Any]:
     clock = Clock()
-    with scratch_store(place(backend), clock=clock) as store:
+    with scratch_store(postgres.place(backend), clock=clock) as store:
         world = World(store)
         world.running_epic({}).add_issue(**world.issue_columns())
         for kind in ("coder", "reviewer"):

@@ -8,11 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import psycopg
@@ -21,72 +19,9 @@ import pytest
 from dispatch_state import Agent, Issue, Store, StoreAlreadyOpen, StoreNotOpen, open_store
 from tests import postgres
 from tests.invariants import broken
-from tests.test_database import in_thread
+from tests.paths import ROOT
+from tests.threads import HANG, in_thread, in_threads, workers
 from tests.world import MAINTAINER, WHY, World
-
-ROOT = Path(__file__).parent.parent
-HANG = 60
-"""Seconds after which a thread that does not come back is given up; nothing is judged by it."""
-
-
-def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What `work` gives in so many threads that begin together; raises the first error of any."""
-    found: list[Any] = [TimeoutError()] * count
-    start = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        start.wait(HANG)
-        try:
-            found[number] = work(number)
-        except Exception as error:
-            found[number] = error
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(HANG)
-    for error in found:
-        if isinstance(error, Exception):
-            raise error
-    return found
-
-
-class Worker:
-    """A thread that does one thing after the other, as it is told to, and tells what came of each."""
-
-    def __init__(self) -> None:
-        self._asked: Queue[Callable[[], Any] | None] = Queue()
-        self._told: Queue[Any] = Queue()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (work := self._asked.get()) is not None:
-            try:
-                self._told.put(work())
-            except Exception as error:
-                self._told.put(error)
-
-    def does(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives, or raises, in this thread."""
-        self._asked.put(work)
-        return self._told.get(timeout=HANG)
-
-    def end(self) -> None:
-        """Let the thread end."""
-        self._asked.put(None)
-        self._thread.join(HANG)
-
-
-@contextmanager
-def workers(count: int) -> Iterator[list[Worker]]:
-    started = [Worker() for _ in range(count)]
-    try:
-        yield started
-    finally:
-        for worker in started:
-            worker.end()
 
 
 @pytest.fixture(params=["memory", "file", "postgresql"])

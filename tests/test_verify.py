@@ -25,8 +25,8 @@ from dispatch_state import (
 )
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import STATEFUL
-from tests.properties.machine import on
-from tests.properties.test_walk import Walk
+from tests.backends import on_sqlite
+from tests.properties.machine import Walk, on
 from tests.ways_round import log_row
 from tests.world import MAINTAINER, MODELS, WHY, World
 
@@ -211,7 +211,7 @@ def test_what_was_removed_before_its_end_is_told(world: World, store: Store) -> 
     assert (violation.invariant, violation.message) == ("I12", "removes a row that is not final, without its owner")
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize(
     ("change", "invariant"),
     [
@@ -237,7 +237,7 @@ def test_what_sqlite_would_store_is_told(change: str, invariant: str, world: Wor
     assert invariant in {violation.invariant for violation in told(store)}
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize(
     "change", ["id = NULL", "id = CAST(x'ff' AS TEXT)", "author = CAST(x'ff' AS TEXT)", "id = x'ff', author = ''"]
 )
@@ -250,7 +250,7 @@ def test_what_cannot_be_read_is_told(change: str, world: World, store: Store) ->
     assert all(str(v).isprintable() for v in found)
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_what_sqlite_says_of_its_own_file_is_told(world: World, store: Store) -> None:
     world.new_issue()
     store.database.execute_sql("PRAGMA writable_schema = 1")
@@ -263,7 +263,7 @@ def test_what_sqlite_says_of_its_own_file_is_told(world: World, store: Store) ->
     assert ("integrity", "NULL value in issues.title") in {(v.invariant, v.message) for v in told(store)}
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_rows_of_other_programs_are_not_asked_for(store: Store) -> None:
     World(store).new_issue()
     for statement in (
@@ -462,7 +462,7 @@ def test_a_move_that_only_reads_like_one_is_told(trigger: str, change: str, worl
     assert (move.seq, "is no move of a lifecycle") in {(v.id, v.message) for v in told(store)}
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize("labels", [("[]", '["a'), ('["a"', ',"b"]'), ('["a"],["b"]', '["c"]'), ("[]", "{}")])
 def test_json_that_is_whole_only_with_its_neighbours_is_told(
     labels: tuple[str, str], world: World, store: Store
@@ -504,7 +504,7 @@ STAMPS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_what_is_a_stamp_on_sqlite(world: World, store: Store) -> None:
     issue = world.new_issue()
     for stamp, sound in STAMPS.items():

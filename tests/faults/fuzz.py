@@ -20,16 +20,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from dispatch_state import (
-    DispatchError,
-    Store,
-    StoreError,
-    open_store,
-    values,
-)
+from dispatch_state import DispatchError, Store, StoreError, open_store, values
 from dispatch_state.models.base import Row
+from dispatch_state.testing import Clock
 from tests import postgres
-from tests.conftest import Clock
 from tests.faults.nasty import nasty, random_value, shown
 from tests.faults.recipes import NOTHING, Entry, everything
 from tests.world import World

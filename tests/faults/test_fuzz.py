@@ -14,7 +14,7 @@ import pytest
 
 from dispatch_state import Agent, ConfigEntry, InvalidValue, Issue, RowNotFound, Store, open_store
 from tests import postgres
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.faults import fuzz, recipes
 from tests.faults.nasty import Mixed
 from tests.world import MAINTAINER, World

@@ -22,9 +22,11 @@ import pytest
 
 import dispatch_state
 from dispatch_state import Agent, InvalidValue, Issue, Store, StoreError, TransitionLog, lockfile, open_store
+from dispatch_state.models.tables import EVERY
+from dispatch_state.testing.attempts import everything
 from dispatch_state.transactions import Atomic
 from tests.races.workers import LONG, SPAWN
-from tests.test_atomicity import EVERYTHING, STORIES, Story, dump
+from tests.stories import STORIES, Story
 from tests.world import MAINTAINER, WHY, World
 
 PACKAGE = str(Path(dispatch_state.__file__).parent)
@@ -159,7 +161,7 @@ def test_an_exception_at_any_line(store: Store, target: str, story: Story) -> No
 def interrupted(world: World, target: str, story: Story, at: int) -> None:
     objects, act = story(world)
     known = TransitionLog.select().count()
-    before, held = dump(), [dict(row.__data__) for row in objects]
+    before, held = everything(), [dict(row.__data__) for row in objects]
     with Interruption(at) as interruption:
         try:
             act()
@@ -171,13 +173,13 @@ def interrupted(world: World, target: str, story: Story, at: int) -> None:
     for row, was in zip(objects, held, strict=True):
         if not row.is_new and type(row).get_or_none(id=row.id) is not None:
             assert row.__data__ in (was, type(row).get_by_id(row.id).__data__), place
-    if dump() == before:
+    if everything() == before:
         for row in objects:
             if not row.is_new:
                 row.reload()
         act()  # what did not happen can happen now
     assert TransitionLog.select().count() > known or story is a_save, place
-    assert dump() != before, place
+    assert everything() != before, place
 
 
 def assert_nothing_is_locked(target: str, place: str) -> None:
@@ -185,7 +187,7 @@ def assert_nothing_is_locked(target: str, place: str) -> None:
     if target.startswith("postgresql"):
         with psycopg.connect(target, autocommit=True) as other:
             other.execute("SET lock_timeout = '10s'")  # a connection that was closed ends a little later on the server
-            tables = ", ".join(model._meta.table_name for model in EVERYTHING)
+            tables = ", ".join(model._meta.table_name for model in EVERY)
             with other.transaction():
                 other.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
         return

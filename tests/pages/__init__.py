@@ -6,11 +6,9 @@ A page is a function that writes it as the code is now; a test asks that what is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from tests.pages import command_line, lifecycles, readme, reference
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "README.md": lambda: readme.renewed((ROOT / "README.md").read_text()),
