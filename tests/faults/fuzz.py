@@ -184,7 +184,7 @@ def fuzz_opening(target: str, draws: int) -> tuple[dict[str, list[str]], list[st
         told = found[f"open_store({option})"] = []
         for value in values_for(entry, draws, None):  # type: ignore[arg-type]
             if (option == "target" and isinstance(value, str | Path | None)) or (option == "clock" and callable(value)):
-                continue  # which may name anything, or be no fault of ours; tests/test_targets.py has its own
+                continue  # which may name anything, or be no fault of ours; tests/storage/test_targets.py has its own
             try:
                 told.append(outcome(entry, None, value))
             except Failed as failed:
