@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from dispatch_state import Human, Store, open_store
+from dispatch_state.database import Database
 from dispatch_state.testing import Clock
 from tests import postgres
 from tests.backends import BACKENDS
+from tests.connections import reached
+from tests.long_forms import LONG
 from tests.world import World
 
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runtime-"))
@@ -20,7 +23,7 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runti
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What has no short form is left out, unless the long forms are asked for."""
-    if not os.environ.get("DISPATCH_LONG"):
+    if not LONG:
         items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
@@ -43,6 +46,13 @@ def target(backend: str, tmp_path: Path) -> Iterator[str]:
         return
     with postgres.fresh_schema() as url:
         yield url
+
+
+@pytest.fixture
+def database(target: str) -> Iterator[Database]:
+    """A connection to an empty database, in which nothing is made."""
+    with reached(target) as found:
+        yield found
 
 
 @pytest.fixture

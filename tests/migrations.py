@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from dispatch_state import database as databases
 from dispatch_state import migrate as migrations
 from dispatch_state.database import Database
-from dispatch_state.targets import resolve
 from tests.paths import ROOT
 
 RELEASED = ROOT / "migrations"
@@ -27,11 +23,6 @@ HASHES = {
 }
 
 NAMES = list(HASHES)
-
-
-def connect(target: str) -> Database:
-    """A database that need not be one of ours, and of which nothing is made."""
-    return databases.connect(resolve(target), create=True, timeout=10.0, pool_size=2, durability="normal")
 
 
 def history(database: Database) -> list[str]:
@@ -60,11 +51,33 @@ def schema(database: Database) -> list[Any]:
     return [*told.fetchall(), *history(database)]
 
 
-@contextmanager
-def asked(target: str) -> Iterator[Database]:
-    """A connection that migrates nothing, beside any store."""
-    found = connect(target)
-    try:
-        yield found
-    finally:
-        found.close_all()
+NATIVE = {
+    "epics": """id uuid, github_id bigint, acceptance_criteria jsonb, current_stage_id uuid, blocked_at_gate_id uuid,
+        created_at timestamptz, updated_at timestamptz, completed_at timestamptz, version integer""",
+    "stages": """id uuid, epic_id uuid, stage_order integer, created_at timestamptz, started_at timestamptz,
+        completed_at timestamptz, version integer""",
+    "gates": """id uuid, stage_id uuid, required_approvers jsonb, created_at timestamptz, approved_at timestamptz,
+        version integer, options jsonb, auto_approve_at timestamptz""",
+    "gate_comments": "id uuid, gate_id uuid, created_at timestamptz",
+    "issues": """id uuid, github_id bigint, labels jsonb, epic_id uuid, stage_id uuid, assigned_agent_id uuid,
+        created_at timestamptz, updated_at timestamptz, assigned_at timestamptz, completed_at timestamptz,
+        version integer""",
+    "pull_requests": """id uuid, issue_id uuid, github_number bigint, checks_passing boolean, created_at timestamptz,
+        merged_at timestamptz, version integer""",
+    "agents": """id uuid, current_issue_id uuid, process_id bigint, started_at timestamptz, last_heartbeat timestamptz,
+        completed_at timestamptz, metrics jsonb, version integer""",
+    "proposals": """id uuid, proposer_id uuid, related_issue_id uuid, affected_components jsonb, options jsonb,
+        required_voters jsonb, execution_result jsonb, created_at timestamptz, voting_deadline timestamptz,
+        resolved_at timestamptz, executed_at timestamptz, version integer""",
+    "votes": "id uuid, proposal_id uuid, voter_id uuid, confidence double precision, created_at timestamptz",
+    "decisions": "id uuid, proposal_id uuid, issue_id uuid, epic_id uuid, outcome jsonb, created_at timestamptz",
+    "agent_logs": "id uuid, agent_id uuid, issue_id uuid, context jsonb, created_at timestamptz",
+    "config_store": "value jsonb, updated_at timestamptz",
+    "sync_state": "last_sync_at timestamptz, last_issue_id bigint, last_pr_id bigint, sync_errors jsonb",
+    "transition_log": """seq bigint, entity_id uuid, version integer, details jsonb, cause_seq bigint,
+        decision_id uuid, created_at timestamptz""",
+}
+
+
+ID, OTHER = "01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002"
+WHEN = "2026-01-31T09:30:00.000000+00:00"

@@ -90,7 +90,7 @@ FAULTS = [
     Fault(
         "a failure that is not recorded because of its text",
         "machine.py", '{"error": values.storable}', "{}",
-        "models/test_rows.py -k recorded",
+        "models/test_agents.py -k recorded",
     ),
     Fault(
         "a copy that changes its original",
@@ -110,7 +110,7 @@ FAULTS = [
     Fault(
         "metrics of any shape, written by SQL",
         "refusals.py", "_no_metrics(dialect) if field is Agent.metrics else None", "None",
-        "models/test_rows.py -k metrics",
+        "models/test_agents.py -k metrics",
     ),
     Fault(
         "columns that nobody knows, set on a row",
@@ -127,17 +127,17 @@ FAULTS = [
         "models/issue.py",
         "return turn.acts(\"reassign\", both(issue)",
         "return turn.acts(\"reassign\", list(both(issue))",
-        "engine/test_cascades.py -k may_go",
+        "engine/test_reassigning.py -k may_go",
     ),
     Fault(
         "a parent that is stale after something was added to it",
         "doorway.py", "                turn.touch(parent)\n", "                pass\n",
-        "engine/test_cascades.py -k added",
+        "engine/test_creation.py -k added",
     ),
     Fault(
         "a reassigning that asks who acts before it asks whether there is such a move",
         "models/issue.py", ', legal="release"', "",
-        "engine/test_cascades.py -k whoever",
+        "engine/test_reassigning.py -k whoever",
     ),
     Fault(
         "an off-by-one: attempts",
@@ -152,7 +152,7 @@ FAULTS = [
     Fault(
         "a decision by anybody's act",
         "engine.py", "or isinstance(by, Human))", "or True)",
-        "engine/test_cascades.py tests/test_edges.py tests/lifecycle/test_grids.py",
+        "engine/test_cascades.py tests/lifecycle/test_grids.py",
     ),
     Fault(
         "a lost decision",
@@ -195,17 +195,17 @@ FAULTS = [
         "doorway.py",
         "        except database.foreign_errors as error:",
         "        except ZeroDivisionError as error:",
-        "storage/test_database.py tests/test_bad_input.py tests/storage/test_lockfile.py",
+        "storage/test_database_errors.py tests/test_bad_input.py tests/storage/test_lockfile.py",
     ),
     Fault(
         "a rescue that kills who has just beaten",
         "upkeep.py", "abs(now - agent.last_heartbeat) > longest", "True",
-        "engine/test_claims.py",
+        "engine/test_rescue.py",
     ),
     Fault(
         "a heartbeat that goes back",
         "models/agent.py", "turn.now - agent.last_heartbeat >= every", "True",
-        "models/test_rows.py -k heartbeats",
+        "models/test_agents.py -k heartbeats",
     ),
     Fault(
         "a claim that others can make fail",
@@ -250,42 +250,42 @@ FAULTS = [
     Fault(
         "a heartbeat for what was taken",
         "models/agent.py", "if wanted is not None and held != wanted:", "if False:",
-        "models/test_rows.py -k answers",
+        "models/test_agents.py -k answers",
     ),
     Fault(
         "a heartbeat ahead that takes other stamps along",
         "models/agent.py", "if name != \"last_heartbeat\")", "if name)",
-        "engine/test_claims.py -k forgotten",
+        "engine/test_rescue.py -k forgotten",
     ),
     Fault(
         "a sign of life that never goes back",
         "engine.py", "value(now if value is PRESENT else moment)", "value(moment)",
-        "models/test_rows.py -k sign_of_life",
+        "models/test_agents.py -k sign_of_life",
     ),
     Fault(
         "a log line of no issue",
         "models/agent.py", "checked[\"issue\"] or agent.current_issue_id", "checked[\"issue\"]",
-        "models/test_rows.py -k log_line",
+        "models/test_agents.py -k log_line",
     ),
     Fault(
         "a rescue that spares a clock that was ahead",
         "upkeep.py", " | (Agent.last_heartbeat > until)", "",
-        "engine/test_claims.py -k longest_silence",
+        "engine/test_rescue.py -k longest_silence",
     ),
     Fault(
         "a rescue that a broken row stops",
         "upkeep.py", "            except Exception as error:", "            except ZeroDivisionError as error:",
-        "engine/test_claims.py -k keeps_no_other",
+        "engine/test_rescue.py -k keeps_no_other",
     ),
     Fault(
         "a rescue that keeps a broken row to itself",
         "upkeep.py", "        raise errors[0]\n", "",
-        "engine/test_claims.py -k keeps_no",
+        "engine/test_rescue.py -k keeps_no",
     ),
     Fault(
         "a rescue that stops who was given work meanwhile",
         "upkeep.py", " or any_live_issue(agent.id):", ":",
-        "engine/test_claims.py -k is_not_stopped",
+        "engine/test_rescue.py -k is_not_stopped",
     ),
     Fault(
         "a claim that leaves what is for anybody",
@@ -417,7 +417,7 @@ FAULTS = [
         "postgresql.py",
         '        if self.is_closed():\n            raise peewee.InterfaceError("the connection was closed")\n',
         "",
-        "storage/test_database.py -k commit",
+        "storage/test_database_errors.py -k commit",
     ),
     Fault(
         "a commit of a failed transaction that nobody is told of",
@@ -442,7 +442,7 @@ FAULTS = [
     Fault(
         "a statement kept for each size of a family",
         "families.py", "size = 1 << (len(batch) - 1).bit_length()", "size = len(batch)",
-        "storage/test_statements.py -k few",
+        "engine/test_locks.py -k few",
     ),
     Fault(
         "a cursor made for each statement on PostgreSQL",

@@ -21,7 +21,7 @@ from dispatch_state.models.tables import EVERY
 from dispatch_state.targets import resolve
 from dispatch_state.voting import Tally
 from tests import grids
-from tests.migrations import asked
+from tests.connections import reached
 from tests.pages import PAGES
 from tests.paths import ROOT
 
@@ -153,7 +153,7 @@ def test_the_code_of_the_guide_to_embedding_runs_on_either_database(
     page = (ROOT / "docs" / "embedding.md").read_text()
     assert '"app.db"' in page
     if theirs:
-        with asked(target) as database:
+        with reached(target) as database:
             database.execute_sql(theirs)
     runs(page.replace('"app.db"', repr(target)), tmp_path)
 

@@ -223,3 +223,9 @@ def test_a_block_that_passes_over_an_error_of_the_database_is_told(store: Store,
         with suppress(peewee.ProgrammingError), store.atomic():  # as the error advises
             store.database.execute_sql("SELECT nonsense")
     assert row.reload().status == "queued"
+
+
+def test_a_query_in_a_block_raises_peewees_error(store: Store) -> None:
+    with pytest.raises(peewee.DatabaseError) as refused, store.atomic():
+        store.database.execute_sql("SELECT * FROM no_such_table")
+    assert type(refused.value).__module__ == "peewee"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import Agent, Epic, Issue, StaleRow, Store
+from dispatch_state import Agent, Epic, IllegalTransition, Issue, RowNotFound, StaleRow, Store
 from tests import grids
 from tests.grids import STATUSES
 from tests.world import MAINTAINER, MODELS, WHY, World
@@ -121,3 +121,19 @@ def test_neighbours_make_no_move(store: Store) -> None:
         held.version + 1,
         ["create", "mark_ready", "start"],
     )
+
+
+def test_a_missing_argument_is_told_before_a_stale_copy(world: World) -> None:
+    issue, agent = world.issues("queued"), world.agent()
+    stale = Issue.get_by_id(issue.id)
+    issue.dequeue(by=MAINTAINER)
+    gone = Agent.get_by_id(agent.id)
+    agent.stop(by=MAINTAINER, reason=WHY)
+    agent.remove(by=MAINTAINER, reason=WHY)
+    for row, error in ((stale, RowNotFound), (world.issues("done"), RowNotFound)):
+        with pytest.raises(error):
+            row.assign(gone, by=MAINTAINER)
+    with pytest.raises(StaleRow):
+        stale.dequeue(by=MAINTAINER)
+    with pytest.raises(IllegalTransition):
+        issue.start(by=MAINTAINER)

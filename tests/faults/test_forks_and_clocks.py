@@ -19,6 +19,7 @@ from dispatch_state import (
     GuardRefused,
     IllegalTransition,
     Issue,
+    Stage,
     StaleRow,
     Store,
     StoreBusy,
@@ -178,3 +179,35 @@ def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None
         assert failed == {agent.id for agent in silent}
         assert {Agent.get_by_id(agent.id).status for agent in living} == {"working"}
         assert store.verify() == []
+
+
+def test_a_clock_that_steps_back_makes_no_nonsense(store: Store, clock: Clock) -> None:
+    """An hour back in the middle: no row ends before it began, and the order of moves is that of `seq`."""
+    world = World(store)
+    issue, agent = world.issues("queued"), world.agent()
+    issue.assign(agent, by=agent)
+    clock.forward(hours=-1)
+    issue.start(by=agent)
+    agent.reload().heartbeat()
+    issue.title = "Another title"
+    issue.save()
+    issue.complete(by=agent)
+    issue.reload()
+    assert issue.created_at <= issue.assigned_at <= issue.completed_at <= issue.updated_at
+    assert agent.reload().metrics["avg_completion_time"] == 0
+    assert [move.trigger for move in store.history(issue)] == ["create", "queue", "assign", "start", "complete"]
+    epic = world.running_epic()
+    clock.forward(days=-1)
+    stage = epic.stages.order_by(Stage.stage_order).first()
+    stage.finish(by=MAINTAINER)
+    assert stage.reload().created_at <= stage.started_at <= stage.completed_at
+    assert store.verify() == []
+
+
+def test_a_clock_that_steps_forward_spares_who_beats(store: Store, clock: Clock) -> None:
+    world = World(store)
+    living, dead = (world.at("issues", "in_progress").assigned_agent for _ in range(2))
+    clock.forward(days=1)
+    living.heartbeat()
+    assert {move.id for move in store.rescue(timeout=120) if move.trigger == "fail"} == {dead.id}
+    assert living.reload().status == "working"

@@ -18,9 +18,9 @@ import pytest
 
 from dispatch_state import Issue, Store, StoreError, TransitionLog, open_store
 from tests.faults.disk import SYNC, Change, Disk, means, record
+from tests.long_forms import LONG
 from tests.world import MAINTAINER, World
 
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 CUTS = 3000 if LONG else 60
 LIVES = 40 if LONG else 8
 TOLD = "told"

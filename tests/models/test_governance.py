@@ -12,6 +12,7 @@ from dispatch_state import (
     SANGHA,
     Agent,
     AgentLog,
+    AgentType,
     Decision,
     GuardRefused,
     Human,
@@ -26,7 +27,7 @@ from dispatch_state import (
 )
 from dispatch_state.testing import Clock
 from tests.invariants import broken
-from tests.world import MAINTAINER, WHY, World
+from tests.world import LONG_TEXT, MAINTAINER, WHY, World
 
 
 @pytest.fixture
@@ -344,3 +345,30 @@ def test_two_votes_of_one_agent_leave_one_row(
     assert not [r for r in results if isinstance(r, Exception)]
     assert Vote.select().where(Vote.proposal == proposal).count() == 1
     assert AgentLog.select().count() == 1
+
+
+def test_a_votes_weight_is_what_the_store_says(world: World) -> None:
+    proposal, agent = world.new_proposal(required_voters=["security"]), world.agent("coder")
+    agent.agent_type = AgentType.SECURITY
+    with pytest.raises(GuardRefused, match="a coder has no vote"):
+        proposal.vote(agent, "approve", WHY)
+
+
+def test_required_voters_are_never_empty(world: World) -> None:
+    proposal = world.new_proposal()
+    for nothing in (None, []):
+        proposal.required_voters = nothing
+        with pytest.raises(InvalidValue, match="required_voters"):
+            proposal.save()
+
+
+def test_long_reasonings_do_not_keep_a_proposal_from_its_end(world: World, store: Store, clock: Clock) -> None:
+    proposal = world.new_proposal(required_voters=["coder"], threshold="simple_majority")
+    proposal.open_voting(by=MAINTAINER)
+    first, second = world.agent(), world.agent()
+    proposal.vote(first, "need_more_info", LONG_TEXT)
+    proposal.vote(first, "need_more_info", LONG_TEXT)
+    proposal.vote(second, "need_more_info", LONG_TEXT)
+    clock.forward(hours=25)
+    assert [move.trigger for move in store.tick()] == ["reject"]
+    assert [len(vote["reasoning"]) for vote in Decision.get().outcome["votes"]] == [len(LONG_TEXT)] * 2

@@ -423,3 +423,7 @@ def test_every_guard_that_fails_is_named(store: Store) -> None:
     with pytest.raises(GuardRefused) as refused:
         issue.assign(world.at("agents", "working"), by=world.agents("completed"))
     assert len(refused.value.reasons) == 4
+
+
+def test_may_takes_the_arguments_of_the_call(world: World) -> None:
+    assert world.issues("in_progress").may("block", by=MAINTAINER, reason=WHY)

@@ -9,6 +9,7 @@ import pytest
 
 from dispatch_state import ConfigEntry, InvalidValue, Store, SyncState
 from dispatch_state.testing import Clock
+from tests.world import LONG_TEXT
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,9 @@ def test_threads_write_one_key(store: Store) -> None:
         thread.join()
     assert ConfigEntry.read("key") in range(8)
     assert sorted(SyncState.get().sync_errors) == [str(number) for number in range(8)]
+
+
+def test_a_sync_keeps_long_errors(store: Store) -> None:
+    for _ in range(3):
+        SyncState.record("github", error=LONG_TEXT[:400_000])
+    assert len(SyncState.get().sync_errors) == 3

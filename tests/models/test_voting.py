@@ -8,7 +8,6 @@ integers, in halves.
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,8 +19,8 @@ import pytest
 from dispatch_state.errors import StoreCorrupt
 from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
 from dispatch_state.voting import DEFAULTS, WEIGHTS, Ballot, Cause, Rules, Standing, ballot, favourite, passes, tally
+from tests.long_forms import LONG
 
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 HALVES = {"coder": 2, "reviewer": 3, "pm": 2, "security": 4, "docs": 1, "test": 2, "architect": 3}
 """The weights of the contract, in halves, in the order of the agents' types."""
 SAYS = ("approve", "reject", "abstain", "need_more_info")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
 
 from dispatch_state import testing
@@ -10,8 +9,7 @@ from dispatch_state.testing import StoreMachine, assert_sound
 from dispatch_state.testing import run as run_walks
 from tests import postgres
 from tests.invariants import broken
-
-LONG = bool(os.environ.get("DISPATCH_LONG"))
+from tests.long_forms import LONG
 
 
 def on(machine: type[StoreMachine], backend: str) -> type[StoreMachine]:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.backends import BACKENDS
 from tests.grids import GRIDS
-from tests.properties.machine import LONG, Walk, on, run
+from tests.long_forms import LONG
+from tests.properties.machine import Walk, on, run
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -11,9 +11,10 @@ import pytest
 from dispatch_state import Agent, AgentLog, Issue, Store, StoreBusy, open_store
 from dispatch_state.testing.attempts import everything
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.races import sleepers
 from tests.races.sleepers import Attempt
-from tests.races.workers import LONG, Worker, crew, offer, wait_for
+from tests.races.workers import Worker, crew, offer, wait_for
 from tests.world import World
 
 WAKINGS = 100 if LONG else 5

@@ -17,8 +17,9 @@ import pytest
 from dispatch_state import Agent, Issue, Store, System, TransitionLog, open_store
 from tests.backends import on_sqlite
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.races import fairness, workers
-from tests.races.workers import ATTEMPTS, DEADLY, DEADLY_TO_TOUCH, LONG, SPAWN, Worker, crew, offer, wait_for
+from tests.races.workers import ATTEMPTS, DEADLY, DEADLY_TO_TOUCH, SPAWN, Worker, crew, offer, wait_for
 
 PROCESSES, ISSUES, KILLS = (8, 2000, 200) if LONG else (4, 200, 10)
 TIMEOUT = 2.0

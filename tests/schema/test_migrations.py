@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,81 +21,9 @@ from dispatch_state.database import Database
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.migrate import migrate
 from tests import postgres
-from tests.migrations import HASHES, NAMES, RELEASED, SEED, connect, history, schema
+from tests.connections import reach
+from tests.migrations import HASHES, ID, NAMES, NATIVE, OTHER, RELEASED, WHEN, history, schema
 from tests.paths import ROOT
-
-ADDED_INDEXES = {
-    "issues": {
-        "idx_issues_claim": (0, ["status", None, None, "created_at", "id"]),
-        "idx_issues_listing": (0, ["status", None, "created_at", "id"]),
-        "idx_issues_under_way": (0, ["assigned_agent_id", "id"]),
-    }
-}
-"""Indexes beyond the seed's; None stands for an expression."""
-
-STATEFUL = ("epics", "stages", "gates", "issues", "pull_requests", "agents", "proposals")
-ADDED = {
-    **{(table, "version"): ("INTEGER", 1, "1", 0) for table in STATEFUL},
-    ("votes", "preferred_option"): ("TEXT", 0, None, 0),
-    ("gates", "options"): ("TEXT", 0, None, 0),
-    ("gates", "chosen_option"): ("TEXT", 0, None, 0),
-    ("gates", "auto_approve_at"): ("TEXT", 0, None, 0),
-}
-LOG = [
-    ("seq", "INTEGER", 0, None, 1),
-    ("entity", "TEXT", 1, None, 0),
-    ("entity_id", "TEXT", 1, None, 0),
-    ("version", "INTEGER", 1, None, 0),
-    ("trigger", "TEXT", 1, None, 0),
-    ("source", "TEXT", 0, None, 0),
-    ("dest", "TEXT", 0, None, 0),
-    ("actor", "TEXT", 1, None, 0),
-    ("reason", "TEXT", 0, None, 0),
-    ("details", "TEXT", 0, None, 0),
-    ("cause_seq", "INTEGER", 0, None, 0),
-    ("decision_id", "TEXT", 0, None, 0),
-    ("created_at", "TEXT", 1, None, 0),
-]
-NATIVE = {
-    "epics": """id uuid, github_id bigint, acceptance_criteria jsonb, current_stage_id uuid, blocked_at_gate_id uuid,
-        created_at timestamptz, updated_at timestamptz, completed_at timestamptz, version integer""",
-    "stages": """id uuid, epic_id uuid, stage_order integer, created_at timestamptz, started_at timestamptz,
-        completed_at timestamptz, version integer""",
-    "gates": """id uuid, stage_id uuid, required_approvers jsonb, created_at timestamptz, approved_at timestamptz,
-        version integer, options jsonb, auto_approve_at timestamptz""",
-    "gate_comments": "id uuid, gate_id uuid, created_at timestamptz",
-    "issues": """id uuid, github_id bigint, labels jsonb, epic_id uuid, stage_id uuid, assigned_agent_id uuid,
-        created_at timestamptz, updated_at timestamptz, assigned_at timestamptz, completed_at timestamptz,
-        version integer""",
-    "pull_requests": """id uuid, issue_id uuid, github_number bigint, checks_passing boolean, created_at timestamptz,
-        merged_at timestamptz, version integer""",
-    "agents": """id uuid, current_issue_id uuid, process_id bigint, started_at timestamptz, last_heartbeat timestamptz,
-        completed_at timestamptz, metrics jsonb, version integer""",
-    "proposals": """id uuid, proposer_id uuid, related_issue_id uuid, affected_components jsonb, options jsonb,
-        required_voters jsonb, execution_result jsonb, created_at timestamptz, voting_deadline timestamptz,
-        resolved_at timestamptz, executed_at timestamptz, version integer""",
-    "votes": "id uuid, proposal_id uuid, voter_id uuid, confidence double precision, created_at timestamptz",
-    "decisions": "id uuid, proposal_id uuid, issue_id uuid, epic_id uuid, outcome jsonb, created_at timestamptz",
-    "agent_logs": "id uuid, agent_id uuid, issue_id uuid, context jsonb, created_at timestamptz",
-    "config_store": "value jsonb, updated_at timestamptz",
-    "sync_state": "last_sync_at timestamptz, last_issue_id bigint, last_pr_id bigint, sync_errors jsonb",
-    "transition_log": """seq bigint, entity_id uuid, version integer, details jsonb, cause_seq bigint,
-        decision_id uuid, created_at timestamptz""",
-}
-
-
-@pytest.fixture
-def database(target: str) -> Iterator[Database]:
-    """An empty database."""
-    found = connect(target)
-    yield found
-    found.close_all()
-
-
-@pytest.fixture
-def migrated(database: Database) -> Database:
-    migrate(database)
-    return database
 
 
 @pytest.fixture
@@ -114,149 +42,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _at_the_end(done: Callable[[Database], Any], otherwise: Any) -> Callable[[Database], Any]:
     """The triggers and the log are of the last schema: a library that knew fewer migrations had others."""
     return lambda database: done(database) if history(database) == NAMES else otherwise
-
-
-# ---- the schema is the seed's ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def seed() -> Iterator[sqlite3.Connection]:
-    """A database that the seed's own statements made."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(SEED)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
-    """A SQLite database that our migrations made."""
-    file = tmp_path_factory.mktemp("schema") / "x.db"
-    database = connect(str(file))
-    migrate(database)
-    database.close_all()
-    connection = sqlite3.connect(file)
-    yield connection
-    connection.close()
-
-
-def tables(connection: sqlite3.Connection) -> set[str]:
-    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    return {name for (name,) in found}
-
-
-def columns(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
-    return {row[1]: row[2:] for row in connection.execute(f"PRAGMA table_info({table})")}
-
-
-def keys(connection: sqlite3.Connection, table: str) -> set[Any]:
-    return {row[2:] for row in connection.execute(f"PRAGMA foreign_key_list({table})")}
-
-
-def indexes(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
-    listed = connection.execute(f"PRAGMA index_list({table})").fetchall()
-    return {
-        name: (unique, [part[2] for part in connection.execute(f"PRAGMA index_info({name})")])
-        for _, name, unique, origin, _ in listed
-        if origin == "c"
-    }
-
-
-SEED_TABLES = sorted(set(NATIVE) - {"transition_log"})
-
-
-def test_the_tables_are_the_seeds_and_the_log(seed: sqlite3.Connection, ours: sqlite3.Connection) -> None:
-    assert tables(seed) == set(SEED_TABLES)
-    assert tables(ours) == {*SEED_TABLES, "transition_log", migrations.HISTORY}
-
-
-@pytest.mark.parametrize("table", SEED_TABLES)
-def test_a_table_on_sqlite_is_the_seeds(table: str, seed: sqlite3.Connection, ours: sqlite3.Connection) -> None:
-    added = {name: column for (owner, name), column in ADDED.items() if owner == table}
-    assert columns(ours, table) == columns(seed, table) | added
-    assert keys(ours, table) == keys(seed, table)
-    assert indexes(ours, table) == indexes(seed, table) | ADDED_INDEXES.get(table, {})
-
-
-def test_the_log_on_sqlite(ours: sqlite3.Connection) -> None:
-    assert [row[1:] for row in ours.execute("PRAGMA table_info(transition_log)")] == LOG
-    assert keys(ours, "transition_log") == set()
-    assert list(indexes(ours, "transition_log").values()) == [(1, ["entity_id", "version"])]
-    (text,) = ours.execute("SELECT sql FROM sqlite_master WHERE name = 'transition_log'").fetchone()
-    assert "AUTOINCREMENT" in text
-
-
-@pytest.fixture(scope="module")
-def native() -> Iterator[Database]:
-    """A PostgreSQL database that our migrations made."""
-    try:
-        with postgres.fresh_schema() as url:
-            database = connect(url)
-            migrate(database)
-            yield database
-            database.close_all()
-    except postgres.Unavailable as error:
-        pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
-
-
-@pytest.mark.parametrize("table", NATIVE)
-def test_a_table_on_postgresql_has_native_types(table: str, native: Database, ours: sqlite3.Connection) -> None:
-    expected = dict.fromkeys(columns(ours, table), "text")
-    expected |= dict(item.strip().split(" ", 1) for item in NATIVE[table].split(","))
-    expected = {name: kind.replace("timestamptz", "timestamp with time zone") for name, kind in expected.items()}
-    assert {column.name: column.data_type for column in native.get_columns(table)} == expected
-
-
-@pytest.mark.parametrize("table", NATIVE)
-def test_a_table_on_postgresql_asks_for_what_sqlites_does(
-    table: str, native: Database, ours: sqlite3.Connection
-) -> None:
-    told = columns(ours, table).items()
-    plain = {name: (bool(required or key), default) for name, (_, required, default, key) in told}
-    asked = native.execute_sql(
-        "SELECT column_name, is_nullable = 'NO', split_part(column_default, '::', 1) FROM information_schema.columns"
-        " WHERE table_schema = current_schema() AND table_name = %s",
-        (table,),
-    )
-    found = {name: (required, default) for name, required, default in asked.fetchall()}
-    if table == "pull_requests":
-        plain["checks_passing"] = (False, "false")
-    assert found == plain
-
-
-@pytest.mark.parametrize("table", NATIVE)
-def test_keys_and_indexes_on_postgresql_are_sqlites(table: str, native: Database, ours: sqlite3.Connection) -> None:
-    found = native.get_foreign_keys(table)
-    plain = {(dest, column, key, rule) for dest, column, key, _, rule, _ in keys(ours, table)}
-    assert {(key.dest_table, key.column, key.dest_column, key.on_delete) for key in found} == plain
-    made = {
-        index.name: (index.unique, [part if part.isidentifier() else None for part in index.columns])
-        for index in native.get_indexes(table)
-    }
-    made.pop(f"{table}_pkey")
-    assert made == {name: (bool(unique), parts) for name, (unique, parts) in indexes(ours, table).items()}
-
-
-ID, OTHER = "01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002"
-WHEN = "2026-01-31T09:30:00.000000+00:00"
-EPIC = f"INSERT INTO epics (id, title, description, repo_path, created_at, updated_at) VALUES ('{ID}', 't', 'd', '/', '{WHEN}', '{WHEN}')"  # noqa: E501
-AGENT = f"INSERT INTO agents (id, agent_type, started_at, last_heartbeat) VALUES ('{ID}', 'coder', '{WHEN}', '{WHEN}')"
-
-
-@pytest.mark.parametrize(
-    ("row", "pointer"),
-    [
-        (EPIC, f"UPDATE epics SET current_stage_id = '{OTHER}'"),
-        (EPIC, f"UPDATE epics SET blocked_at_gate_id = '{OTHER}'"),
-        (AGENT, f"UPDATE agents SET current_issue_id = '{OTHER}'"),
-    ],
-    ids=["current_stage", "blocked_at_gate", "current_issue"],
-)
-def test_the_keys_that_close_a_cycle_are_real(row: str, pointer: str, migrated: Database) -> None:
-    enforcement.remove(migrated)
-    migrated.execute_sql(row)
-    with pytest.raises(peewee.IntegrityError):
-        migrated.execute_sql(pointer)
 
 
 # ---- getting there -----------------------------------------------------------------------------------
@@ -281,11 +66,11 @@ def test_step_by_step_gives_the_schema_of_a_fresh_database(target: str, folder: 
         (folder / f"{name}.py").rename(waiting / f"{name}.py")
     for name in NAMES:
         (waiting / f"{name}.py").rename(folder / f"{name}.py")
-        database = connect(target)
+        database = reach(target)
         migrate(database)
         assert history(database)[-1] == name
         database.close_all()
-    database = connect(target)
+    database = reach(target)
     stepped = schema(database)
     database.close_all()
     assert stepped == at_once(target, tmp_path)
@@ -294,13 +79,13 @@ def test_step_by_step_gives_the_schema_of_a_fresh_database(target: str, folder: 
 def at_once(target: str, tmp_path: Path) -> list[Any]:
     """The schema of another fresh database of the same kind, made in one go."""
     if not target.startswith("postgresql"):
-        database = connect(str(tmp_path / "fresh.db"))
+        database = reach(str(tmp_path / "fresh.db"))
         migrate(database)
         found = schema(database)
         database.close_all()
         return found
     with postgres.fresh_schema() as url:
-        database = connect(url)
+        database = reach(url)
         migrate(database)
         found = schema(database)
         database.close_all()
@@ -308,7 +93,7 @@ def at_once(target: str, tmp_path: Path) -> list[Any]:
 
 
 def test_sqlite_is_switched_to_a_write_ahead_log_for_good(tmp_path: Path) -> None:
-    database = connect(str(tmp_path / "x.db"))
+    database = reach(str(tmp_path / "x.db"))
     migrate(database)
     database.close_all()
     plain = sqlite3.connect(tmp_path / "x.db")
@@ -343,7 +128,7 @@ database.close_all()
 def test_four_processes_may_open_one_fresh_database_together(turn: int, target: str) -> None:
     """Every other time it has a table of another program."""
     if turn % 2:
-        database = connect(target)
+        database = reach(target)
         database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
         database.close_all()
     opened = [
@@ -362,7 +147,7 @@ def test_four_processes_may_open_one_fresh_database_together(turn: int, target: 
         process.stdin.flush()
     told = [process.communicate(timeout=60) for process in opened]
     assert [(out.strip(), err) for out, err in told] == [(told[0][0].strip(), "")] * 4
-    database = connect(target)
+    database = reach(target)
     assert history(database) == NAMES
     database.close_all()
 
@@ -656,11 +441,11 @@ def test_steps_of_others_in_the_history_of_an_older_library_stay_there(migrated:
 def test_a_schema_that_is_not_there_is_told_with_what_makes_it() -> None:
     postgres.server_or_skip()
     for path, made in (("nowhere", "nowhere"), ('"$user",nowhere,other', "nowhere"), ('"No-where"', '"No-where"')):
-        database = connect(postgres.in_schema(path))
+        database = reach(postgres.in_schema(path))
         with pytest.raises(StoreNotFound, match=rf"CREATE SCHEMA {made} makes it; name another"):
             migrate(database)
         database.close_all()
-    database = connect(postgres.in_schema('""'))
+    database = reach(postgres.in_schema('""'))
     with pytest.raises(StoreNotFound, match=r"no schema.*under the search_path \(\"\"\); name another"):
         migrate(database)
     database.close_all()

@@ -26,7 +26,8 @@ from dispatch_state import (
 )
 from dispatch_state import migrate as migrations
 from dispatch_state.migrate import HISTORY
-from tests.migrations import NAMES, RELEASED, asked, history, schema
+from tests.connections import reached
+from tests.migrations import NAMES, RELEASED, history, schema
 
 MODELS: dict[str, Any] = {
     model._meta.table_name: model
@@ -128,11 +129,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_each_hole_in_the_history_is_refused(missing: str, target: str) -> None:
     """What a late step would do to a schema that is past it, nobody has tried."""
     open_store(target).close()
-    with asked(target) as found:
+    with reached(target) as found:
         found.execute_sql(f"DELETE FROM {HISTORY} WHERE name = '{missing}'")
     with pytest.raises(MigrationFailed, match=rf"{missing}.*hole"):
         open_store(target)
-    with asked(target) as found:
+    with reached(target) as found:
         assert history(found) == [name for name in NAMES if name != missing]
 
 
@@ -143,7 +144,7 @@ def test_a_store_of_an_older_version_is_opened_only_with_migrate(target: str, fo
     (folder / "later").rename(folder / f"{NAMES[-1]}.py")
     with pytest.raises(SchemaTooOld, match=NAMES[-1]):
         open_store(target, migrate=False)
-    with asked(target) as found:
+    with reached(target) as found:
         assert history(found) == NAMES[:-1]
     open_store(target).close()
     open_store(target, migrate=False).close()
@@ -169,14 +170,14 @@ def test_a_step_that_fails_leaves_the_store_and_the_process_as_they_were(target:
     """No store is open behind the error, and the same one opens without the step, its rows in it."""
     with open_store(target):
         agent = Agent.create(agent_type="coder")
-    with asked(target) as found:
+    with reached(target) as found:
         before = schema(found)
     (folder / "900_broken.py").write_text(BROKEN)
     with pytest.raises(MigrationFailed, match=r"900_broken.*stopped half-way"):
         open_store(target)
     with pytest.raises(StoreNotOpen):
         Agent.select().count()
-    with asked(target) as found:
+    with reached(target) as found:
         assert schema(found) == before
     (folder / "900_broken.py").unlink()
     with open_store(target, migrate=False):
@@ -203,9 +204,9 @@ def test_the_file_of_another_program_stays_byte_for_byte(name: str, tmp_path: Pa
 
 def test_the_schema_of_another_program_stays_as_it_is(target: str) -> None:
     """The name that is taken is told; none of ours is added."""
-    with asked(target) as found:
+    with reached(target) as found:
         found.execute_sql("CREATE TABLE votes (name TEXT)")
     with pytest.raises(MigrationFailed, match="votes"):
         open_store(target)
-    with asked(target) as found:
+    with reached(target) as found:
         assert found.get_tables() == ["votes"]

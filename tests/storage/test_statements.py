@@ -7,7 +7,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg
 import pytest
 
 from dispatch_state import (
@@ -22,10 +21,9 @@ from dispatch_state import (
     open_store,
 )
 from dispatch_state.engine import Turn
-from dispatch_state.families import lock
 from dispatch_state.ids import REMEMBERED, Remembered, new_id
 from dispatch_state.models.keys import present
-from dispatch_state.statements import DATABASE, STATEMENTS, Statement, find, move
+from dispatch_state.statements import DATABASE, Statement, find, move
 from tests import postgres
 from tests.world import MAINTAINER, WHY, World
 
@@ -125,24 +123,6 @@ def test_a_statement_forgets_a_store_that_is_closed_at_its_first_use(
         assert statement.run == statement._first_run
     finally:
         DATABASE.initialize(store.database)
-
-
-@pytest.mark.parametrize("backend", ["postgresql"])
-def test_families_of_any_size_are_locked_by_few_statements(store: Store, world: World) -> None:
-    keys = sorted(world.new_issue().id for _ in range(33))
-    before = len(STATEMENTS)
-    for size in range(1, len(keys) + 1):
-        with store.atomic():
-            lock({Issue: set(keys[:size])})
-            assert _held(store) == size
-    assert len(STATEMENTS) - before <= 7
-
-
-def _held(store: Store) -> int:
-    """How many issues are locked, as another session finds when it asks for those that are not."""
-    with psycopg.connect(store.database.database, autocommit=True) as other:
-        free = other.execute("SELECT id FROM issues FOR NO KEY UPDATE SKIP LOCKED").fetchall()
-    return Issue.select().count() - len(free)
 
 
 def test_a_statement_is_not_kept_in_the_words_of_another_database(tmp_path: Any) -> None:

@@ -47,8 +47,8 @@ from dispatch_state.testing.strategies import scripts
 from tests import postgres
 from tests.backends import BACKENDS
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.paths import ROOT
-from tests.properties.machine import LONG
 from tests.world import MAINTAINER, World
 
 SHORT = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None)

@@ -2,69 +2,32 @@
 
 from __future__ import annotations
 
-import bz2
-import errno
 import filecmp
-import gzip
 import io
 import json
-import lzma
 import os
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from dispatch_state import (
-    Agent,
-    ConfigEntry,
-    InvalidValue,
-    Store,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    open_store,
-    paging,
-    snapshots,
-)
-from dispatch_state.cli.commands import main
-from dispatch_state.migrate import HISTORY
+from dispatch_state import Agent, ConfigEntry, InvalidValue, Store, StoreError, paging, snapshots
 from dispatch_state.snapshots import TABLES
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.attempts import everything
 from tests import postgres
 from tests.backends import BACKENDS
 from tests.golden import scene
-from tests.migrations import NAMES, SEED
+from tests.long_forms import LONG
 from tests.paths import ROOT
-from tests.properties.machine import LONG
 from tests.threads import in_thread
+from tests.transfer.exports import exported
 from tests.world import MAINTAINER, WHY, World
-
-
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One of a store with a row of each table; it is made before any other store is open."""
-    path = tmp_path_factory.mktemp("snapshot") / "snapshot.jsonl"
-    with scratch_store("memory", clock=Clock()) as store:
-        scene()
-        store.export(path)
-    return path
-
-
-def exported(store: Store) -> bytes:
-    out = io.BytesIO()
-    store.export(out)
-    return out.getvalue()
-
 
 # ---- there and back ------------------------------------------------------------------------------------
 
@@ -137,177 +100,6 @@ def test_progress_is_told(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> No
         store.export(io.BytesIO(), progress=lambda *far: told.append(far))
     assert told[-1] == (total, total)
     assert len(told) > 5
-
-
-# ---- files ---------------------------------------------------------------------------------------------
-
-
-def test_a_file_is_its_owners_alone_and_never_written_over(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "snapshot.jsonl"
-    store.export(str(path))
-    assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(InvalidValue, match="exists"):
-        store.export(path)
-
-
-def test_an_export_that_fails_leaves_no_file(store: Store, tmp_path: Path) -> None:
-    World(store).new_issue()
-
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        store.export(tmp_path / "snapshot.jsonl", progress=stop)
-    assert not list(tmp_path.glob("*.jsonl"))
-
-
-@pytest.mark.parametrize("wrong", [None, 7, "", "a\0b", b"\xff\0", "no/such/folder/file", "x" * 300_000])
-def test_paths_that_will_not_do(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises((InvalidValue, StoreReadOnly)):
-        store.export(wrong)
-    with pytest.raises(InvalidValue):
-        store.import_snapshot(wrong)
-
-
-def closed() -> io.BytesIO:
-    file = io.BytesIO()
-    file.close()
-    return file
-
-
-class Raising:
-    """A file that raises whatever it is given, when it is read or written."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def write(self, line: bytes) -> int:
-        raise self.error
-
-    def readline(self, longest: int) -> bytes:
-        raise self.error
-
-
-def at(folder: Path, mode: str) -> Any:
-    return (folder / "opened").open(mode)
-
-
-FILES: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
-    "text in memory": (lambda _: io.StringIO(), InvalidValue, "binary mode"),
-    "a text file": (lambda folder: at(folder, "w+"), InvalidValue, "binary mode"),
-    "a temporary text file": (lambda _: tempfile.NamedTemporaryFile("w+"), InvalidValue, "binary mode"),  # noqa: SIM115
-    "a closed file": (lambda _: closed(), InvalidValue, "closed file"),
-    "a file that raises": (lambda _: Raising(KeyError("key")), InvalidValue, "key"),
-    "a file that says nothing": (lambda _: Raising(EOFError()), InvalidValue, "EOFError"),
-}
-
-
-@pytest.mark.parametrize(("opened", "error", "says"), FILES.values(), ids=FILES)
-def test_open_files_that_will_not_do(
-    store: Store, tmp_path: Path, opened: Callable[[Path], Any], error: type[Exception], says: str
-) -> None:
-    file = opened(tmp_path)
-    with pytest.raises(error, match=f"export: .*{says}"):
-        store.export(file)
-    with pytest.raises(error, match=f"import_snapshot: .*{says}"):
-        store.import_snapshot(file)
-    with suppress(AttributeError):
-        file.close()
-    Agent.create(agent_type="coder")
-    assert store.verify() == []
-
-
-def test_a_file_that_is_opened_the_other_way_round(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "opened").touch()
-    with at(tmp_path, "rb") as file, pytest.raises(InvalidValue, match="not opened to be written"):
-        store.export(file)
-    with at(tmp_path, "wb") as file, pytest.raises(InvalidValue, match="not opened to be read"):
-        store.import_snapshot(file)
-
-
-@pytest.mark.parametrize(
-    ("error", "meaning"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), StoreFull),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), StoreFull),
-        (BrokenPipeError(errno.EPIPE, "Broken pipe"), StoreError),
-        (OSError(errno.EIO, "Input/output error"), StoreError),
-    ],
-)
-def test_what_a_disk_says_while_it_is_written(store: Store, error: OSError, meaning: type[StoreError]) -> None:
-    with pytest.raises(StoreError, match=str(error.strerror)) as refused:
-        store.export(Raising(error))  # type: ignore[arg-type]
-    assert type(refused.value) is meaning
-    with pytest.raises(KeyboardInterrupt):
-        store.export(Raising(KeyboardInterrupt()))  # type: ignore[arg-type]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="THERE IS NO /dev/full HERE: A FULL DISK IS NOT TRIED")
-@pytest.mark.parametrize("buffering", [0, -1])
-def test_a_file_on_a_full_disk_is_told_before_export_returns(store: Store, buffering: int) -> None:
-    full = open("/dev/full", "wb", buffering)  # noqa: SIM115 - closing it fails
-    with pytest.raises(StoreFull):
-        store.export(full)
-    with suppress(OSError):
-        full.close()
-
-
-class Sips(io.RawIOBase):
-    """A file without a buffer that takes a few bytes at a time, or none."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.taken = most, b""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, line: Any) -> int | None:
-        self.taken += bytes(line)[: self.most]
-        return min(self.most, len(line)) or None
-
-
-def test_a_file_without_a_buffer_gets_all_of_it(store: Store) -> None:
-    Agent.create(agent_type="coder")
-    file = Sips(7)
-    store.export(file)  # type: ignore[arg-type]
-    assert file.taken == exported(store)
-    with pytest.raises(InvalidValue, match="takes nothing now"):
-        store.export(Sips(0))  # type: ignore[arg-type]
-
-
-DAMAGED: dict[str, Callable[[bytes], Any]] = {
-    "a cut gzip": lambda data: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data)[:-20])),
-    "a damaged gzip": lambda data: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data)[:50] + bytes(500))),
-    "no gzip": lambda data: gzip.GzipFile(fileobj=io.BytesIO(data)),
-    "a damaged xz": lambda data: lzma.LZMAFile(io.BytesIO(lzma.compress(data)[:50] + bytes(500))),  # noqa: SIM115
-    "a cut bz2": lambda data: bz2.BZ2File(io.BytesIO(bz2.compress(data)[:-20])),
-}
-
-
-@pytest.mark.parametrize("opened", DAMAGED.values(), ids=DAMAGED)
-def test_a_compressed_file_that_is_damaged(store: Store, snapshot: Path, opened: Callable[[bytes], Any]) -> None:
-    with pytest.raises(InvalidValue, match="import_snapshot: the file cannot be read: "):
-        store.import_snapshot(opened(snapshot.read_bytes()))
-    assert not any(everything().values())
-
-
-def test_through_a_compressed_or_a_temporary_file(store: Store, snapshot: Path, tmp_path: Path) -> None:
-    store.import_snapshot(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(snapshot.read_bytes()))))  # type: ignore[arg-type]
-    with tempfile.NamedTemporaryFile() as file, gzip.open(tmp_path / "out.gz", "wb") as packed:
-        store.export(file)  # type: ignore[arg-type]
-        store.export(packed)  # type: ignore[arg-type]
-        assert Path(file.name).read_bytes() == snapshot.read_bytes()
-    with gzip.open(tmp_path / "out.gz") as packed:
-        assert packed.read() == snapshot.read_bytes()
-
-
-def test_not_within_a_transaction(store: Store, snapshot: Path) -> None:
-    with store.atomic():
-        with pytest.raises(InvalidValue, match="transaction"):
-            store.export(io.BytesIO())
-        with pytest.raises(InvalidValue, match="transaction"):
-            store.import_snapshot(snapshot)
 
 
 # ---- what is refused -----------------------------------------------------------------------------------
@@ -415,6 +207,7 @@ def test_a_history_that_was_rewritten_is_refused(store: Store, snapshot: Path) -
 
 
 # ---- large ---------------------------------------------------------------------------------------------
+
 
 GROWS = """
 import sys
@@ -532,181 +325,6 @@ def test_groups_are_bounded_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPat
     sized = [("a", 4), ("b", 6), ("c", 1), ("d", 30), ("e", 0), ("f", 0), ("g", 0), ("h", 10)]
     assert list(paging.groups(sized, 3)) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
     assert list(paging.groups([], 3)) == []
-
-
-# ---- moving --------------------------------------------------------------------------------------------
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False)
-
-
-WAYS = {"command": ("-m", "dispatch_state", "copy"), "example": ("examples/to_postgres.py",)}
-
-
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_a_store_moves_to_postgresql_and_back(way: tuple[str, ...], snapshot: Path, tmp_path: Path) -> None:
-    first, last = str(tmp_path / "first.db"), str(tmp_path / "last.db")
-    with open_store(first) as store:
-        store.import_snapshot(snapshot)
-    with postgres.fresh_schema() as url:
-        for source, target in ((first, url), (url, last)):
-            moved = run(*way, source, target)
-            assert (moved.returncode, moved.stderr) == (0, ""), moved.stderr
-        again = run(*way, first, url)
-        assert again.returncode in (1, 3)
-        assert "not empty" in again.stderr
-    with open_store(last) as store:
-        assert exported(store) == snapshot.read_bytes()
-        assert store.verify() == []
-
-
-def test_the_commands_export_and_import(snapshot: Path, tmp_path: Path) -> None:
-    store, out = str(tmp_path / "store.db"), str(tmp_path / "out.jsonl")
-    for words in (["init"], ["import", str(snapshot)], ["export", out]):
-        done = run("-m", "dispatch_state", "--database", store, *words)
-        assert (done.returncode, done.stderr) == (0, "")
-    assert Path(out).read_bytes() == snapshot.read_bytes()
-
-
-def test_through_a_pipe(snapshot: Path, tmp_path: Path) -> None:
-    """What export writes on standard output is the snapshot and nothing else; import takes it from there."""
-    command = [sys.executable, "-m", "dispatch_state", "--database", str(tmp_path / "store.db")]
-    subprocess.run([*command, "init"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*command, "import", "-"], check=True, input=snapshot.read_bytes(), stdout=subprocess.DEVNULL)
-    out = subprocess.run([*command, "export", "-", "--json"], check=True, capture_output=True)
-    assert (out.stdout, out.stderr) == (snapshot.read_bytes(), b"")
-    closed = subprocess.run(
-        ["/bin/sh", "-c", '"$@" <&-', "sh", *command, "import", "-"], check=False, capture_output=True
-    )
-    assert (closed.returncode, closed.stderr.split(b": ")[1:]) == (
-        2,
-        [b"import", b"standard input is closed; name a file\n"],
-    )
-
-
-@pytest.fixture
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Path) -> Path:
-    """One with a filled store, full.db; commands work there."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
-    with open_store("full.db") as store:
-        store.import_snapshot(snapshot)
-    return folder
-
-
-def here(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {"full.db-turn"}
-
-
-def test_copy_makes_nothing_for_nothing(in_a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for target in ("new.db", "full.db"):
-        assert main(["copy", "nothere.db", target]) == 3
-        assert "there is no store at" in capsys.readouterr().err
-    assert main(["--database", "full.db", "copy", "full.db", "new.db"]) == 2
-    assert "no --database" in capsys.readouterr().err
-    assert here(in_a_folder) == {"full.db"}
-
-
-@pytest.fixture
-def seed(in_a_folder: Path) -> Path:
-    """A database that another program made of the schema that is adopted, with a row in it."""
-    file = in_a_folder / "seed.db"
-    connection = sqlite3.connect(file)
-    connection.executescript(SEED)
-    connection.execute("INSERT INTO config_store VALUES ('a', '1', '2026-01-31T09:30:00Z')")
-    connection.commit()
-    connection.close()
-    return file
-
-
-READING = [
-    ["status"], ["show", "01890a5d"], ["verify"], ["explain", "01890a5d"], ["tick"], ["rescue"],
-    ["fire", "01890a5d", "queue", "--as", "ann"], ["decisions"],
-    ["export", "out.jsonl"], ["log"], ["board"],
-    ["import", "snapshot.jsonl"], ["backup", "copy.db"], ["init"],
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
-def test_only_migrate_adopts(words: list[str], seed: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that reads a database of another program, or fills a store, leaves it byte for byte."""
-    (seed.parent / "snapshot.jsonl").write_bytes(snapshot.read_bytes())
-    before = seed.read_bytes()
-    assert main(["--database", "seed.db", *words]) == 3
-    assert "another program made this database; dispatch-state --database seed.db migrate" in capsys.readouterr().err
-    assert seed.read_bytes() == before
-    assert main(["--database", "seed.db", "migrate"]) == 0
-    assert seed.read_bytes() != before
-
-
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_copying_into_another_programs_database_is_refused_and_leaves_it(way: tuple[str, ...], seed: Path) -> None:
-    before = seed.read_bytes()
-    done = run(*way, str(seed.parent / "full.db"), str(seed))
-    assert done.returncode in (1, 3)
-    assert "another program made this database" in done.stderr
-    assert seed.read_bytes() == before
-    assert here(seed.parent) == {"full.db", "seed.db"}
-
-
-def test_copying_into_a_store_of_an_older_version_is_refused_and_leaves_it(
-    in_a_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    open_store("old.db").close()
-    (last,) = NAMES[-1:]
-    with sqlite3.connect("old.db") as connection:
-        connection.execute(f"DELETE FROM {HISTORY} WHERE name = '{last}'")
-        connection.execute("DROP INDEX idx_issues_under_way")
-    connection.close()
-    before = Path("old.db").read_bytes()
-    assert main(["copy", "full.db", "old.db"]) == 3
-    assert f"old.db: the database lacks {last}; name an empty one, or migrate it first" in capsys.readouterr().err
-    assert Path("old.db").read_bytes() == before
-
-
-def test_copying_into_a_database_with_tables_of_others(in_a_folder: Path) -> None:
-    with sqlite3.connect("others.db") as connection:
-        connection.execute("CREATE TABLE users (name TEXT)")
-        connection.execute("INSERT INTO users VALUES ('ann')")
-    connection.close()
-    assert main(["copy", "full.db", "others.db"]) == 0
-    with open_store("others.db") as store:
-        assert store.database.execute_sql("SELECT * FROM users").fetchall() == [("ann",)]
-        assert store.verify() == []
-
-
-def test_copy_leaves_a_link_to_nothing_as_it_is(in_a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (in_a_folder / "link.db").symlink_to("nothing.db")
-    assert main(["copy", "full.db", "link.db"]) == 3
-    assert "is a link to nothing" in capsys.readouterr().err
-    assert (in_a_folder / "link.db").is_symlink()
-
-
-@pytest.mark.parametrize("stopped", ["export", "import_snapshot"])
-@pytest.mark.parametrize("there_before", [True, False])
-def test_a_copy_that_is_interrupted(
-    stopped: str, there_before: bool, in_a_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that it made is gone again; one that was there is as empty as it was."""
-    if there_before:
-        open_store("new.db").close()
-    way = getattr(Store, stopped)
-
-    def interrupted(store: Store, file: Any, *, progress: Any) -> Any:
-        way(store, file, progress=progress)
-        raise KeyboardInterrupt
-
-    before = here(in_a_folder)
-    with monkeypatch.context() as patched:
-        patched.setattr(Store, stopped, interrupted)
-        assert main(["copy", "full.db", "new.db"]) == 130
-    assert here(in_a_folder) == before
-    if not there_before:
-        assert main(["copy", "full.db", "new.db"]) == 0
-        assert here(in_a_folder) == {"full.db", "new.db", "new.db-turn"}
 
 
 # ---- metrics -------------------------------------------------------------------------------------------

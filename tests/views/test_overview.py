@@ -304,3 +304,14 @@ def test_a_cause_that_was_tampered_with_ends_the_explanation(
         row.diagram()
     assert {v.id for v in store.verify() if v.invariant == "I12"} == {s for s, cause in causes.items() if cause >= s}
     assert len(store.changes(limit=1_000)) > dispatch
+
+
+def test_since_is_when_it_came_to_that(world: World, store: Store, clock: Clock) -> None:
+    stage = world.running_epic().current_stage
+    issue = stage.add_issue(**world.issue_columns()).reload()
+    orphan = world.issues("awaiting_review")
+    clock.forward(hours=5)
+    issue.cancel(by=MAINTAINER, reason=WHY)
+    orphan.assigned_agent.stop(by=MAINTAINER, reason=WHY)
+    came = {need.kind: need.since for need in store.needs_human()}
+    assert (came["idle stage"], came["orphaned review"]) == (clock.now, clock.now)
