@@ -5,35 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from dispatch_state import Human, Store, open_store
+from dispatch_state.storage.connect import Database
+from dispatch_state.testing import Clock
 from tests import postgres
+from tests.backends import BACKENDS
+from tests.connections import reached
+from tests.long_forms import LONG
+from tests.world import World
 
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runtime-"))
-BACKENDS = ("sqlite", "postgresql")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What has no short form is left out, unless the long forms are asked for."""
-    if not os.environ.get("DISPATCH_LONG"):
+    if not LONG:
         items[:] = [item for item in items if not item.get_closest_marker("long")]
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **amount: float) -> None:
-        self.now += timedelta(**amount)
 
 
 @pytest.fixture
@@ -58,6 +49,19 @@ def target(backend: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def database(target: str) -> Iterator[Database]:
+    """A connection to an empty database, in which nothing is made."""
+    with reached(target) as found:
+        yield found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A SQLite file that is not there yet."""
+    return tmp_path / "dispatch.db"
+
+
+@pytest.fixture
 def store(target: str, clock: Clock) -> Iterator[Store]:
     """An open, empty store."""
     with open_store(target, durability="normal", clock=clock) as opened:
@@ -67,3 +71,21 @@ def store(target: str, clock: Clock) -> Iterator[Store]:
 @pytest.fixture
 def maintainer() -> Human:
     return Human("maintainer")
+
+
+@pytest.fixture
+def world(store: Store) -> World:
+    return World(store)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """Root may write anything; these tests act as somebody who may not."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

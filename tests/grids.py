@@ -222,3 +222,6 @@ OWNED: dict[str, set[str]] = {
 `last_heartbeat` and `metrics` also move by `heartbeat`, `use_tokens` and a neighbour's move. A proposal's
 `voting_deadline` is not among them: it may be preset, and changed by `save` while the proposal is open.
 """
+
+STATUSES = list(dict.fromkeys((table, status) for table, grid in GRIDS.items() for status, _ in grid))
+"""Every table with each of its statuses."""

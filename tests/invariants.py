@@ -6,19 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from dispatch_state import (
-    Agent,
-    Decision,
-    Epic,
-    Gate,
-    Issue,
-    Proposal,
-    PullRequest,
-    Stage,
-    Store,
-    TransitionLog,
-    Vote,
-)
+from dispatch_state import Agent, Decision, Epic, Gate, Issue, Proposal, PullRequest, Stage, Store, TransitionLog, Vote
 from tests import grids
 from tests.world import MODELS
 

@@ -46,6 +46,11 @@ def server_or_skip() -> str:
         pytest.skip(f"POSTGRESQL COULD NOT BE STARTED, ITS HALF OF THE SUITE IS SKIPPED: {error}")
 
 
+def place(backend: str) -> str:
+    """What the testing kit takes for this kind of database; where there is no PostgreSQL, the test is skipped."""
+    return server_or_skip() if backend == "postgresql" else backend
+
+
 @contextmanager
 def fresh_schema() -> Iterator[str]:
     """The URL of an empty schema, dropped afterwards."""

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,3 +175,7 @@ def finished(*arguments: str | bytes, **environment: str) -> tuple[int, str, str
     with process(*arguments, **environment) as command:
         out, err = command.communicate()
     return command.returncode, out.decode(), err.decode()
+
+
+FULL = Path("/dev/full")
+full = pytest.mark.skipif(not FULL.exists(), reason="THERE IS NO /dev/full HERE: A FULL DISK IS NOT TRIED")

@@ -14,11 +14,6 @@ from tests.invariants import broken
 from tests.world import MAINTAINER, WHY, World
 
 
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
-
-
 async def gathered(*calls: Any) -> list[Any]:
     return await asyncio.gather(*calls, return_exceptions=True)
 

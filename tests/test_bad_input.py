@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import dispatch_state
-from dispatch_state import Human
+from dispatch_state import Agent, Epic, Human, InvalidValue, Issue
+from dispatch_state.testing.outcomes import everything
+from tests.backends import BACKENDS
 from tests.bad_input import CASES, LOGINS_BAD, LOGINS_GOOD, VOTE_CASES, Case, ready_rows
-from tests.conftest import BACKENDS
-from tests.test_atomicity import dump
+from tests.world import MAINTAINER, WHY, World
 
 LONGEST_MESSAGE = 600
 
@@ -49,13 +50,13 @@ def _fresh(row: Any) -> Any:
 
 @pytest.mark.parametrize("case", [*CASES, *VOTE_CASES], ids=lambda case: case.name)
 def test_bad_input(rows: Any, case: Case) -> None:
-    before = dump()
+    before = everything()
     with pytest.raises(getattr(dispatch_state, case.error)) as caught:
         case.do(rows)
     message = str(caught.value)
     assert message
     assert len(message) < LONGEST_MESSAGE
-    assert dump() == before
+    assert everything() == before
 
 
 @pytest.mark.parametrize("login", LOGINS_GOOD)
@@ -76,6 +77,7 @@ def test_no_case_is_there_twice() -> None:
 
 
 # ---- calls that pass other arguments than a trigger takes ----------------------------------------------
+
 
 WRONG_CALLS: list[tuple[Callable[[Any], object], str]] = [
     (
@@ -101,11 +103,11 @@ WRONG_CALLS: list[tuple[Callable[[Any], object], str]] = [
 
 @pytest.mark.parametrize(("call", "message"), WRONG_CALLS, ids=[message[:40] for _, message in WRONG_CALLS])
 def test_a_wrong_call_is_told_what_the_trigger_takes(rows: Any, call: Callable[[Any], object], message: str) -> None:
-    before = dump()
+    before = everything()
     with pytest.raises(TypeError) as caught:
         call(rows)
     assert str(caught.value) == message
-    assert dump() == before
+    assert everything() == before
 
 
 @pytest.mark.parametrize(
@@ -119,3 +121,34 @@ def test_who_is_no_actor_is_told_how_one_is_named(rows: Any, by: Any, message: s
     with pytest.raises(dispatch_state.InvalidValue) as caught:
         rows.issue.queue(by=by)
     assert str(caught.value).startswith(message)
+
+
+BAD_CALLS: dict[str, Callable[[World, Issue, Agent], object]] = {
+    "save only a number": lambda w, i, a: i.save(only=5),
+    "save only text": lambda w, i, a: i.save(only="title"),
+    "save only a field": lambda w, i, a: i.save(only=Issue.title),
+    "save only what is none": lambda w, i, a: i.save(only=["nope"]),
+    "save only numbers": lambda w, i, a: i.save(only=[5, None]),
+    "log about a partial row": lambda w, i, a: a.log("info", "m", issue=Issue.select(Issue.title).get()),
+    "may without its argument": lambda w, i, a: i.may("assign", by=MAINTAINER),
+    "may with another's argument": lambda w, i, a: i.may("queue", by=MAINTAINER, foo=1),
+    "a version that is true": lambda w, i, a: w.new_issue(version=True),
+    "a trigger of another model": lambda w, i, a: Issue.block(w.epics("draft"), by=MAINTAINER, reason=WHY),  # type: ignore[arg-type]
+    "an agent in name": lambda w, i, a: i.assign(type("Agent", (), {"is_new": False, "id": 1})(), by=MAINTAINER),
+    "a vote of a partial agent": lambda w, i, a: w.new_proposal().vote(
+        Agent.select(Agent.agent_type).get(), "approve", WHY
+    ),
+    "reassign to a partial agent": lambda w, i, a: i.reassign(
+        Agent.select(Agent.agent_type).get(), by=MAINTAINER, reason=WHY
+    ),
+    "place in a partial epic": lambda w, i, a: i.place(Epic.select(Epic.title).get(), by=MAINTAINER),
+    "remove a partial row": lambda w, i, a: Issue.select(Issue.id).get().remove(by=MAINTAINER, reason=WHY),
+    "comment as nobody": lambda w, i, a: w.waiting_stage().gates.get().comment("Hm", by=None),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("call", BAD_CALLS.values(), ids=BAD_CALLS)
+def test_bad_calls(world: World, call: Callable[[World, Issue, Agent], object]) -> None:
+    world.epics("draft")
+    with pytest.raises(InvalidValue):
+        call(world, world.issues("in_progress"), world.agent())

@@ -16,27 +16,14 @@ import pytest
 
 import benchmarks.by_hand
 from benchmarks import report, rivals, scenes
-from benchmarks.cases import CASES, claims, listing, lives, moves, postgres, refusals
+from benchmarks.cases import CASES, moves, postgres
 from benchmarks.measure import Calls, Ratio, at_least, at_most, interleaved, ratio
 from benchmarks.report import Line
 from benchmarks.tape import Sent, bare, played, recording, recording_psycopg
-from benchmarks.twins import OURS, RAW, Build, Operations, Session, race, taped
+from benchmarks.twins import OURS, RAW, Session, race, taped
 from dispatch_state import Store, open_store
 from tests import postgres as server
-
-COUNT = 4
-TAPED: dict[str, tuple[Build, Operations]] = {
-    "move": (moves.some_issues, moves.to_and_fro),
-    "move-guarded": (moves.staged_issues, moves.by_an_agent),
-    "cascade": (moves.waiting_gates, moves.approvals),
-    "load": (moves.some_issues, moves.loads),
-    "illegal": (moves.some_issues, refusals.illegal),
-    "stale": (refusals.queued_issues, refusals.moved_on),
-    "claim": (lambda store, count: scenes.fill(store, queued=20, done=5, idle=COUNT), claims.claims),
-    "listing": (lambda store, count: scenes.fill(store, queued=20, done=5, idle=1), listing.first_page),
-    "life": (lives.one_agent, lives.lives),
-    "votes": (lives.open_proposals, lives.ballots),
-}
+from tests.operations import COUNT, TAPED
 
 
 @pytest.fixture

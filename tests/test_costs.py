@@ -21,7 +21,7 @@ from benchmarks.tape import Sent, recording_psycopg
 from benchmarks.twins import taped
 from dispatch_state import Store, open_store
 from dispatch_state.storage import write_queue
-from tests.test_benchmarks import TAPED
+from tests.operations import TAPED
 
 
 def counted(sent: list[Sent]) -> dict[str, int]:

@@ -22,8 +22,9 @@ from dispatch_state.models.voting import Tally
 from dispatch_state.schema.migrate import HISTORY
 from dispatch_state.storage.targets import resolve
 from tests import grids
-from tests.pages import PAGES, ROOT
-from tests.test_schema import asked
+from tests.connections import reached
+from tests.pages import PAGES
+from tests.paths import ROOT
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 TAKES = {
@@ -159,7 +160,7 @@ def test_the_code_of_the_guide_to_embedding_runs_on_either_database(
     page = (ROOT / "docs" / "embedding.md").read_text()
     assert '"app.db"' in page
     if theirs:
-        with asked(target) as database:
+        with reached(target) as database:
             database.execute_sql(theirs)
     runs(page.replace('"app.db"', repr(target)), tmp_path)
 

@@ -16,14 +16,10 @@ import pytest
 
 from dispatch_state import Agent, Issue, Store, StoreBusy, TransitionLog, open_store
 from tests.invariants import broken
-from tests.loops import Work, worker_loop
-from tests.pages import ROOT
+from tests.loops import HANG, PAUSE, looping, worker_loop
+from tests.paths import ROOT
 from tests.races.workers import crew, wait_for
 from tests.world import MAINTAINER, RUNNER, WHY, World
-
-PAUSE = 0.01
-HANG = 60.0
-"""Seconds after which a loop that does not end is given up; nothing is judged by it."""
 
 
 @pytest.fixture
@@ -37,30 +33,6 @@ def store(target: str, timeout: float) -> Iterator[Store]:
     """A store by the wall clock."""
     with open_store(target, durability="normal", timeout=timeout) as opened:
         yield opened
-
-
-@pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
-
-
-@contextmanager
-def looping(store: Store, work: Work) -> Iterator[None]:
-    """The loop in a thread of its own while the block runs; afterwards it must end by itself, without an error."""
-    ended: list[BaseException | None] = []
-
-    def run() -> None:
-        try:
-            worker_loop()(store, "coder", work, PAUSE)
-            ended.append(None)
-        except BaseException as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    yield
-    thread.join(HANG)
-    assert ended == [None]
 
 
 class Once:

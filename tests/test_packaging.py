@@ -20,8 +20,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import dispatch_state
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 LEFT_OUT = (".git", "*.egg-info", "__pycache__", ".venv*", ".hypothesis", "build", "dist")
 
 
@@ -69,7 +69,8 @@ def modules(folder: str) -> list[Path]:
 def test_the_sdist_holds_tests_and_examples(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"tests/test_grids.py", "examples/plan.toml", "README.md", "CHANGELOG.md", "LICENSE", ".ci/run"} <= names
+    wanted = {"tests/lifecycle/test_grids.py", "examples/plan.toml", "README.md", "CHANGELOG.md", "LICENSE", ".ci/run"}
+    assert wanted <= names
 
 
 @pytest.mark.parametrize("folder", ["tests", "examples", "benchmarks", "migrations", "dispatch_state"])

@@ -8,7 +8,6 @@ import importlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,8 @@ from dispatch_state.github.payloads import Payload
 from dispatch_state.models.issue import Issue
 from dispatch_state.schemas import IssueSchema
 from dispatch_state.transfer import snapshots
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 FOLDERS = ("dispatch_state", "migrations")
 ELSEWHERE = {"re", "sre_compile", "regex", "fnmatch", "glob", "difflib"}
 """Modules that make patterns, or compare texts, each use of which is listed below."""

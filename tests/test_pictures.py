@@ -14,8 +14,9 @@ import pytest
 
 from dispatch_state import Issue, Priority
 from dispatch_state.values import listed
-from tests.pages import ROOT, board_picture, lifecycle_picture, svg
+from tests.pages import board_picture, lifecycle_picture, svg
 from tests.pages.scene import PASSKEYS, a_morning
+from tests.paths import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 PICTURES = {"board.svg": board_picture.page, "issue_lifecycle.svg": lifecycle_picture.page}

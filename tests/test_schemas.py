@@ -31,7 +31,7 @@ from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.schemas import InvalidPayload, IssueSchema, schema_for
 from dispatch_state.testing import payloads, scratch_store
 from tests import postgres
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.golden import PAGE, dumps
 from tests.world import MAINTAINER, World
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import peewee
 import pytest
@@ -16,7 +16,6 @@ from dispatch_state import (
     Agent,
     ConfigEntry,
     InvalidValue,
-    Issue,
     RowNotFound,
     SchemaTooOld,
     Store,
@@ -24,15 +23,15 @@ from dispatch_state import (
     StoreCorrupt,
     StoreNotFound,
     StoreNotOpen,
-    SyncState,
     WrongProcess,
     open_store,
 )
 from tests import postgres
-from tests.test_database import in_child, in_thread
+from tests.forks import in_child
+from tests.paths import ROOT
+from tests.store_uses import USES, Opened
+from tests.threads import in_thread
 from tests.world import MAINTAINER, MODELS, WHY, World
-
-ROOT = Path(__file__).parent.parent
 
 
 def ran(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -172,57 +171,12 @@ def test_changes_are_a_thousand_at_most_unless_asked_for_more(store: Store) -> N
 # ---- closed for good ---------------------------------------------------------------------------------
 
 
-class Opened(NamedTuple):
-    """A store, and rows of it."""
-
-    store: Store
-    agent: Agent
-    issue: Issue
-
-
 @pytest.fixture
 def opened(store: Store) -> Opened:
     issue = World(store).new_issue()
     issue.title = "changed, and not saved"
     return Opened(store, Agent.create(agent_type="coder"), issue)
 
-
-USES: dict[str, Callable[[Opened], object]] = {
-    "create": lambda here: Agent.create(agent_type="coder"),
-    "save a new row": lambda here: Agent(agent_type="coder").save(),
-    "save a change": lambda here: here.issue.save(),
-    "trigger": lambda here: here.agent.stop(by=MAINTAINER, reason=WHY),
-    "reload": lambda here: here.agent.reload(),
-    "remove": lambda here: here.agent.remove(by=MAINTAINER, reason=WHY),
-    "may": lambda here: here.agent.may("stop", by=MAINTAINER),
-    "why_not": lambda here: here.agent.why_not("stop", by=MAINTAINER),
-    "heartbeat": lambda here: here.agent.heartbeat(),
-    "log": lambda here: here.agent.log("info", "still here"),
-    "reassign": lambda here: here.issue.reassign(here.agent, by=MAINTAINER, reason=WHY),
-    "read a value": lambda here: ConfigEntry.read("key"),
-    "write a value": lambda here: ConfigEntry.write("key", 1),
-    "forget a value": lambda here: ConfigEntry.forget("key"),
-    "record a sync": lambda here: SyncState.record("github"),
-    "query": lambda here: list(Agent.select()),
-    "get": lambda here: Agent.get_by_id(here.agent.id),
-    "backref": lambda here: list(here.agent.logs),
-    "count": lambda here: Issue.select().count(),
-    "update": lambda here: Issue.update(title="another").execute(),
-    "by_status": lambda here: list(Issue.by_status("queued")),
-    "SQL": lambda here: here.store.database.execute_sql("SELECT 1"),
-    "Peewee's atomic": lambda here: here.store.database.atomic().__enter__(),
-    "atomic": lambda here: here.store.atomic().__enter__(),
-    "now": lambda here: here.store.now(),
-    "claim": lambda here: here.store.claim(here.agent),
-    "rescue": lambda here: here.store.rescue(),
-    "tick": lambda here: here.store.tick(),
-    "history": lambda here: here.store.history(here.agent),
-    "explain": lambda here: here.store.explain(here.agent),
-    "changes": lambda here: here.store.changes(),
-    "needs_human": lambda here: here.store.needs_human(),
-    "counts": lambda here: here.store.counts(),
-}
-"""Every way to ask something of a store, or to change it."""
 
 WRONG_USES: list[Callable[[Opened], object]] = [
     lambda here: Agent.create(agent_type="of no such type"),

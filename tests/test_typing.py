@@ -25,7 +25,7 @@ from dispatch_state.models.base import Stateful
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage import fields
-from tests.pages import ROOT
+from tests.paths import ROOT
 
 BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -4,19 +4,7 @@
 that does not exist is found by pyright alone.
 """
 
-from dispatch_state import (
-    Agent,
-    Epic,
-    EpicStatus,
-    Gate,
-    Human,
-    Issue,
-    IssueStatus,
-    Proposal,
-    PullRequest,
-    Stage,
-    Store,
-)
+from dispatch_state import Agent, Epic, EpicStatus, Gate, Human, Issue, IssueStatus, Proposal, PullRequest, Stage, Store
 
 
 def columns(me: Human, epic: Epic, stage: Stage, issue: Issue, agent: Agent) -> None:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.paths import ROOT
+
 WRITE, SYNC, TRUNCATE, UNLINK = "W", "S", "T", "U"
 HEADER = struct.Struct("=cqqH")
 SECTORS = (512, 4096)
@@ -66,8 +68,7 @@ def record(command: list[str], folder: Path, names: list[str], by: str, work: Pa
         calls = "trace=write,pwrite64,fsync,fdatasync,ftruncate,unlink"
         only = [argument for name in names for argument in ("-P", str(folder / name))]
         command = ["strace", "-f", "-y", "-xx", "-s", "70000", "-e", calls, "-o", str(kept), *only, *command]
-    root = Path(__file__).parent.parent.parent
-    subprocess.run(command, env=environment, cwd=root, check=True, timeout=600)
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=600)
     found = _records(kept.read_bytes()) if by == "preload" else _traced(kept.read_text())
     kept.unlink()
     return [change for change in found if change.name in names]

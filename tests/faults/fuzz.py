@@ -20,16 +20,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from dispatch_state import (
-    DispatchError,
-    Store,
-    StoreError,
-    open_store,
-    values,
-)
+from dispatch_state import DispatchError, Store, StoreError, open_store, values
 from dispatch_state.models.base import Row
+from dispatch_state.testing import Clock
 from tests import postgres
-from tests.conftest import Clock
 from tests.faults.nasty import nasty, random_value, shown
 from tests.faults.recipes import NOTHING, Entry, everything
 from tests.world import World
@@ -190,7 +184,7 @@ def fuzz_opening(target: str, draws: int) -> tuple[dict[str, list[str]], list[st
         told = found[f"open_store({option})"] = []
         for value in values_for(entry, draws, None):  # type: ignore[arg-type]
             if (option == "target" and isinstance(value, str | Path | None)) or (option == "clock" and callable(value)):
-                continue  # which may name anything, or be no fault of ours; tests/test_targets.py has its own
+                continue  # which may name anything, or be no fault of ours; tests/storage/test_targets.py has its own
             try:
                 told.append(outcome(entry, None, value))
             except Failed as failed:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from dispatch_state import Agent, ConfigEntry, Epic, Issue, Store, SyncState, open_store
+from dispatch_state.testing import Clock
 from tests.world import MAINTAINER, WHY, World
 
 Rows = SimpleNamespace
 PAST = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
-class SlowClock:
+class SlowClock(Clock):
     """A clock that goes on a minute each time it is asked: whoever does not beat is soon taken for dead."""
 
-    def __init__(self) -> None:
-        self.now = PAST
-
     def __call__(self) -> datetime:
-        self.now += timedelta(minutes=1)
-        return self.now
+        self.forward(minutes=1)
+        return super().__call__()
 
 
 def ready(store: Store) -> Rows:

@@ -16,19 +16,10 @@ import peewee
 import psycopg
 import pytest
 
-from dispatch_state import (
-    Agent,
-    CommitUnknown,
-    Epic,
-    Issue,
-    Store,
-    StoreError,
-    StoreUnreachable,
-    open_store,
-)
+from dispatch_state import Agent, CommitUnknown, Epic, Issue, Store, StoreError, StoreUnreachable, open_store
 from dispatch_state.storage.postgresql import ServerClock
 from tests import network, postgres
-from tests.test_loops import looping
+from tests.loops import looping
 from tests.world import MAINTAINER, WHY, World
 
 BACKENDS = (

@@ -17,12 +17,13 @@ import pytest
 
 from dispatch_state import Agent, Issue, Store, TransitionLog, open_store
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.world import MAINTAINER, WHY
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["dispatch_state"])
 WRITERS = 3
-KILLS = 600 if os.environ.get("DISPATCH_LONG") else 100
+KILLS = 600 if LONG else 100
 
 
 def write(target: str, told: str) -> None:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import cycle, pairwise
 from typing import Any
 
@@ -19,6 +19,7 @@ from dispatch_state import (
     GuardRefused,
     IllegalTransition,
     Issue,
+    Stage,
     StaleRow,
     Store,
     StoreBusy,
@@ -26,10 +27,11 @@ from dispatch_state import (
     WrongProcess,
     open_store,
 )
+from dispatch_state.testing import Clock
+from tests.forks import in_child
 from tests.invariants import broken
-from tests.test_database import in_child
-from tests.test_store import USES, Opened
-from tests.test_threads import HANG, in_threads
+from tests.store_uses import USES, Opened
+from tests.threads import HANG, in_threads
 from tests.world import MAINTAINER, MODELS, WHY, World
 
 FORKS = 50
@@ -115,16 +117,16 @@ def test_sixteen_threads_move_the_same_rows(store: Store) -> None:
 # ---- clocks ------------------------------------------------------------------------------------------
 
 
-class Jumping:
+class Jumping(Clock):
     """A clock that an hour is taken from, or a day is given to, whenever somebody looks at it."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+        super().__init__()
         self._chance = random.Random(0)
 
     def __call__(self) -> datetime:
-        self.now += self._chance.choice([timedelta(hours=-1), timedelta(days=1), timedelta(), timedelta(seconds=1)])
-        return self.now
+        self.forward(**self._chance.choice([{"hours": -1}, {"days": 1}, {}, {"seconds": 1}]))
+        return super().__call__()
 
 
 IN_ORDER = {
@@ -158,23 +160,54 @@ def test_a_clock_that_jumps(target: str) -> None:
         assert store.verify() == []
 
 
-def test_a_clock_that_jumps_while_agents_beat(target: str) -> None:
+def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None:
     """Set forward, or back by less than the timeout, it spares who sends heartbeats; the silent it does not."""
-    now = [datetime(2026, 1, 31, 9, 30, tzinfo=UTC)]
-    with open_store(target, durability="normal", clock=lambda: now[0]) as store:
+    with open_store(target, durability="normal", clock=clock) as store:
         world = World(store)
         living, silent = ([world.issues("in_progress").assigned_agent for _ in range(3)] for _ in range(2))
-        for step in (timedelta(hours=-1), timedelta(hours=1), timedelta(hours=-1), timedelta(hours=1)):
-            now[0] += step
+        for hours in (-1, 1, -1, 1):
+            clock.forward(hours=hours)
             assert store.rescue(timeout=7200) == []
             for agent in living:
                 beaten = agent.last_heartbeat
                 agent.heartbeat()
                 assert agent.last_heartbeat >= beaten, "a heartbeat never goes back"
-        now[0] += timedelta(days=2)
+        clock.forward(days=2)
         for agent in living:
             agent.heartbeat()
         failed = {move.id for move in store.rescue(timeout=120) if move.trigger == "fail"}
         assert failed == {agent.id for agent in silent}
         assert {Agent.get_by_id(agent.id).status for agent in living} == {"working"}
         assert store.verify() == []
+
+
+def test_a_clock_that_steps_back_makes_no_nonsense(store: Store, clock: Clock) -> None:
+    """An hour back in the middle: no row ends before it began, and the order of moves is that of `seq`."""
+    world = World(store)
+    issue, agent = world.issues("queued"), world.agent()
+    issue.assign(agent, by=agent)
+    clock.forward(hours=-1)
+    issue.start(by=agent)
+    agent.reload().heartbeat()
+    issue.title = "Another title"
+    issue.save()
+    issue.complete(by=agent)
+    issue.reload()
+    assert issue.created_at <= issue.assigned_at <= issue.completed_at <= issue.updated_at
+    assert agent.reload().metrics["avg_completion_time"] == 0
+    assert [move.trigger for move in store.history(issue)] == ["create", "queue", "assign", "start", "complete"]
+    epic = world.running_epic()
+    clock.forward(days=-1)
+    stage = epic.stages.order_by(Stage.stage_order).first()
+    stage.finish(by=MAINTAINER)
+    assert stage.reload().created_at <= stage.started_at <= stage.completed_at
+    assert store.verify() == []
+
+
+def test_a_clock_that_steps_forward_spares_who_beats(store: Store, clock: Clock) -> None:
+    world = World(store)
+    living, dead = (world.at("issues", "in_progress").assigned_agent for _ in range(2))
+    clock.forward(days=1)
+    living.heartbeat()
+    assert {move.id for move in store.rescue(timeout=120) if move.trigger == "fail"} == {dead.id}
+    assert living.reload().status == "working"

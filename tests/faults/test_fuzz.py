@@ -6,7 +6,6 @@ The short form draws 6 values for each argument, the long form (`DISPATCH_LONG=1
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,12 +13,13 @@ import pytest
 
 from dispatch_state import Agent, ConfigEntry, InvalidValue, Issue, RowNotFound, Store, open_store
 from tests import postgres
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.faults import fuzz, recipes
 from tests.faults.nasty import Mixed
+from tests.long_forms import LONG
 from tests.world import MAINTAINER, World
 
-DRAWS = 300 if os.environ.get("DISPATCH_LONG") else 6
+DRAWS = 300 if LONG else 6
 
 
 @pytest.fixture(autouse=True)

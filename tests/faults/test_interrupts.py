@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import gc
-import os
 import random
 import signal
 import sqlite3
@@ -22,10 +21,13 @@ import pytest
 
 import dispatch_state
 from dispatch_state import Agent, InvalidValue, Issue, Store, StoreError, TransitionLog, open_store
+from dispatch_state.models.tables import EVERY
 from dispatch_state.storage import write_queue
 from dispatch_state.storage.transactions import Atomic
-from tests.races.workers import LONG, SPAWN
-from tests.test_atomicity import EVERYTHING, STORIES, Story, dump
+from dispatch_state.testing.outcomes import everything
+from tests.long_forms import LONG
+from tests.races.workers import SPAWN
+from tests.stories import STORIES, Story
 from tests.world import MAINTAINER, WHY, World
 
 PACKAGE = str(Path(dispatch_state.__file__).parent)
@@ -160,7 +162,7 @@ def test_an_exception_at_any_line(store: Store, target: str, story: Story) -> No
 def interrupted(world: World, target: str, story: Story, at: int) -> None:
     objects, act = story(world)
     known = TransitionLog.select().count()
-    before, held = dump(), [dict(row.__data__) for row in objects]
+    before, held = everything(), [dict(row.__data__) for row in objects]
     with Interruption(at) as interruption:
         try:
             act()
@@ -172,13 +174,13 @@ def interrupted(world: World, target: str, story: Story, at: int) -> None:
     for row, was in zip(objects, held, strict=True):
         if not row.is_new and type(row).get_or_none(id=row.id) is not None:
             assert row.__data__ in (was, type(row).get_by_id(row.id).__data__), place
-    if dump() == before:
+    if everything() == before:
         for row in objects:
             if not row.is_new:
                 row.reload()
         act()  # what did not happen can happen now
     assert TransitionLog.select().count() > known or story is a_save, place
-    assert dump() != before, place
+    assert everything() != before, place
 
 
 def assert_nothing_is_locked(target: str, place: str) -> None:
@@ -186,7 +188,7 @@ def assert_nothing_is_locked(target: str, place: str) -> None:
     if target.startswith("postgresql"):
         with psycopg.connect(target, autocommit=True) as other:
             other.execute("SET lock_timeout = '10s'")  # a connection that was closed ends a little later on the server
-            tables = ", ".join(model._meta.table_name for model in EVERYTHING)
+            tables = ", ".join(model._meta.table_name for model in EVERY)
             with other.transaction():
                 other.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
         return
@@ -530,130 +532,3 @@ def test_peewees_own_ways_to_end_a_transaction(store: Store) -> None:
 
     asyncio.run(moves())
     assert issue.reload().version == 4
-
-
-# ---- tasks of asyncio ------------------------------------------------------------------------------------
-
-INSIDE = {
-    "a trigger": lambda store, issue: issue.queue(by=MAINTAINER),
-    "a block": lambda store, issue: store.atomic().__enter__(),
-    "a block of Peewee": lambda store, issue: store.database.atomic().__enter__(),
-    "a save": lambda store, issue: issue.save(only=["title"]),
-}
-
-
-@pytest.mark.parametrize("inside", INSIDE)
-@pytest.mark.parametrize("kind", ["store", "database"])
-def test_a_task_cannot_enter_the_block_of_another(store: Store, kind: str, inside: str) -> None:
-    world = World(store)
-    mine, theirs = world.issues("unassigned"), world.issues("unassigned")
-    if inside == "a save":
-        theirs.title = "Another title"
-    title = Issue.get_by_id(theirs.id).title
-
-    async def holder(entered: asyncio.Event, leave: asyncio.Event) -> None:
-        with (store if kind == "store" else store.database).atomic():
-            mine.queue(by=MAINTAINER)
-            entered.set()
-            await leave.wait()
-            mine.dequeue(by=MAINTAINER)
-
-    async def both() -> None:
-        entered, leave = asyncio.Event(), asyncio.Event()
-        first = asyncio.create_task(holder(entered, leave))
-        await entered.wait()
-        with pytest.raises(InvalidValue, match="another asyncio task"):
-            INSIDE[inside](store, theirs)
-        leave.set()
-        await first
-
-    asyncio.run(both())
-    assert mine.reload().version == 3
-    stored = Issue.get_by_id(theirs.id)
-    assert (stored.version, stored.title) == (1, title)
-
-
-def test_a_task_cannot_leave_the_block_of_another(store: Store) -> None:
-    issue = World(store).issues("unassigned")
-    block = store.atomic()
-
-    async def enters(entered: asyncio.Event, left: asyncio.Event) -> None:
-        block.__enter__()
-        issue.queue(by=MAINTAINER)
-        entered.set()
-        await left.wait()
-        block.__exit__(None, None, None)
-
-    async def both() -> None:
-        entered, left = asyncio.Event(), asyncio.Event()
-        first = asyncio.create_task(enters(entered, left))
-        await entered.wait()
-        for error in ((None, None, None), (KeyError, KeyError(), None)):
-            with pytest.raises(InvalidValue, match="another asyncio task"):
-                block.__exit__(*error)
-        left.set()
-        await first
-
-    asyncio.run(both())
-    assert issue.reload().status == "queued"
-
-
-def test_two_tasks_that_each_open_a_block(store: Store) -> None:
-    """The one that comes second is refused; what the first one does is committed or rolled back as it ends."""
-    world = World(store)
-    issues = [world.issues("unassigned") for _ in range(2)]
-
-    async def work(issue: Issue, fails: bool) -> None:
-        with store.atomic():
-            issue.queue(by=MAINTAINER)
-            await asyncio.sleep(0.01)
-            if fails:
-                raise ZeroDivisionError
-
-    async def both(fails: bool) -> list[Any]:
-        return await asyncio.gather(work(issues[0], fails), work(issues[1], False), return_exceptions=True)
-
-    assert [type(found) for found in asyncio.run(both(True))] == [ZeroDivisionError, InvalidValue]
-    assert [issue.reload().version for issue in issues] == [1, 1]
-    assert [type(found) for found in asyncio.run(both(False))] == [type(None), InvalidValue]
-    assert [issue.reload().version for issue in issues] == [2, 1]
-
-
-def test_a_task_may_not_use_a_block_that_was_opened_outside_the_loop(store: Store) -> None:
-    issue = World(store).issues("unassigned")
-
-    async def moves() -> None:
-        issue.queue(by=MAINTAINER)
-
-    with store.atomic(), pytest.raises(InvalidValue, match="another asyncio task"):
-        asyncio.run(moves())
-    assert issue.reload().version == 1
-
-
-def test_moves_of_many_tasks_without_a_block_are_each_their_own(store: Store) -> None:
-    world = World(store)
-    issues = [world.issues("unassigned") for _ in range(5)]
-
-    async def work(issue: Issue) -> None:
-        issue.queue(by=MAINTAINER)
-        await asyncio.sleep(0)
-        with store.atomic():
-            issue.dequeue(by=MAINTAINER)
-
-    async def all_of_them() -> None:
-        await asyncio.gather(*map(work, issues))
-
-    asyncio.run(all_of_them())
-    assert {issue.reload().version for issue in issues} == {3}
-
-
-def test_a_child_of_a_block_goes_its_own_way(store: Store) -> None:
-    """The parent's block is the parent's, also when the child drops it."""
-    issue = World(store).issues("unassigned")
-    with store.atomic():
-        issue.queue(by=MAINTAINER)
-        child = os.fork()
-        if not child:
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-    assert issue.reload().status == "queued"

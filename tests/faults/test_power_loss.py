@@ -18,9 +18,9 @@ import pytest
 
 from dispatch_state import Issue, Store, StoreError, TransitionLog, open_store
 from tests.faults.disk import SYNC, Change, Disk, means, record
+from tests.long_forms import LONG
 from tests.world import MAINTAINER, World
 
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 CUTS = 3000 if LONG else 60
 LIVES = 40 if LONG else 8
 TOLD = "told"
@@ -71,7 +71,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 
 def recorded(durability: str, recorder: tuple[str, Path], folder: Path) -> list[Change]:
-    code = "import sys; from tests.faults.test_power_loss import write; write(*sys.argv[1:4], int(sys.argv[4]))"
+    code = f"import sys; from {__name__} import write; write(*sys.argv[1:4], int(sys.argv[4]))"
     store, told = folder / DATABASE[0], folder / TOLD
     command = [sys.executable, "-c", code, str(store), str(told), durability, str(LIVES)]
     return record(command, folder, [*DATABASE, TOLD], *recorder)

@@ -36,16 +36,11 @@ from dispatch_state import (
     open_store,
 )
 from tests.faults.storage import READS, SMALL_WRITES, WRITES, Rows, SlowClock, filled, ids, new_issue, ready, refusals
-from tests.test_database import in_thread, unprivileged  # noqa: F401 - a fixture
+from tests.paths import ROOT
+from tests.threads import in_thread
 from tests.world import MAINTAINER, WHY
 
-ROOT = Path(__file__).parent.parent.parent
 KIB = 1024
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dispatch.db"
 
 
 # ---- full --------------------------------------------------------------------------------------------
@@ -126,7 +121,7 @@ def opens_where_there_is_no_room(file: Path) -> None:
 
 def in_a_process(call: str, file: Path, *before: str) -> None:
     """Make a call of this module in a process of its own."""
-    code = f"from tests.faults.test_storage import *; {call}"
+    code = f"from {__name__} import *; {call}"
     command = [*before, sys.executable, "-W", "error", "-c", code, str(file)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -6,11 +6,8 @@ A page is a function that writes it as the code is now; a test asks that what is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from tests.pages import board_picture, command_line, lifecycle_picture, lifecycles, long_description, reference
-
-ROOT = Path(__file__).parent.parent.parent
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/command_line.md": command_line.page,

@@ -10,7 +10,7 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from dispatch_state import Agent, Decision, GuardRefused, Human, IllegalTransition, Proposal, System, Vote
 from dispatch_state.testing import StoreMachine
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.properties.machine import on, run
 from tests.world import WHY
 

@@ -7,32 +7,10 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import testing
-from dispatch_state.testing import assert_sound
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.grids import GRIDS
-from tests.invariants import broken
-from tests.properties.machine import LONG, on, run
-
-
-class Walk(testing.Walk):
-    """The kit's walk, with a second opinion, and a way to go on without Hypothesis."""
-
-    def teardown(self) -> None:
-        """Ask once more at the end what `verify` was asked after each step, by other means."""
-        try:
-            assert broken(self.store) == []
-        finally:
-            super().teardown()
-
-    def wander(self, random: Random, moves: int) -> None:
-        """Take that many steps, whichever the random numbers say."""
-        self.begin()
-        for number in range(moves):
-            self.player.step(random)
-            if number % 20 == 19:
-                assert_sound(self.store)
-        assert_sound(self.store)
+from tests.long_forms import LONG
+from tests.properties.machine import Walk, on, run
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -7,18 +7,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from dispatch_state import (
-    Agent,
-    DispatchError,
-    Epic,
-    Gate,
-    Issue,
-    Proposal,
-    PullRequest,
-    Stage,
-    Store,
-    open_store,
-)
+from dispatch_state import Agent, DispatchError, Epic, Gate, Issue, Proposal, PullRequest, Stage, Store, open_store
 from dispatch_state.models.base import Stateful
 
 Attempt = tuple[str, str, tuple[str, ...]]

@@ -12,8 +12,8 @@ import pytest
 
 from dispatch_state import Issue, Store
 from dispatch_state.github import Applied, apply_event
+from tests.deliveries import SHOP, changed
 from tests.races.workers import HANGS
-from tests.test_github import SHOP, changed
 from tests.world import World
 
 Delivery = Callable[[], tuple[str, dict[str, Any]]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import threading
 import time
@@ -16,9 +15,9 @@ from peewee import Model
 
 from dispatch_state import DispatchError, Issue, PullRequest, Store, StoreError
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.world import MAINTAINER, RUNNER, WHY, World
 
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 Act = Callable[[SimpleNamespace], object]
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from dispatch_state import Agent, AgentLog, Issue, Store, StoreBusy, open_store
+from dispatch_state.testing.outcomes import everything
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.races import sleepers
 from tests.races.sleepers import Attempt
-from tests.races.workers import LONG, Worker, crew, offer, wait_for
-from tests.test_enforcement import everything
+from tests.races.workers import Worker, crew, offer, wait_for
 from tests.world import World
 
 WAKINGS = 100 if LONG else 5
@@ -44,11 +45,11 @@ def test_a_sleeper_that_wakes_up_changes_nothing(world: World, target: str) -> N
         other = world.agent()
         assert store.claim(other) == issue
         issue.reload().start(by=other)
-        before = everything(store)
+        before = everything()
         sleeper.say("wake up")
         sleeper.go_on()
         assert surprises(sleeper.hear()) == []
-        assert everything(store) == before
+        assert everything() == before
         sleeper.say("come back")
         assert sleeper.hear() is None
     assert agent.reload().status == "idle"
@@ -91,10 +92,10 @@ def woken(world: World, sleeper: Worker) -> Agent:
     issue = store.claim(other)
     assert issue is not None
     issue.start(by=other)
-    before = everything(store)
+    before = everything()
     sleeper.go_on()
     assert surprises(sleeper.hear()) == []
-    assert everything(store) == before
+    assert everything() == before
     issue.complete(by=other)
     sleeper.say("begin again")
     return Agent.get_by_id(sleeper.hear())
@@ -107,12 +108,12 @@ def test_a_sleeper_in_its_transaction_is_waited_for(world: World, target: str) -
     with crew(1, sleepers.complete_slowly, target) as [sleeper]:
         issue = Issue.get_by_id(sleeper.hear())
         sleeper.stop()
-        before = everything(store)
+        before = everything()
         assert issue.status == "in_progress"
         time.sleep(PATIENCE / 10)
         with pytest.raises(StoreBusy):
             store.rescue(timeout=PATIENCE / 10)
-        assert everything(store) == before
+        assert everything() == before
         sleeper.go_on()
         sleeper.say("commit")
         assert sleeper.hear() == "committed"

@@ -15,9 +15,11 @@ from uuid import UUID
 import pytest
 
 from dispatch_state import Agent, Issue, Store, System, TransitionLog, open_store
+from tests.backends import on_sqlite
 from tests.invariants import broken
+from tests.long_forms import LONG
 from tests.races import fairness, workers
-from tests.races.workers import ATTEMPTS, DEADLY, DEADLY_TO_TOUCH, LONG, SPAWN, Worker, crew, offer, wait_for
+from tests.races.workers import ATTEMPTS, DEADLY, DEADLY_TO_TOUCH, SPAWN, Worker, crew, offer, wait_for
 
 PROCESSES, ISSUES, KILLS = (8, 2000, 200) if LONG else (4, 200, 10)
 TIMEOUT = 2.0
@@ -193,7 +195,7 @@ def test_metrics_add_up(busy: Store, target: str) -> None:
 
 
 @pytest.mark.parametrize(("total", "hold"), [(8000, 0), (800, 0.01)], ids=["short", "long"])
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_each_writer_gets_its_share(busy: Store, target: str, total: int, hold: float) -> None:
     """Of a file that has one writer at a time: none starves, and none is told that the store is busy.
 

@@ -16,7 +16,6 @@ from uuid import UUID
 from dispatch_state import Agent, GuardRefused, Issue, StaleRow, Store, System, open_store
 
 SPAWN = multiprocessing.get_context("spawn")
-LONG = bool(os.environ.get("DISPATCH_LONG"))
 HANGS = 900
 """Seconds after which something hangs; nothing else is decided by time."""
 ATTEMPTS = 3

@@ -1,0 +1,91 @@
+"""What triggers declare to lock, held against what their cascades may move, and against what is locked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from dispatch_state import Agent, Gate, Issue, PullRequest, Stage, Store
+from dispatch_state.engine.locks import ARGUMENTS, FINDERS, lock, require_locks, rows_to_lock
+from dispatch_state.engine.rules import FOLLOWERS
+from dispatch_state.lifecycle.interface import Lock
+from dispatch_state.models.tables import STATEFUL
+from dispatch_state.storage.statements import STATEMENTS
+from tests.world import World
+
+
+def test_every_lock_is_found_and_used() -> None:
+    declared = {lock for model in STATEFUL for trigger in model.machine.triggers.values() for lock in trigger.locks}
+    declared |= {lock for model in STATEFUL for lock in (*model.create_locks, *model.remove_locks)}
+    assert set(FINDERS) == set(Lock) == declared
+
+
+def test_every_row_among_the_arguments_is_locked() -> None:
+    annotations = {
+        str(parameter.annotation).removesuffix(" | None")
+        for model in STATEFUL
+        for trigger in model.machine.triggers.values()
+        for parameter in trigger.parameters.values()
+    }
+    named = {model for model in STATEFUL if model.__name__ in annotations}
+    assert named <= set(ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("model", "trigger", "moved", "message"),
+    [
+        (Issue, "dequeue", Agent.finish, "issues.dequeue may move agents.finish, and does not lock agents"),
+        (PullRequest, "close", Gate.resubmit, "pull_requests.close may move gates.resubmit, and does not lock gates"),
+        (Agent, "recover", Issue.queue, "agents.recover may move issues.queue, and does not lock issues"),
+        (Stage, "create", Issue.cancel, "stages.create may move agents.finish, and does not lock agents"),
+    ],
+)
+def test_a_cascade_that_moves_more_than_is_locked_is_an_error(
+    model: Any, trigger: str, moved: Any, message: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        require_locks({**FOLLOWERS, (model, trigger): (moved.trigger,)})
+
+
+def test_the_cascades_that_there_are_pass() -> None:
+    require_locks(FOLLOWERS)
+
+
+def test_closing_the_last_issue_locks_the_issues_of_the_next_stage(world: World) -> None:
+    """They are queued when that stage starts; another issue of the stage that is live keeps it from starting."""
+    epic = world.running_epic()
+    running, pending = epic.stages.order_by(Stage.stage_order)[:2]
+    waiting = world.new_issue(stage=pending)
+    last = world.new_issue(stage=running)
+    locks = Issue.machine.triggers["complete"].locks
+    assert waiting.id in rows_to_lock(last, locks, ())[Issue]
+    world.new_issue(stage=running)
+    assert waiting.id not in rows_to_lock(last, locks, ())[Issue]
+
+
+def test_the_acting_agent_and_what_a_removal_changes_are_locked(world: World, store: Store) -> None:
+    issue, agent = world.issues("in_progress"), world.agent()
+    assert agent.id in rows_to_lock(issue, Issue.machine.triggers["queue"].locks, (), agent)[Agent]
+    assert agent.id in rows_to_lock(world.waiting_stage().gates.get(), (), (), agent)[Agent]
+    done = world.issues("done")
+    assert done.id in rows_to_lock(done.assigned_agent, Agent.remove_locks, ())[Issue]
+
+
+def _held(store: Store) -> int:
+    """How many issues are locked, as another session finds when it asks for those that are not."""
+    with psycopg.connect(store.database.database, autocommit=True) as other:
+        free = other.execute("SELECT id FROM issues FOR NO KEY UPDATE SKIP LOCKED").fetchall()
+    return Issue.select().count() - len(free)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_any_number_of_rows_is_locked_by_few_statements(store: Store, world: World) -> None:
+    keys = sorted(world.new_issue().id for _ in range(33))
+    before = len(STATEMENTS)
+    for size in range(1, len(keys) + 1):
+        with store.atomic():
+            lock({Issue: set(keys[:size])})
+            assert _held(store) == size
+    assert len(STATEMENTS) - before <= 7
