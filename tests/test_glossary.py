@@ -71,13 +71,13 @@ PERMISSION = re.compile(
 )
 """`word` for a permission, which is `allowed=`; a word is an enumerated value."""
 CLASSES = {
-    "Session": "Session", "StoreSession": "Session", "ErrorBoundary": "error_boundary", "_Threshold": "error_boundary",
-    "Turn": "UnitOfWork", "Refusal": "Constraint", "WriteQueue": "WriteQueue", "ManagedDatabase": "ManagedDatabase",
+    "Door": "Session", "Doorway": "Session", "Border": "error_boundary", "_Threshold": "error_boundary",
+    "Turn": "UnitOfWork", "Refusal": "Constraint", "LockFile": "WriteQueue", "Guarded": "ManagedDatabase",
 }  # fmt: skip
 ATTRIBUTES = {
     "reach": "locks", "touches": "locks", "handed": "update_objects", "terms": "editable_until",
-    "kept": "written_elsewhere", "stamps": "birth_stamps", "fast_read": "fast_read", "alike": "native",
-    "settled": "its own name", "never_finalised": "its own name",
+    "kept": "written_elsewhere", "stamps": "birth_stamps", "swift": "fast_read", "alike": "native",
+    "settled": "its own name", "immortal": "its own name",
 }  # fmt: skip
 """As attributes, methods, parameters and keywords; as local variables and in prose they are plain English."""
 FUNCTIONS = {"standing": "its own name"}
@@ -246,15 +246,15 @@ def test_no_retired_word_is_used() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("from dispatch_state.lifecycle.interface import session", ["session", "session"]),
-        ("class StoreSession: ...", ["StoreSession", "doorway"]),
+        ("from dispatch_state.door import door", ["door", "door"]),
+        ("class Doorway: ...", ["Doorway", "doorway"]),
         ("x = 'behind the door'  # who has beaten it", ["beaten", "door"]),
-        ("SENDING_HEARTBEATS = my_families = 1", ["beating", "families"]),
+        ("BEATING = my_families = 1", ["beating", "families"]),
         ("work(reach='save', handed=rows)", ["handed", "reach"]),
         ("reach = kept = settled = 1", []),
         ("class Row:\n    kept: int = 1\n    terms = ()", ["kept", "terms"]),
         ("def move(turn: Turn): turn.act()", ["Turn", "turn", "turn"]),
-        ("@transition(word=owner)\ndef start(): edge.allowed", ["word", "word"]),
+        ("@transition(word=owner)\ndef start(): edge.word", ["word", "word"]),
         ("f'{told} of {family}'", ["family", "told"]),
         ("'''Whose word it takes; a person's word.'''", ["'s word", "Whose word"]),
         ("'''The birth of a row.'''\nbirths = 1  # after birth", ["birth"]),
@@ -271,7 +271,7 @@ def test_the_search_finds_retired_words_and_leaves_other_senses(source: str, wor
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("The birth of a family, through the `StoreSession`.", ["StoreSession", "birth", "doorway", "family"]),
+        ("The birth of a family, through the `Doorway`.", ["Doorway", "birth", "doorway", "family"]),
         ("A border in `border: 1px`, a `chore` and two chores.", ["border", "chores"]),
         ("`watch()` tells every move, unless told otherwise.", ["tells"]),
         ("The writer keeps its turn, in the unit of work.", []),
