@@ -26,15 +26,18 @@ from dispatch_state.errors import (
     WrongProcess,
 )
 from dispatch_state.lifecycle.interface import Move
-from dispatch_state.models.agent import Agent, AgentLog
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.agent_log import AgentLog
 from dispatch_state.models.decision import Decision
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.models.proposal import Proposal, Vote
+from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.settings import ConfigEntry, SyncState
+from dispatch_state.models.stage import Stage
+from dispatch_state.models.vote import Vote
 from dispatch_state.store import Store, open_store
 from dispatch_state.views.history import NeedsHuman
 from dispatch_state.vocabulary import (

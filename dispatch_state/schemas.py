@@ -22,18 +22,22 @@ from marshmallow import fields
 
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue
-from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.agent_log import AgentLog
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.models.proposal import Proposal, Vote
+from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.row import Row
 from dispatch_state.models.settings import ConfigEntry, SyncState
+from dispatch_state.models.stage import Stage
 from dispatch_state.models.tables import EVERY
+from dispatch_state.models.vote import Vote
 from dispatch_state.storage.fields import IdField, JsonField, StampField
 from dispatch_state.values import listed
 
@@ -250,13 +254,13 @@ class RowSchema(marshmallow.Schema):
     def _fits(self, row: Stateful, columns: dict[str, Any]) -> None:
         """What the model says of columns that do not fit each other."""
         try:
-            row.whole()
+            row.check_columns()
         except InvalidValue as error:
             raise self._refused({"_schema": [str(error)]}) from None
 
     def _refuse_guarded(self, columns: dict[str, Any]) -> None:
         """No update sets what `save` would refuse: an id, a row's parents."""
-        guarded = self.model.guarded() if issubclass(self.model, Stateful) else frozenset({"id", "key"})
+        guarded = self.model.protected_columns() if issubclass(self.model, Stateful) else frozenset({"id", "key"})
         if refused := sorted(columns.keys() & guarded):
             known = self.model._meta.fields
             raise self._refused({known[name].column_name: ["never changes by an update"] for name in refused})
@@ -291,7 +295,7 @@ def _ways(model: type[Row], field: Any) -> dict[str, Any]:
     """Whether a column is loaded, and whether it must be there."""
     if field.name not in loaded(model):
         return {"dump_only": True}
-    open_to_birth = issubclass(model, Stateful) and field.name in model.filled
+    open_to_birth = issubclass(model, Stateful) and field.name in model.filled_at_creation
     needed = not (field.null or field.default is not None or open_to_birth)
     return {"required": needed}
 

@@ -129,14 +129,15 @@ def public_definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.Class
 
 def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
     """Guards and statements are named as claims, hooks and fields have their contract on the base class."""
-    inherited = {"context", "label", "birth", "frozen", "whole", "owner_id", "verdict_details", "checked", "stored",
-                 "check", "bound", "placed", "meant", "db_value", "python_value", "to_value", "filled", "set_model",
-                 "get_rel_instance",
-                 "savepoint", "rollback", "connection", "cursor", "connect", "fetchone", "fetchall", "never_finalised",
-                 "insert", "insert_many", "insert_from", "replace", "replace_many", "bulk_create", "bulk_update",
-                 "set_by_id", "delete_by_id", "truncate_table", "delete", "update", "delete_instance", "create", "save",
-                 "add", "up", "trigger", "execute", "remember", "forget_block", "actor", "signature",
-                 "register"}  # fmt: skip
+    inherited = {
+        "decision_context", "label", "on_create", "why_fixed", "check_columns", "owner_id", "decision_details",
+        "checked", "stored", "check", "bound", "placed", "meant", "db_value", "python_value", "to_value", "filled",
+        "set_model", "get_rel_instance", "savepoint", "rollback", "connection", "cursor", "connect", "fetchone",
+        "fetchall", "never_finalised", "insert", "insert_many", "insert_from", "replace", "replace_many",
+        "bulk_create", "bulk_update", "set_by_id", "delete_by_id", "truncate_table", "delete", "update",
+        "delete_instance", "create", "save", "add", "up", "trigger", "execute", "remember", "forget_block", "actor",
+        "signature", "register",
+    }  # fmt: skip
     arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
     guard = arguments[1:] == ["firing"] or bool(node.decorator_list)
     return node.name in inherited or guard or node.name == "Meta"

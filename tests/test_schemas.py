@@ -130,8 +130,8 @@ def test_what_a_payload_may_not_set(model: Any) -> None:
     """A status, a version, a moment of the row's life, a column of a transition, and what is no column."""
     born = {model._meta.fields[name].column_name for name in schemas.loaded(model)}
     columns = model._meta.fields
-    guarded = {columns[name].column_name for name in model.guarded() & columns.keys()} - born
-    assert {"status", "version", *model.stamps} & columns.keys() <= guarded
+    guarded = {columns[name].column_name for name in model.protected_columns() & columns.keys()} - born
+    assert {"status", "version", *model.creation_stamps} & columns.keys() <= guarded
     said = messages(dict.fromkeys([*guarded, "nonsense"], None), model)
     assert {name for name, told in said.items() if told == ["Unknown field."]} == {*guarded, "nonsense"}
 

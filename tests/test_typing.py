@@ -118,12 +118,16 @@ def test_create_takes_what_a_row_is_born_with(model: type[Stateful]) -> None:
     told, stored = taken(f"{model.__name__}Columns"), model._meta.fields
     assert (told.pop("by"), told.pop("reason")) == (Actor, str)
     assert told.keys() == model.set_at_creation() - ({"status"} if len(model.machine.births) == 1 else set())
-    open_ = {name for name in told if stored[name].null or stored[name].default is not None or name in model.filled}
+    open_ = {
+        name
+        for name in told
+        if stored[name].null or stored[name].default is not None or name in model.filled_at_creation
+    }
     assert {name for name, kind in told.items() if get_origin(kind) is Required} == told.keys() - open_
     for name, kind in told.items():
         kind = get_args(kind)[0] if get_origin(kind) is Required else kind
         wanted = held(stored[name])
-        assert wanted is None or name in model.filled or kind == wanted, name
+        assert wanted is None or name in model.filled_at_creation or kind == wanted, name
         assert wanted is not None or (type(None) in get_args(kind)) == stored[name].null, name
 
 

@@ -19,8 +19,8 @@ from uuid import UUID
 from dispatch_state import actors
 from dispatch_state.audit.invariants import invariants
 from dispatch_state.errors import InvalidValue, SchemaTooNew, StoreCorrupt
-from dispatch_state.models.base import Row
 from dispatch_state.models.keys import ParentField
+from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.schema import enforcement
 from dispatch_state.schema.constraints import malformed, quoted

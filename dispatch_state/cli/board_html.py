@@ -13,10 +13,11 @@ from dispatch_state.cli.board_text import Board, Column
 from dispatch_state.cli.format import place_of
 from dispatch_state.cli.terminal import visible
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
+from dispatch_state.models.stage import Stage
 from dispatch_state.views.history import NeedsHuman, who_may_approve
 from dispatch_state.vocabulary import Priority
 

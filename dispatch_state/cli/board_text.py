@@ -19,10 +19,11 @@ from peewee import fn
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.agent import Agent, called
-from dispatch_state.models.base import Row
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
+from dispatch_state.models.row import Row
+from dispatch_state.models.stage import Stage
 from dispatch_state.vocabulary import IssueStatus
 
 STYLES = {

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from dispatch_state.cli.terminal import Part, Terminal, cells, clipped, visible
 from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.base import Row, Stateful
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, short
 from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.row import Row
+from dispatch_state.models.stage import Stage
 from dispatch_state.storage.statements import find
 from dispatch_state.views.history import who
 

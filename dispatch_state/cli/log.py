@@ -13,10 +13,10 @@ from dispatch_state.cli.format import Names, move_data, names, row_data, say_mov
 from dispatch_state.cli.parsing import Call, Command, Exit, whole
 from dispatch_state.cli.terminal import Terminal
 from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.base import Row
 from dispatch_state.models.decision import Decision
 from dispatch_state.models.keys import short
 from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.row import Row
 from dispatch_state.storage.statements import rows
 from dispatch_state.store import Store
 from dispatch_state.values import positive

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from dispatch_state.errors import InvalidValue, RowNotFound
 from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.log import TransitionLog, moves_of
+from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.storage.fields import IdField
 from dispatch_state.storage.statements import find

@@ -15,10 +15,11 @@ from dispatch_state.cli.triggers import needed
 from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.agent import BUSY, Agent, called
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
+from dispatch_state.models.stage import Stage
 from dispatch_state.values import positive
 from dispatch_state.views.history import NeedsHuman, objections, who_may_approve
 from dispatch_state.vocabulary import EpicStatus, StageStatus

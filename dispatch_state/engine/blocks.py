@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from dispatch_state.errors import DispatchError, StoreError
-from dispatch_state.models.base import Row
+from dispatch_state.models.row import Row
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.transactions import Atomic
 

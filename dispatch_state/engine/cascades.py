@@ -15,34 +15,33 @@ from dispatch_state.engine.locks import require_locks
 from dispatch_state.engine.rules import FOLLOWERS, Step, after
 from dispatch_state.lifecycle.interface import Firing
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.epic import (
-    Epic,
-    Stage,
+from dispatch_state.models.epic import Epic
+from dispatch_state.models.gate import Gate
+from dispatch_state.models.issue import REVIEWING, Issue
+from dispatch_state.models.issue_guards import reviewing_agent
+from dispatch_state.models.keys import present
+from dispatch_state.models.log import is_own_act, moves_of
+from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.queries import (
+    agents_holding,
     awaiting_stage,
+    first_done_issue_of_stage,
     first_live_issue_of_epic,
     first_live_issue_of_stage,
     first_pending_stage,
-    live_stages,
-    open_gates,
-    running_stage,
-)
-from dispatch_state.models.gate import Gate, open_gates_of_epic
-from dispatch_state.models.issue import (
-    REVIEWING,
-    Issue,
-    agents_holding,
-    first_done_issue_of_stage,
     issues_under_way,
     live_issues_of_epic,
     live_issues_of_stage,
-    reviewing_agent,
+    live_stages,
+    open_gates,
+    open_gates_of_epic,
+    proposals_of,
+    running_stage,
     unassigned_issues_of_stage,
     unsettled_request,
 )
-from dispatch_state.models.keys import present
-from dispatch_state.models.log import is_own_act, moves_of
-from dispatch_state.models.proposal import Proposal, proposals_of
-from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.stage import Stage
 from dispatch_state.vocabulary import (
     AgentStatus,
     EpicStatus,
@@ -108,7 +107,7 @@ def a_cancelled_epic_takes_everything_along(epic: Epic, firing: Firing) -> Itera
 
 
 @after(Stage, "create", then=NEXT)
-def an_epic_without_a_stage_under_way_starts_the_newborn(stage: Stage, firing: Firing) -> Iterator[Step]:
+def an_epic_without_a_running_stage_starts_the_new_one(stage: Stage, firing: Firing) -> Iterator[Step]:
     yield from next_of(stage.epic)
 
 
@@ -179,7 +178,7 @@ def a_skipped_gate_is_out_of_the_way(gate: Gate, firing: Firing) -> Iterator[Ste
 
 
 @after(Issue, "create", then=(Issue.queue,))
-def an_issue_born_into_a_running_stage_is_offered(issue: Issue, firing: Firing) -> Iterator[Step]:
+def an_issue_created_in_a_running_stage_is_queued(issue: Issue, firing: Firing) -> Iterator[Step]:
     if issue.stage is not None and issue.stage.status == StageStatus.IN_PROGRESS:
         yield Step(issue, "queue")
 

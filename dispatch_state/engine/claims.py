@@ -24,10 +24,12 @@ from dispatch_state import values
 from dispatch_state.engine.locks import lock
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, RowNotFound, StaleRow
 from dispatch_state.lifecycle.interface import UnitOfWork, session
-from dispatch_state.models.agent import Agent, issue_under_way, record_heartbeat
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.agent import Agent, record_heartbeat
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue, urgency
 from dispatch_state.models.keys import present
+from dispatch_state.models.queries import issue_under_way
+from dispatch_state.models.stage import Stage
 from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import Slot, word
 from dispatch_state.storage.statements import Statement, load
@@ -183,8 +185,8 @@ def _locked(unit: UnitOfWork, agent: Agent, issue: Issue | None = None) -> Agent
     if DATABASE.kind == POSTGRESQL:
         lock({Issue: {issue.id} if issue else set(), Agent: {agent.id}})
         agent = present(Agent, agent.id)
-        unit.touch(agent)
-        unit.refuse(agent, "claim", unit.objections(agent, agent))
+        unit.remember(agent)
+        unit.refuse(agent, "claim", unit.actor_refusals(agent, agent))
     return agent
 
 

@@ -21,18 +21,22 @@ from dispatch_state.engine.rules import Followers
 from dispatch_state.lifecycle.interface import Lock, Locks
 from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Row, Stateful
-from dispatch_state.models.epic import Epic, Stage, first_live_issue_of_epic
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
-from dispatch_state.models.issue import (
-    Issue,
+from dispatch_state.models.issue import Issue
+from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.queries import (
     agents_holding,
+    first_live_issue_of_epic,
     issues_under_way,
     live_issues_of_epic,
     live_issues_of_stage,
+    proposals_of,
 )
-from dispatch_state.models.proposal import Proposal, proposals_of
-from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.row import Row
+from dispatch_state.models.stage import Stage
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import Slot
@@ -137,7 +141,7 @@ def _next_issues(members: Members, row: Any) -> None:
     if isinstance(issue, Issue) and not _may_be_the_last(issue):
         return
     if (epic := _epic_of(issue)) is not None:
-        members[Issue].update(waiting.id for waiting in waiting_issues(epic))
+        members[Issue].update(waiting.id for waiting in issues_waiting_for_their_stage(epic))
 
 
 def _may_be_the_last(issue: Any) -> bool:
@@ -207,7 +211,7 @@ ARGUMENTS: dict[type[Any], Locks] = {
 
 
 @rows
-def waiting_issues(epic: UUID) -> ModelSelect[Issue]:
+def issues_waiting_for_their_stage(epic: UUID) -> ModelSelect[Issue]:
     pending = Stage.status == StageStatus.PENDING
     query = Issue.select(*Issue._meta.sorted_fields).join(Stage, on=(Issue.stage == Stage.id))
     return query.where(Stage.epic == epic, pending, Issue.status == IssueStatus.UNASSIGNED)

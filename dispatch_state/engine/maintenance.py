@@ -27,10 +27,12 @@ from dispatch_state.errors import (
 from dispatch_state.lifecycle.interface import Locks, Move, UnitOfWork, session
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.epic import Stage
+from dispatch_state.models.casting import resolve
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
-from dispatch_state.models.proposal import UNDECIDED, Proposal, resolve
+from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.queries import UNDECIDED
+from dispatch_state.models.stage import Stage
 from dispatch_state.storage.statements import made, some, tuples
 from dispatch_state.vocabulary import AgentStatus, GateStatus, GateType, IssueStatus, ProposalStatus, StageStatus
 

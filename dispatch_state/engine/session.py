@@ -13,25 +13,34 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
-from uuid import UUID
 
 import peewee
 
 from dispatch_state import values
-from dispatch_state.actors import SANGHA, STORE, Actor, Human, System
+from dispatch_state.actors import STORE, Actor, Human
 from dispatch_state.engine.blocks import AtomicBlock, ErrorBoundary, Memory
+from dispatch_state.engine.checks import (
+    FENCED,
+    new_row_columns,
+    require_actor,
+    require_id,
+    require_parents,
+    require_saved,
+)
 from dispatch_state.engine.locks import hold
+from dispatch_state.engine.removals import remove
 from dispatch_state.engine.unit_of_work import UnitOfWork
 from dispatch_state.errors import GuardRefused, InvalidValue, StaleRow, StoreError, StoreUnreachable
 from dispatch_state.lifecycle.interface import Firing, Lock, Locks, Move
 from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Row, Stateful
-from dispatch_state.models.keys import ParentField, absent, present
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.keys import absent, present
 from dispatch_state.models.log import moves_of
+from dispatch_state.models.row import Row
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.retries import Outdated, Retries
-from dispatch_state.storage.statements import FENCE, find, made
+from dispatch_state.storage.statements import find, made
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
@@ -115,7 +124,7 @@ class StoreSession:
 
     def _bring_up_to_date(self, objects: tuple[Any, ...], unit: UnitOfWork) -> None:
         for row in objects:
-            data = unit.touched.get((type(row), row.__data__.get("id")))
+            data = unit.changed.get((type(row), row.__data__.get("id")))
             if data is not None:
                 if self._memory.blocks:
                     self._memory.remember(row)
@@ -134,12 +143,12 @@ class StoreSession:
         if row.machine.triggers.get(name) is not trigger:
             raise InvalidValue(f"{name}: is no trigger of {row}")
         if by.__class__ is not Human:
-            actor(by, name)
+            require_actor(by, name)
         if reason != "" or trigger.needs_reason:
             reason = trigger.checked_reason(reason)
         arguments = trigger.checked(args, kwargs) if args or kwargs or trigger.required else trigger.defaults
-        if row.is_new or row._dirty or row._fingerprints or not row.__data__.keys() >= _FENCED:
-            saved(row)
+        if row.is_new or row._dirty or row._fingerprints or not row.__data__.keys() >= FENCED:
+            require_saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
             self.read(lambda: self._fenced(row, rows))
@@ -177,7 +186,7 @@ class StoreSession:
         found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
         if found is None:
             raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
-        actor(by, trigger)
+        require_actor(by, trigger)
         arguments.pop("reason", None)
         try:
             checked = found.checked((), arguments)
@@ -192,7 +201,7 @@ class StoreSession:
         agent = find(Agent, by.id) if isinstance(by, Agent) else None
         read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
         firing = Firing(fresh, trigger.name, read, by, "", self.now(), agent=agent)
-        if refusal := UnitOfWork.standing(by, agent, fresh, trigger.name):
+        if refusal := UnitOfWork.actor_refusal(by, agent, fresh, trigger.name):
             firing.refusals.append(refusal)
         try:
             fresh.machine.decide(firing)
@@ -215,36 +224,36 @@ class StoreSession:
         legal: str | None = None,
     ) -> T:
         """Do `work` in one write transaction, given the row as it stands; see `lifecycle.interface.Session`."""
-        actor(by, action)
-        keyed(row)
+        require_actor(by, action)
+        require_id(row)
         if fenced:
-            saved(row)
+            require_saved(row)
 
         def whole(unit: UnitOfWork) -> T:
             fresh = self._fenced(row, others)[0] if fenced else present(type(row), row._pk)
-            unit.touch(fresh)
+            unit.remember(fresh)
             if legal is not None:
                 fresh.machine.require(fresh, legal)
-            unit.refuse(fresh, action, unit.objections(by, fresh))
+            unit.refuse(fresh, action, unit.actor_refusals(by, fresh))
             return work(unit, fresh)
 
         return self._run(row, whole, by=by, locks=locks, others=others, update_objects=(row, *others))
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
         """Give birth to a row object."""
-        actor(by, "create")
+        require_actor(by, "create")
         reason = values.text(reason, "reason")
         columns = new_row_columns(row)
         new_row = made(type(row), columns)
-        new_row.whole()
+        new_row.check_columns()
 
         def work(unit: UnitOfWork) -> dict[str, Any]:
             fresh = made(type(row), dict(columns))
-            refuse_orphans(fresh)
+            require_parents(fresh)
             for parent in fresh.__rel__.values():
-                unit.touch(parent)
-            unit.birth(fresh, by, reason)
-            return unit.touched[type(row), fresh.id]
+                unit.remember(parent)
+            unit.create(fresh, by, reason)
+            return unit.changed[type(row), fresh.id]
 
         try:
             parents = tuple(row.__rel__.values())
@@ -258,18 +267,18 @@ class StoreSession:
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
         """Write changed columns of a row object."""
-        keyed(row)
-        if guarded := row.guarded().intersection(columns):
-            raise InvalidValue(f"{row}: not by save(): {row.kept_from(guarded)}; reload() puts the object back")
+        require_id(row)
+        if guarded := row.protected_columns().intersection(columns):
+            raise InvalidValue(f"{row}: not by save(): {row.why_protected(guarded)}; reload() puts the object back")
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
 
         def work(unit: UnitOfWork) -> dict[str, Any]:
             fresh = present(type(row), row.id)
             fresh.take(changed)
-            fresh.whole()
-            refuse_orphans(fresh, columns)
-            unit.refuse(fresh, "save", fresh.frozen(columns))
+            fresh.check_columns()
+            require_parents(fresh, columns)
+            unit.refuse(fresh, "save", fresh.why_fixed(columns))
             unit.set(fresh, **changed)
             return {name: fresh.__data__[name] for name in (*columns, "updated_at") if name in fresh.__data__}
 
@@ -279,10 +288,10 @@ class StoreSession:
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
-        actor(by, "remove")
+        require_actor(by, "remove")
         reason = values.words(reason, "reason")
-        saved(row)
-        self._run(row, lambda unit: unit.remove(self._fenced(row)[0], by, reason), by=by, locks=row.remove_locks)
+        require_saved(row)
+        self._run(row, lambda unit: remove(unit, self._fenced(row)[0], by, reason), by=by, locks=row.remove_locks)
 
     def read(self, ask: Callable[[], T]) -> T:
         """Ask something of the database; outside of a transaction once more, when the connection was lost."""
@@ -313,66 +322,3 @@ class StoreSession:
 
 def _read_clock(clock: Clock) -> datetime:
     return values.instant(clock(), "clock")
-
-
-# ---- what is checked before any SQL ------------------------------------------------------------------
-
-
-_ACTORS = Human, System, Agent
-
-
-def actor(by: object, what: str, argument: str = "by") -> None:
-    """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
-    if isinstance(by, Agent) and not isinstance(by.id, UUID):
-        raise InvalidValue("by: the agent's id is not one; reload() the row")
-    if isinstance(by, _ACTORS) or by is SANGHA:
-        return
-    given = "nobody was named" if by is None else f"a value of type {type(by).__name__} is no actor"
-    raise InvalidValue(
-        f'{what}({argument}): {given}; say who acts: Human("login"), System("component"), an Agent row or SANGHA'
-    )
-
-
-def keyed(row: Row) -> None:
-    """Raise `InvalidValue` for a row object whose id was replaced by what is none."""
-    if not isinstance(row._pk, UUID):
-        raise InvalidValue(f"{type(row).__name__}: the id of the object is none; read the row again")
-
-
-_FENCED = frozenset(FENCE)
-
-
-def saved(row: Stateful) -> None:
-    """Raise `InvalidValue` for a row object that a trigger cannot start from."""
-    if row.is_new:
-        raise InvalidValue(f"{row} was never saved; save() it first")
-    if not row.__data__.keys() >= _FENCED:
-        missing = sorted(_FENCED - row.__data__.keys())
-        raise InvalidValue(f"{type(row).__name__} was read without {listed(missing)}; reload() it first")
-    if changed := row.unsaved():
-        way = "save() or reload()" if row.guarded().isdisjoint(changed) else "reload()"
-        raise InvalidValue(f"{row} has unsaved changes to {listed(changed)}; {way} it first")
-
-
-def new_row_columns(row: Stateful) -> dict[str, Any]:
-    """The checked columns of a row to be born; raises `InvalidValue` for what is wrong or not set at birth."""
-    columns = {}
-    set_at_creation, given = row.set_at_creation(), row.__data__
-    for field in row._meta.sorted_fields:
-        value = given.get(field.name)
-        if field.name in set_at_creation:
-            columns[field.name] = field.check(value) if value is not None or field.name not in row.filled else None
-        elif value is not None and value != field.default:
-            raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")
-        else:
-            columns[field.name] = None if value is field.default is None else field.check(value)
-    if columns["status"] not in row.machine.births:
-        raise InvalidValue(f"{row._meta.table_name}.status: born {listed(row.machine.births)} only")
-    return columns
-
-
-def refuse_orphans(row: Stateful, columns: tuple[str, ...] | None = None) -> None:
-    """Raise `RowNotFound` for a key that names nothing."""
-    for field in row._meta.refs:
-        if isinstance(field, ParentField) and (columns is None or field.name in columns):
-            getattr(row, field.name)

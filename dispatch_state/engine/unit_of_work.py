@@ -16,28 +16,25 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import peewee
-
 from dispatch_state.actors import SANGHA, Actor, Human
-from dispatch_state.engine.removals import removed_with
+from dispatch_state.engine.columns import Neighbours, log_details, resolved
+from dispatch_state.engine.decisions import OpenDecision, open_decision
 from dispatch_state.engine.rules import RULES, Step
-from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
-from dispatch_state.ids import new_id, uuid_text
-from dispatch_state.lifecycle.interface import PRESENT, Columns, Firing, Move
+from dispatch_state.errors import GuardRefused, StaleRow
+from dispatch_state.ids import new_id
+from dispatch_state.lifecycle.interface import Columns, Firing, Move
 from dispatch_state.lifecycle.triggers import Edge, Trigger
 from dispatch_state.models.agent import DEAD, Agent
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
-from dispatch_state.models.guards import human_or_system, sangha
+from dispatch_state.models.guards import sangha
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.storage.connections import is_named_elsewhere
-from dispatch_state.storage.statements import appending, delete, find, insert, made, move, update
-from dispatch_state.values import plain
-from dispatch_state.vocabulary import DecisionType, Status
+from dispatch_state.models.row import Row
+from dispatch_state.storage.statements import appending, find, insert, made, move, update
+from dispatch_state.vocabulary import Status
 
 LOGGER = logging.getLogger("dispatch_state")
 _LOG = appending(TransitionLog)
-NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -49,16 +46,6 @@ class _Pending(NamedTuple):
 
     steps: Iterator[Step]
     cause: int
-
-
-class _Verdict(NamedTuple):
-    """A decision whose id is drawn and whose outcome is not yet known."""
-
-    id: UUID
-    kind: DecisionType
-    context: dict[str, UUID | None]
-    details: dict[str, Any]
-    description: str
 
 
 class UnitOfWork:
@@ -73,7 +60,7 @@ class UnitOfWork:
         self.moves: list[Move] = []
         self.lines: list[str] = []
         """Each move in a line, for the log at DEBUG; empty when nobody listens."""
-        self.touched: dict[tuple[type[Row], Any], dict[str, Any]] = {}
+        self.changed: dict[tuple[type[Row], Any], dict[str, Any]] = {}
         self._pending: list[_Pending] = []
         self._debugging = LOGGER.isEnabledFor(logging.DEBUG)
 
@@ -99,38 +86,38 @@ class UnitOfWork:
         **details: Any,
     ) -> list[Move]:
         """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
-        verdict: _Verdict | None = None
+        decision: OpenDecision | None = None
         first, stood = len(self.moves), None
         for row, name, arguments in acts:
             stood = stood or row.__data__["status"]
             trigger = row.machine.triggers[name]
             firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now, onward=onward)
             if by.__class__ is not Human:
-                self._admit(firing)
+                self._check_actor(firing)
             try:
                 edge = row.machine.decide(firing)
             except GuardRefused as refusal:
                 if name != action:  # the row is back where it stood, and this trigger is not what was asked
                     raise _refusal(row, stood, action, refusal.reasons) from None
                 raise
-            decided = _verdict(edge, firing) if edge.decision is not None and _decides(edge, by) else None
+            decided = None if edge.decision is None else open_decision(edge.decision, firing)
             self._move(firing, trigger, edge, decided.id if decided else None)
             if self._pending:
                 self._settle(by, reason or f"follows {row._meta.table_name}.{name}")
-            verdict = verdict or decided
-        if verdict is not None:
-            verdict.details.update(details)
-            self._decide(verdict, action, by, reason, self.moves[first:])
+            decision = decision or decided
+        if decision is not None:
+            decision.details.update(details)
+            self.insert(Decision, **decision.columns(action, by, reason, self.moves[first:]))
         return self.moves[first:]
 
-    def _admit(self, firing: Firing) -> None:
+    def _check_actor(self, firing: Firing) -> None:
         """Read the acting agent afresh and note why it, or the sangha, may not act here."""
         by = firing.by
         if isinstance(by, Agent):
             firing.agent = self._acting(by, firing.row)
         elif by is not SANGHA:
             return
-        if refusal := self.standing(by, firing.agent, firing.row, firing.trigger):
+        if refusal := self.actor_refusal(by, firing.agent, firing.row, firing.trigger):
             firing.refusals.append(refusal)
 
     @staticmethod
@@ -139,7 +126,7 @@ class UnitOfWork:
         return row if isinstance(row, Agent) and row.id == by.id else find(Agent, by.id)
 
     @staticmethod
-    def standing(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
+    def actor_refusal(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
         """Why this actor may not act at all: it is not in this store, it is dead, it is the sangha."""
         found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
         if by is SANGHA:
@@ -163,9 +150,9 @@ class UnitOfWork:
         details: dict[str, Any] | None = None
         if columns or columns.more:
             self._require_owned(row, trigger, columns)
-            own = _resolved(columns, moment, self.now)
-            beside = [(neighbour, _resolved(theirs, moment, self.now)) for neighbour, theirs in columns.neighbours]
-            details = _details(columns, beside)
+            own = resolved(columns, moment, self.now)
+            neighbours = [(neighbour, resolved(theirs, moment, self.now)) for neighbour, theirs in columns.neighbours]
+            details = log_details(columns, neighbours)
         own["version"] = version = was["version"] + 1
         own["status"] = edge.dest
         if "updated_at" in was:
@@ -174,26 +161,26 @@ class UnitOfWork:
         if not move(type(row), own, was):
             raise StaleRow(f"{row} was moved by somebody else while it was being moved")
         firing.before = was
-        self.touched[type(row), was["id"]] = row.__data__ = {**was, **own}
+        self.changed[type(row), was["id"]] = row.__data__ = {**was, **own}
         row.__rel__.clear()
         if columns.more:
-            self._write_beside(columns, beside)
+            self._write_neighbours(columns, neighbours)
         self._record_move(firing, edge.source, edge.dest, seq)
 
     def _moment(self, row: Stateful) -> datetime:
         """Now, and never before what the row has seen: a clock may step back."""
-        seen: Iterator[datetime | None] = map(row.__data__.__getitem__, row.moments())
+        seen: Iterator[datetime | None] = map(row.__data__.__getitem__, row.moment_columns())
         return max(self.now, *filter(None, seen))
 
     @staticmethod
     def _require_owned(row: Stateful, trigger: Trigger, columns: Columns) -> None:
-        if stray := columns.keys() - trigger.owned - {*row.kept, *row.terms}:
-            raise TypeError(f"{row._meta.table_name}.{trigger.name} sets {stray}, which it does not own")
+        if foreign := columns.keys() - trigger.owned - {*row.written_elsewhere, *row.editable_until}:
+            raise TypeError(f"{row._meta.table_name}.{trigger.name} sets {foreign}, which it does not own")
 
-    def _write_beside(self, columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> None:
-        for neighbour, theirs in beside:
+    def _write_neighbours(self, columns: Columns, neighbours: Neighbours) -> None:
+        for neighbour, theirs in neighbours:
             update(type(neighbour), theirs, neighbour.id)
-            self.touched.setdefault((type(neighbour), neighbour.id), {}).update(theirs)
+            self.changed.setdefault((type(neighbour), neighbour.id), {}).update(theirs)
         for model, record in columns.records:
             self.insert(model, **record)
 
@@ -248,83 +235,44 @@ class UnitOfWork:
         firing = Firing(row, step.trigger, bound, by, reason, self.now, act=False, cause=cause)
         self._move(firing, trigger, row.machine.decide(firing))
 
-    # ---- decisions -----------------------------------------------------------------------------
-
-    def _decide(self, verdict: _Verdict, action: str, by: Actor, reason: str, moves: list[Move]) -> None:
-        named = {f"{name}_id": key for name, key in verdict.context.items()}
-        outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **verdict.details}
-        if len(moves) > 1:
-            outcome["moved"] = [
-                {"entity": m.entity, "id": uuid_text(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
-                for m in moves
-            ]
-        keys = {name: verdict.context.get(name) for name in ("proposal", "issue", "epic")}
-        self.insert(
-            Decision,
-            id=verdict.id,
-            **keys,
-            decision_type=verdict.kind,
-            description=verdict.description,
-            outcome=outcome,
-            decided_by=by.actor,
-        )
-
     # ---- births and removals -------------------------------------------------------------------
 
-    def birth(self, row: Stateful, by: Actor, reason: str) -> None:
+    def create(self, row: Stateful, by: Actor, reason: str) -> None:
         """Insert a new_row row, log it, and settle what follows; `row` is a copy the turn may fill in.
 
         Raises:
             GuardRefused: what the other rows hold forbids the birth.
         """
         firing = Firing(row, "create", {}, by, reason, self.now)
-        self._admit(firing)
-        row.birth(firing)
+        self._check_actor(firing)
+        row.on_create(firing)
         if firing.refusals:
             reasons = "; ".join(firing.refusals)
             raise GuardRefused(f"{type(row).__name__} cannot be born here: {reasons}", tuple(firing.refusals))
-        for name in row.filled:
+        for name in row.filled_at_creation:
             row.__data__[name] = row._meta.fields[name].check(row.__data__.get(name))
-        for name in ("updated_at", *row.stamps):
+        for name in ("updated_at", *row.creation_stamps):
             if name in row._meta.fields:
                 row.__data__[name] = self.now
         seq = self._log(firing, None, row.status, row.version, {}, None)
         insert(type(row), row.__data__)
-        self.touch(row)
+        self.remember(row)
         self._record_move(firing, None, row.status, seq)
         self._settle(by, reason or f"follows {row._meta.table_name}.create")
 
-    def remove(self, row: Stateful, by: Actor, reason: str) -> None:
-        """Delete a row and what the keys take along, each stateful one logged.
+    def log_removal(self, row: Stateful, by: Actor, reason: str, cause: int | None) -> int:
+        """Record that a row goes; returns the number of its log row."""
+        firing = Firing(row, "remove", {}, by, reason, self.now, cause=cause)
+        seq = self._log(firing, row.status, None, row.version + 1, {}, None)
+        if self._debugging:
+            self.lines.append(f"{row} remove: {row.status} -> None by {by.actor}")
+        self.moves.append(Move(row._meta.table_name, row.id, "remove", row.status, None, seq))
+        return seq
 
-        Raises:
-            IllegalTransition: the row is live.
-            GuardRefused: an agent asks, or a key without ON DELETE names a row that would go, in tables of others too.
-        """
-        if row.status in row.statuses.live():
-            raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row is removed")
-        going, kept_by = removed_with(row)
-        firing = Firing(row, "remove", {}, by, reason, self.now)
-        refusals = [refusal for refusal in (human_or_system(row, firing),) if refusal]
-        refusals += [f"{holder} still names {named}" for holder, named in kept_by]
-        self.refuse(row, "remove", refusals)
-        for other in going:
-            other_firing = Firing(other, "remove", {}, by, reason, self.now, cause=firing.cause)
-            seq = self._log(other_firing, other.status, None, other.version + 1, {}, None)
-            firing.cause = firing.cause or seq
-            if self._debugging:
-                self.lines.append(f"{other} remove: {other.status} -> None by {by.actor}")
-            self.moves.append(Move(other._meta.table_name, other.id, "remove", other.status, None, seq))
-        try:
-            delete(type(row), row.id)
-        except peewee.IntegrityError as error:
-            self.refuse(row, "remove", [NAMED_ELSEWHERE] if is_named_elsewhere(error) else [])
-            raise
-
-    def objections(self, by: Actor, row: Any) -> list[str]:
+    def actor_refusals(self, by: Actor, row: Any) -> list[str]:
         """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
         agent = self._acting(by, row) if isinstance(by, Agent) else None
-        refusal = self.standing(by, agent, row, "")
+        refusal = self.actor_refusal(by, agent, row, "")
         return [refusal] if refusal else []
 
     def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
@@ -340,7 +288,7 @@ class UnitOfWork:
             columns["updated_at"] = self._moment(row)
         update(type(row), columns, row._pk)
         row.take(columns)
-        self.touch(row)
+        self.remember(row)
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
@@ -348,45 +296,10 @@ class UnitOfWork:
         insert(model, row.__data__)
         return row
 
-    def touch(self, row: Row) -> None:
+    def remember(self, row: Row) -> None:
         """Remember what a row has become, for the objects the caller handed in."""
-        self.touched[type(row), row._pk] = row.__data__
+        self.changed[type(row), row._pk] = row.__data__
 
 
 def _refusal(row: Any, status: str | None, what: str, reasons: tuple[str, ...]) -> GuardRefused:
     return GuardRefused(f"{row} is {status}: {what} was refused: {'; '.join(reasons)}", reasons)
-
-
-def _decides(edge: Edge, by: Actor) -> bool:
-    return edge.decision is not None and (edge.decision != DecisionType.HUMAN_OVERRIDE or isinstance(by, Human))
-
-
-def _verdict(edge: Edge, firing: Firing) -> _Verdict:
-    row = firing.row
-    assert edge.decision is not None
-    label = row.label()[:80]
-    description = f"{edge.decision.replace('_', ' ')}: {firing.trigger} {type(row).__name__.lower()} “{label}”"
-    return _Verdict(new_id(), edge.decision, row.context(), row.verdict_details(firing), description)
-
-
-def _resolved(columns: Mapping[str, Any], moment: datetime, now: datetime) -> dict[str, Any]:
-    def resolved(value: Any) -> Any:
-        if callable(value):
-            return value(now if value is PRESENT else moment)
-        return value._pk if isinstance(value, Row) else value
-
-    return {name: resolved(value) for name, value in columns.items()}
-
-
-def _details(columns: Columns, beside: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
-    details = plain(columns.details)
-    if beside:
-        details["neighbours"] = [
-            {"entity": n._meta.table_name, "id": uuid_text(n.id), "columns": {k: _json(v) for k, v in theirs.items()}}
-            for n, theirs in beside
-        ]
-    return details
-
-
-def _json(value: Any) -> Any:
-    return plain({"": value}).get("")

@@ -32,9 +32,10 @@ from dispatch_state.github.progress import (
 from dispatch_state.github.strangers import GITHUB, by_insider, distrust, from_there, held_back, hold_still, taken_from
 from dispatch_state.github.wanted import Wanted, is_closed, wanted_of_issue, wanted_of_request, wanted_when_completed
 from dispatch_state.lifecycle.interface import Move, UnitOfWork, session
-from dispatch_state.models.base import Row
-from dispatch_state.models.issue import Issue, unsettled_request
+from dispatch_state.models.issue import Issue
 from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.queries import unsettled_request
+from dispatch_state.models.row import Row
 from dispatch_state.models.settings import SyncState
 from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.statements import find, one

@@ -204,7 +204,7 @@ class UnitOfWork(Protocol):
         """
         ...
 
-    def objections(self, by: Actor, row: Any) -> list[str]:
+    def actor_refusals(self, by: Actor, row: Any) -> list[str]:
         """Why an actor may do nothing to a row: an agent that is not in this store, errored or completed; or SANGHA."""
         ...
 
@@ -220,7 +220,7 @@ class UnitOfWork(Protocol):
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
         ...
 
-    def touch(self, row: Any) -> None:
+    def remember(self, row: Any) -> None:
         """Remember what a row has become, for the objects the caller handed in."""
         ...
 

@@ -8,63 +8,48 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
-from peewee import SQL, ModelSelect
+from peewee import ModelSelect
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue, StoreCorrupt
-from dispatch_state.ids import new_id, uuid_text
-from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns, Firing, Lock, UnitOfWork, session
+from dispatch_state.ids import uuid_text
+from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns, Lock, UnitOfWork, session
 from dispatch_state.lifecycle.triggers import transition
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.agent_guards import (
+    a_proposal_is_undecided,
+    fits_the_issue,
+    no_proposal_is_undecided,
+    nothing_under_way,
+)
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
-from dispatch_state.models.keys import ParentField, PointerField, present, short
+from dispatch_state.models.keys import PointerField, present, short
 from dispatch_state.models.metrics import measurements, more, with_every_one
-from dispatch_state.storage.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
-from dispatch_state.storage.statements import one, some
-from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
+from dispatch_state.models.queries import any_vote
+from dispatch_state.models.row import MODELS
+from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, LogLevel
 
 if TYPE_CHECKING:
+    from dispatch_state.models.agent_log import AgentLog
     from dispatch_state.models.issue import Issue
-    from dispatch_state.models.proposal import Proposal, Vote
+    from dispatch_state.models.proposal import Proposal
+    from dispatch_state.models.vote import Vote
 
 WAITING = (AgentStatus.WAITING_FOR_INPUT, AgentStatus.WAITING_FOR_VOTE)
 BUSY = (AgentStatus.STARTING, AgentStatus.WORKING, *WAITING, AgentStatus.PAUSED)
 DEAD = (AgentStatus.ERRORED, AgentStatus.COMPLETED)
-UNDER_WAY = (IssueStatus.ASSIGNED, IssueStatus.IN_PROGRESS)
-
-
-def fits_the_issue(agent: Agent, firing: Firing) -> str | None:
-    issue = firing["issue"]
-    if issue.assigned_agent_id == agent.id:
-        return None if issue.status in UNDER_WAY else f"{issue}, which is assigned to it, is {issue.status}"
-    if issue.status != IssueStatus.IN_REVIEW:
-        return f"{issue} is not assigned to it, and is {issue.status}, not in_review"
-    reviewer = holder(issue.id)
-    return f"{reviewer} reviews {issue}" if reviewer else None
-
-
-def nothing_under_way(agent: Agent, firing: Firing) -> str | None:
-    issue = issue_under_way(agent.id)
-    return f"{issue}, which is assigned to it, is {issue.status}; submit, block or release it" if issue else None
-
-
-def a_proposal_is_undecided(agent: Agent, firing: Firing) -> str | None:
-    return None if any_undecided(agent.id) else "no proposal of it is open or voting"
-
-
-def no_proposal_is_undecided(agent: Agent, firing: Firing) -> str | None:
-    return "a proposal of it is still open or voting" if any_undecided(agent.id) else None
 
 
 class Agent(Stateful):
     """One session of one agent process; also an actor."""
 
     statuses = AgentStatus
-    stamps = ("started_at", "last_heartbeat")
-    kept = MappingProxyType({"metrics": "the moves that it counts and use_tokens()"})
-    terms = ("agent_type",)
+    creation_stamps = ("started_at", "last_heartbeat")
+    written_elsewhere = MappingProxyType({"metrics": "the moves that it counts and use_tokens()"})
+    editable_until = ("agent_type",)
     written_by = "Agent.create(), save(), its triggers, heartbeat(), use_tokens() and remove()"
     create_locks = ()
     remove_locks = (Lock.ROW, Lock.WORK, Lock.ASSIGNED)
@@ -96,9 +81,9 @@ class Agent(Stateful):
 
     @classmethod
     @cache
-    def moments(cls) -> tuple[str, ...]:
+    def moment_columns(cls) -> tuple[str, ...]:
         """As of any row, but for heartbeats: one of a clock that was ahead must not take other stamps along."""
-        return tuple(name for name in super().moments() if name != "last_heartbeat")
+        return tuple(name for name in super().moment_columns() if name != "last_heartbeat")
 
     @property
     def actor(self) -> str:
@@ -237,7 +222,7 @@ class Agent(Stateful):
         return (
             Columns(process_id=None, current_issue=None, metrics=counted)
             .note(current_issue=held)
-            .record(AgentLog, agent=self.id, issue=held, level=LogLevel.ERROR, message=error)
+            .record(MODELS["agent_logs"], agent=self.id, issue=held, level=LogLevel.ERROR, message=error)
         )
 
     @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, allowed=owner, sets=("last_heartbeat",), ended_agent_may=True)
@@ -275,7 +260,7 @@ class Agent(Stateful):
             GuardRefused: it is errored or completed, or does not hold that issue.
         """
         here = session()
-        named = holding.id if isinstance(holding, _issues().rel_model) else holding
+        named = holding.id if isinstance(holding, MODELS["issues"]) else holding
         wanted = None if holding is None else values.uuid(named, "heartbeat(holding)")
 
         def move_forward(unit: UnitOfWork, agent: Agent) -> UUID | None:
@@ -308,15 +293,15 @@ class Agent(Stateful):
             RowNotFound: the agent or the issue is gone.
         """
         here = session()
-        told = values.storable(message, AgentLog.message.place)
+        told = values.storable(message, "agent_logs.message")
         columns = {"level": level, "message": told, "context": context, "issue": issue}
-        checked = {name: AgentLog._meta.fields[name].check(value) for name, value in columns.items()}
+        checked = {name: MODELS["agent_logs"]._meta.fields[name].check(value) for name, value in columns.items()}
 
         def write(unit: UnitOfWork, agent: Agent) -> AgentLog:
             if checked["issue"] is not None:
-                present(_issues().rel_model, checked["issue"])
+                present(MODELS["issues"], checked["issue"])
             about = checked["issue"] or agent.current_issue_id
-            line: AgentLog = unit.insert(AgentLog, agent=agent.id, **{**checked, "issue": about})
+            line: AgentLog = unit.insert(MODELS["agent_logs"], agent=agent.id, **{**checked, "issue": about})
             return line
 
         return here.work_on(self, "log", write, locks=(Lock.ROW,))
@@ -339,7 +324,7 @@ class Agent(Stateful):
 
         here.work_on(self, "use_tokens", add, locks=(Lock.ROW,), by=self)
 
-    def frozen(self, columns: tuple[str, ...]) -> list[str]:
+    def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
         if "agent_type" not in columns or (self.status == AgentStatus.IDLE and not any_vote(self.id)):
             return []
         return ["agent_type, and so its weight, changes only while it is idle and has never voted"]
@@ -347,7 +332,7 @@ class Agent(Stateful):
     def owner_id(self) -> UUID | None:
         return self.id
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         held = self.current_issue
         return {"agent": self.id, "issue": held.id if held else None, "epic": held.epic_id if held else None}
 
@@ -364,59 +349,3 @@ def record_heartbeat(unit: UnitOfWork, agent: Agent, every: timedelta = timedelt
     """Move an agent's heartbeat forward, when the last one is at least so long ago."""
     if unit.now - agent.last_heartbeat >= every:
         unit.set(agent, last_heartbeat=unit.now)
-
-
-class AgentLog(Row):
-    """A line that an agent logged, or that its failure did."""
-
-    written_by = "Agent.log() and Agent.fail()"
-
-    id = IdField(primary_key=True, default=new_id)
-    agent = ParentField(Agent, backref="logs", column_name="agent_id", on_delete="CASCADE")
-    issue = PointerField("Issue", null=True, column_name="issue_id", backref="logs", on_delete="SET NULL")
-    level = WordField(LogLevel)
-    message = TextField(holds=values.words)
-    context = JsonField(values.json_object, null=True)
-    created_at = StampField()
-
-    if TYPE_CHECKING:
-        issue: Issue | None  # type: ignore[no-redef]
-        agent_id: UUID
-        issue_id: UUID | None
-
-    class Meta:
-        table_name = "agent_logs"
-
-
-def _issues() -> Any:
-    accessor: Any = Agent.issues
-    return accessor
-
-
-@one
-def issue_under_way(agent: UUID) -> ModelSelect[Issue]:
-    issue = _issues().rel_model
-    return issue.select().where(_issues().field == agent, under_way()).order_by(issue.id)  # type: ignore[no-any-return]
-
-
-def under_way() -> SQL:
-    """The condition of an issue that is under way, as its index has it: with words in place of slots."""
-    return SQL("status IN ('assigned', 'in_progress')")
-
-
-@one
-def holder(issue: UUID) -> ModelSelect[Agent]:
-    return Agent.select().where(Agent.current_issue == issue).order_by(Agent.id)
-
-
-@some
-def any_vote(agent: UUID) -> ModelSelect[Any]:
-    votes: Any = Agent.votes
-    return votes.rel_model.select().where(votes.field == agent)  # type: ignore[no-any-return]
-
-
-@some
-def any_undecided(agent: UUID) -> ModelSelect[Any]:
-    proposals: Any = Agent.proposals
-    proposal = proposals.rel_model
-    return proposal.select().where(proposals.field == agent, proposal.status.in_(proposal.UNDECIDED))  # type: ignore[no-any-return]

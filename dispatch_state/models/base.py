@@ -1,204 +1,22 @@
-"""What every row has: checked columns, one door for each way to write, and, with a lifecycle, its machine."""
+"""What every row with a lifecycle has: its machine, and the ways to create, change and remove it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
-import peewee
-
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.errors import InvalidValue, RowNotFound
+from dispatch_state.errors import InvalidValue
 from dispatch_state.ids import new_id
 from dispatch_state.lifecycle.interface import Firing, Lock, Locks, session
 from dispatch_state.lifecycle.machine import Lifecycle
 from dispatch_state.lifecycle.triggers import Trigger
-from dispatch_state.models.keys import present, short
-from dispatch_state.storage.current import DATABASE
-from dispatch_state.storage.fields import IdField, IntegerField, StampField, WordField, fingerprint
-from dispatch_state.values import closest, listed, shown
+from dispatch_state.models.row import Row
+from dispatch_state.storage.fields import IdField, IntegerField, StampField, WordField
+from dispatch_state.values import listed, shown
 from dispatch_state.vocabulary import Status
-
-
-def _shown(row: Row) -> str:
-    stands = [str(row.__data__[name]) for name in ("status", "version") if name in row.__data__]
-    return f"<{' '.join([str(row), *stands])}>"
-
-
-def _copied(value: Any) -> Any:
-    """The same value, its dicts, lists and sets new ones."""
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return (
-        [_copied(item) for item in value]
-        if isinstance(value, list)
-        else set(value)
-        if isinstance(value, set)
-        else value
-    )
-
-
-class Row(peewee.Model):
-    """A row of any table: a Peewee model, queried with everything Peewee has, written only by its own door."""
-
-    written_by: ClassVar[str]
-    """What writes rows of this model, as messages name it."""
-    removed_by: ClassVar[str] = ""
-    """What removes them, where something does."""
-    _fingerprints: dict[str, str] | None = None
-    """The fingerprints of lists and dicts that this object has handed out, by column."""
-
-    if TYPE_CHECKING:
-        _dirty: set[str]
-        DoesNotExist: ClassVar[type[Exception]]
-
-    class Meta:
-        database = DATABASE
-        only_save_dirty = True
-
-    def __init__(self, **columns: Any) -> None:
-        stored = columns.pop("__no_default__", False)
-        super().__init__(__no_default__=stored)
-        self.is_new = not stored
-        for name, value in columns.items():
-            if not stored and name not in self._meta.combined and name not in _ids(type(self)):
-                raise InvalidValue(
-                    f"{type(self).__name__} has no column {shown(name)}{closest(name, self._meta.combined)}"
-                )
-            setattr(self, name, value)
-
-    @classmethod
-    def get_by_id(cls, pk: Any) -> Self:
-        """The row of that id, through a kept statement.
-
-        Raises:
-            InvalidValue: the id is none.
-            RowNotFound: there is no such row.
-        """
-        return session().read(lambda: present(cls, pk))  # type: ignore[no-any-return]
-
-    @classmethod
-    def validate_model(cls) -> None:
-        """Make the model's `DoesNotExist` one of our errors too; Peewee calls this when it has made the class."""
-        name = f"{cls.__name__}DoesNotExist"
-        where = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.DoesNotExist"}
-        cls.DoesNotExist = type(name, (RowNotFound, cls.DoesNotExist), where)  # found there when it is unpickled
-        cls.__repr__ = _shown  # type: ignore[assignment]  # Peewee gives each class one of its own
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse a subclass of a model that has a table, before Peewee puts it in that model's place."""
-        super().__init_subclass__(**options)
-        for base in cls.__mro__[1:]:
-            if issubclass(base, Row) and base.__module__ != __name__:  # Row and Stateful are made to be subclassed
-                raise InvalidValue(
-                    f"{cls.__name__}: {base.__name__} cannot be subclassed, because its rules and its triggers know "
-                    f"{base.__name__} only. Keep data of your own in a table of your own, with a key to the row, such "
-                    "as peewee.ForeignKeyField(Issue), and put methods into functions that take the row"
-                )
-
-    def __copy__(self) -> Self:
-        """Another object of the same row, which changes for itself; rows that its keys name are shared."""
-        twin = type(self).__new__(type(self))
-        vars(twin).update({name: _copied(value) for name, value in vars(self).items()})
-        return twin
-
-    def __str__(self) -> str:
-        return f"{type(self).__name__} {short(self._pk)}"
-
-    @property
-    def _pk(self) -> Any:
-        key: Any = self._meta.primary_key
-        return self.__data__.get(key.name)
-
-    def unsaved(self) -> tuple[str, ...]:
-        """The columns changed in memory and not written, lists and dicts changed in place among them."""
-        for name, was in (self._fingerprints or {}).items():
-            if fingerprint(self.__data__.get(name)) != was:
-                self._dirty.add(name)
-        return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty) if self._dirty else ()
-
-    def take(self, data: dict[str, Any]) -> None:
-        """Hold these columns as read from the database; unsaved changes to others stay."""
-        dirty = self._dirty - data.keys() if self._dirty else self._dirty
-        held = {**self.__data__, **data}
-        # in one step: an exception of a signal may come at any line
-        self.__dict__.update(__data__=held, __rel__={}, _fingerprints=None, _dirty=dirty, is_new=False)
-
-    def reload(self) -> Self:
-        """Read this row afresh, in place; unsaved changes are dropped. Returns the row.
-
-        Raises:
-            RowNotFound: it is not in the store any more.
-        """
-        session().reload(self)
-        return self
-
-    # ---- Peewee's own ways to write, each of which names the door --------------------------------
-
-    @classmethod
-    def _refuse(cls, what: str, instead: str = "") -> NoReturn:
-        use = instead or cls.written_by
-        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {use}")
-
-    @classmethod
-    def create(cls, **columns: Any) -> Self:
-        cls._refuse("create()")
-
-    def save(self, force_insert: bool = False, only: Any = None) -> int:
-        self._refuse("save()")
-
-    def delete_instance(self, recursive: bool = False, delete_nullable: bool = False) -> int:
-        self._refuse("delete_instance()", self.removed_by)
-
-    @classmethod
-    def insert(cls, data: Any = None, /, **columns: Any) -> NoReturn:
-        cls._refuse("insert()")
-
-    @classmethod
-    def insert_many(cls, rows: Any, fields: Any = None) -> NoReturn:
-        cls._refuse("insert_many()")
-
-    @classmethod
-    def insert_from(cls, query: Any, fields: Any) -> NoReturn:
-        cls._refuse("insert_from()")
-
-    @classmethod
-    def replace(cls, data: Any = None, /, **columns: Any) -> NoReturn:
-        cls._refuse("replace()")
-
-    @classmethod
-    def replace_many(cls, rows: Any, fields: Any = None) -> NoReturn:
-        cls._refuse("replace_many()")
-
-    @classmethod
-    def bulk_create(cls, model_list: Any, batch_size: Any = None) -> NoReturn:
-        cls._refuse("bulk_create()")
-
-    @classmethod
-    def bulk_update(cls, model_list: Any, fields: Any, batch_size: Any = None) -> NoReturn:
-        cls._refuse("bulk_update()")
-
-    @classmethod
-    def set_by_id(cls, key: Any, value: Any) -> NoReturn:
-        cls._refuse("set_by_id()")
-
-    @classmethod
-    def delete_by_id(cls, pk: Any) -> NoReturn:
-        cls._refuse("delete_by_id()", cls.removed_by)
-
-    @classmethod
-    def delete(cls) -> NoReturn:
-        cls._refuse("delete()", cls.removed_by)
-
-    @classmethod
-    def truncate_table(cls, **options: Any) -> NoReturn:
-        cls._refuse("truncate_table()", cls.removed_by)
-
-    @classmethod
-    def update(cls, data: Any = None, /, **columns: Any) -> Any:
-        cls._refuse("update()")
 
 
 def _named(model: type[Row], only: Any) -> set[str]:
@@ -211,18 +29,6 @@ def _named(model: type[Row], only: Any) -> set[str]:
     return set(names)
 
 
-def a_saved(value: object, place: str, *models: type[Row]) -> None:
-    """Raise `InvalidValue` unless `value` is a row of one of these models that was saved, its id known."""
-    if isinstance(value, models) and not value.is_new and isinstance(value._pk, UUID):
-        return
-    wanted = " or ".join(model.__name__ for model in models)
-    raise InvalidValue(f"{place}: takes a saved {wanted} row, not a value of type {type(value).__name__}")
-
-
-def _ids(model: type[Row]) -> set[str]:
-    return {field.object_id_name for field in model._meta.refs}
-
-
 class Stateful(Row):
     """A row with a lifecycle: its status moves only by triggers, and every move is logged."""
 
@@ -232,17 +38,17 @@ class Stateful(Row):
     """Its statuses, the one it is born in first."""
     births: ClassVar[tuple[Status, ...]]
     """The statuses it may be born in, when there are several."""
-    stamps: ClassVar[tuple[str, ...]] = ("created_at",)
+    creation_stamps: ClassVar[tuple[str, ...]] = ("created_at",)
     """The columns that hold the moment of its birth."""
-    kept: ClassVar[Mapping[str, str]] = {}
+    written_elsewhere: ClassVar[Mapping[str, str]] = {}
     """Further columns that neither creation nor `save` may set, and what writes them."""
     parents: ClassVar[tuple[str, ...]] = ()
     """The keys that never change by `save`."""
     placed_by: ClassVar[str] = "create()"
     """What sets those keys, as messages name it."""
-    terms: ClassVar[tuple[str, ...]] = ()
+    editable_until: ClassVar[tuple[str, ...]] = ()
     """The columns that `save` may change for a time only; `frozen` says until when."""
-    filled: ClassVar[tuple[str, ...]] = ()
+    filled_at_creation: ClassVar[tuple[str, ...]] = ()
     """The columns that `birth` fills in when they are left open."""
     create_locks: ClassVar[Locks] = ()
     """What its creation locks."""
@@ -360,13 +166,13 @@ class Stateful(Row):
 
     # ---- what each model says of itself ----------------------------------------------------------
 
-    def whole(self) -> None:
+    def check_columns(self) -> None:
         """Raise `InvalidValue` when the columns of a new_row row do not fit each other."""
 
-    def birth(self, firing: Firing) -> None:
+    def on_create(self, firing: Firing) -> None:
         """Fill in what a new_row row leaves open, and add to `firing.refusals` what forbids the birth."""
 
-    def frozen(self, columns: tuple[str, ...]) -> list[str]:
+    def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
         """Why these columns cannot change any more, where the row stands."""
         return []
 
@@ -374,11 +180,11 @@ class Stateful(Row):
         """The agent whose word counts as the owner's."""
         return None
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         """The ids a decision about this row names: proposal, issue, epic, gate, stage, agent."""
         return {}
 
-    def verdict_details(self, firing: Firing) -> dict[str, Any]:
+    def decision_details(self, firing: Firing) -> dict[str, Any]:
         """What a decision's outcome says beyond the action, the reason and the ids."""
         return {}
 
@@ -397,30 +203,32 @@ class Stateful(Row):
             raise InvalidValue(f"{cls.__name__}.update() takes a dict of columns")
         named = {getattr(key, "name", str(key)) for key in (*(data or ()), *columns)}
         ids = {field.object_id_name: field.name for field in cls._meta.refs}
-        if guarded := {ids.get(name, name) for name in named} & (cls.guarded() | set(cls.terms)):
-            raise InvalidValue(f"{cls.__name__}: not by update(): {cls.kept_from(guarded)}")
+        if guarded := {ids.get(name, name) for name in named} & (cls.protected_columns() | set(cls.editable_until)):
+            raise InvalidValue(f"{cls.__name__}: not by update(): {cls.why_protected(guarded)}")
         return super(Row, cls).update(data, **columns)
 
     @classmethod
     @cache
-    def moments(cls) -> tuple[str, ...]:
+    def moment_columns(cls) -> tuple[str, ...]:
         """The columns that say when something happened to the row; deadlines are none."""
-        return tuple(f.name for f in cls._meta.sorted_fields if isinstance(f, StampField) and f.name not in cls.terms)
+        return tuple(
+            f.name for f in cls._meta.sorted_fields if isinstance(f, StampField) and f.name not in cls.editable_until
+        )
 
     @classmethod
     @cache
     def set_at_creation(cls) -> frozenset[str]:
         """The columns that creation may set."""
-        return frozenset(cls._meta.fields) - cls.guarded() | {"id", "status", *cls.parents}
+        return frozenset(cls._meta.fields) - cls.protected_columns() | {"id", "status", *cls.parents}
 
     @classmethod
     @cache
-    def guarded(cls) -> frozenset[str]:
+    def protected_columns(cls) -> frozenset[str]:
         """The columns that `save` and `update` may never change."""
-        return cls.machine.owned | {"id", "updated_at", *cls.stamps, *cls.kept, *cls.parents}
+        return cls.machine.owned | {"id", "updated_at", *cls.creation_stamps, *cls.written_elsewhere, *cls.parents}
 
     @classmethod
-    def kept_from(cls, columns: Iterable[str]) -> str:
+    def why_protected(cls, columns: Iterable[str]) -> str:
         """What changes these guarded columns instead of whoever tried, as messages say it."""
         return "; ".join(f"{name} {cls._way_to(name)}" for name in sorted(columns))
 
@@ -430,7 +238,7 @@ class Stateful(Row):
             return "moves by triggers only"
         if setters := [name for name, trigger in cls.machine.triggers.items() if column in trigger.owned]:
             return f"is set by its trigger{'s' if setters[1:] else ''} {listed(setters)} only"
-        if column in cls.terms:
+        if column in cls.editable_until:
             return "is changed by save() only"
-        way = cls.placed_by if column in cls.parents else cls.kept.get(column)
+        way = cls.placed_by if column in cls.parents else cls.written_elsewhere.get(column)
         return f"is set by {way} only" if way else "is set by the store only"

@@ -22,8 +22,9 @@ from dispatch_state.vocabulary import (
 
 if TYPE_CHECKING:
     from dispatch_state.models.agent import Agent
-    from dispatch_state.models.epic import Epic, Stage
+    from dispatch_state.models.epic import Epic
     from dispatch_state.models.issue import Issue
+    from dispatch_state.models.stage import Stage
 
 Approvers = list[str] | Literal["any"]
 

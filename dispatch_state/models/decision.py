@@ -7,11 +7,11 @@ from uuid import UUID
 
 from dispatch_state import values
 from dispatch_state.ids import new_id
-from dispatch_state.models.base import Row
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IdField, JsonField, StampField, TextField, WordField
 from dispatch_state.vocabulary import DecisionType
 

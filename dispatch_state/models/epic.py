@@ -1,8 +1,8 @@
-"""Epics and their stages."""
+"""Epics: pieces of work in stages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 from uuid import UUID
 
 from peewee import ModelSelect
@@ -13,28 +13,24 @@ from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.guards import human
-from dispatch_state.models.keys import ParentField, PointerField
-from dispatch_state.storage.fields import (
-    IntegerField,
-    JsonField,
-    StampField,
-    TextField,
-    WordField,
+from dispatch_state.models.keys import PointerField
+from dispatch_state.models.queries import (
+    any_stage,
+    awaiting_stage,
+    first_live_issue_of_epic,
+    first_open_stage,
+    first_pending_gate,
 )
-from dispatch_state.storage.statements import one, rows, some, tuples
-from dispatch_state.vocabulary import DecisionType, EpicStatus, GateStatus, GateType, StageStatus
+from dispatch_state.models.row import MODELS
+from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField
+from dispatch_state.vocabulary import DecisionType, EpicStatus
 
 if TYPE_CHECKING:
-    from dispatch_state.models.columns import Approvers, EpicColumns, GateTerms, IssueContent, StageColumns, StagePlace
+    from dispatch_state.models.columns import EpicColumns, IssueContent, StagePlace
     from dispatch_state.models.decision import Decision
     from dispatch_state.models.gate import Gate
     from dispatch_state.models.issue import Issue
-
-CLOSED_STAGE = (StageStatus.APPROVED, StageStatus.SKIPPED)
-OPEN_GATE = (GateStatus.PENDING, GateStatus.REJECTED)
-
-
-# ---- epics -----------------------------------------------------------------------------------------
+    from dispatch_state.models.stage import Stage
 
 
 def has_a_stage(epic: Epic, firing: Firing) -> str | None:
@@ -65,7 +61,7 @@ class Epic(Stateful):
     """A piece of work in stages."""
 
     statuses = EpicStatus
-    stamps = ("created_at", "updated_at")
+    creation_stamps = ("created_at", "updated_at")
     written_by = "Epic.create(), save(), its triggers and remove()"
     create_locks = ()
     remove_locks = (Lock.ROW, Lock.LIVE_ISSUES)
@@ -160,285 +156,18 @@ class Epic(Stateful):
         **columns: Unpack[StagePlace],
     ) -> Stage:
         """Add a stage after the present ones; arguments and errors as `Stage.create`."""
-        return Stage.create(epic=self, name=name, description=description, by=by, reason=reason, **columns)
+        stage: Stage = MODELS["stages"].create(
+            epic=self, name=name, description=description, by=by, reason=reason, **columns
+        )
+        return stage
 
     def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Unpack[IssueContent]) -> Issue:
         """Add an issue that belongs to no stage; arguments and errors as `Issue.create`."""
-        issues: Any = Epic.issues
-        issue: Issue = issues.rel_model.create(epic=self, by=by, reason=reason, **columns)
+        issue: Issue = MODELS["issues"].create(epic=self, by=by, reason=reason, **columns)
         return issue
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         return {"epic": self.id}
 
     def label(self) -> str:
         return self.title
-
-
-# ---- stages ----------------------------------------------------------------------------------------
-
-
-def its_epic_in_progress(stage: Stage, firing: Firing) -> str | None:
-    epic = stage.epic
-    return None if epic.status == EpicStatus.IN_PROGRESS else f"{epic} is {epic.status}, not in_progress"
-
-
-def earlier_stages_closed(stage: Stage, firing: Firing) -> str | None:
-    earlier = first_open_stage(stage.epic_id)
-    if earlier is None or earlier.stage_order >= stage.stage_order:
-        return None
-    return f"{earlier}, which comes before it, is {earlier.status}"
-
-
-def no_live_issue_in_stage(stage: Stage, firing: Firing) -> str | None:
-    issue = first_live_issue_of_stage(stage.id)
-    return f"{issue} is {issue.status}" if issue else None
-
-
-def live_issues_only_with_leave(stage: Stage, firing: Firing) -> str | None:
-    issue = None if firing["cancel_issues"] else first_live_issue_of_stage(stage.id)
-    return f"{issue} is {issue.status}; skip(cancel_issues=True) cancels its live issues" if issue else None
-
-
-def a_gate_is_open(stage: Stage, firing: Firing) -> str | None:
-    return None if open_gates(stage.id) else "no gate of it is pending or rejected; finish() it"
-
-
-def no_gate_is_open(stage: Stage, firing: Firing) -> str | None:
-    gates = open_gates(stage.id)
-    return f"{gates[0]} is {gates[0].status}" if gates else None
-
-
-def a_gate_is_rejected(stage: Stage, firing: Firing) -> str | None:
-    rejected = [gate for gate in open_gates(stage.id) if gate.status == GateStatus.REJECTED]
-    return None if rejected else "no gate of it is rejected"
-
-
-class Stage(Stateful):
-    """One step of an epic, with its issues and the gates people pass it through."""
-
-    statuses = StageStatus
-    written_by = "Stage.create(), Epic.add_stage(), save(), its triggers and remove()"
-    create_locks = (Lock.EPIC, Lock.NEXT_ISSUES)
-    remove_locks = (Lock.ROW, Lock.LIVE_ISSUES)
-    parents = ("epic",)
-    terms = ("stage_order",)
-    filled = ("stage_order",)
-
-    epic = ParentField(Epic, backref="stages", column_name="epic_id", on_delete="CASCADE")
-    name = TextField()
-    description = TextField(null=True)
-    stage_order = IntegerField(bits=32)
-    status: WordField[StageStatus] = WordField(StageStatus, default=StageStatus.PENDING)
-    created_at = StampField()
-    started_at = StampField(null=True)
-    completed_at = StampField(null=True)
-
-    if TYPE_CHECKING:
-        epic_id: UUID
-        gates: ModelSelect[Gate]
-        issues: ModelSelect[Issue]
-
-        @classmethod
-        def create(cls, **columns: Unpack[StageColumns]) -> Self: ...  # type: ignore[override]
-
-    class Meta:
-        table_name = "stages"
-
-    @transition(
-        StageStatus.PENDING,
-        to=StageStatus.IN_PROGRESS,
-        guards=(its_epic_in_progress, earlier_stages_closed),
-        sets=("started_at",),
-        locks=(Lock.NEXT_ISSUES,),
-    )
-    def start(self, *, by: Actor, reason: str = "") -> Columns:
-        """Begin the stage; its unassigned issues are queued."""
-        return Columns(started_at=NOW).on(self.epic, current_stage=self.id)
-
-    @transition(StageStatus.IN_PROGRESS, to=StageStatus.AWAITING_GATE, guards=(no_live_issue_in_stage, a_gate_is_open))
-    def submit(self, *, by: Actor, reason: str = "") -> Columns:
-        """Hand the stage to its gates: every issue is closed and a gate is still open."""
-        return Columns()
-
-    @transition(
-        StageStatus.IN_PROGRESS,
-        to=StageStatus.APPROVED,
-        guards=(no_live_issue_in_stage, no_gate_is_open),
-        sets=("completed_at",),
-        locks=(Lock.NEXT_ISSUES,),
-    )
-    def finish(self, *, by: Actor, reason: str = "") -> Columns:
-        """Close a stage that no gate holds."""
-        return Columns(completed_at=NOW)
-
-    @transition(
-        StageStatus.AWAITING_GATE,
-        to=StageStatus.APPROVED,
-        guards=(no_gate_is_open,),
-        sets=("completed_at",),
-        locks=(Lock.NEXT_ISSUES,),
-    )
-    def approve(self, *, by: Actor, reason: str = "") -> Columns:
-        """Let the stage through; follows from its last gate."""
-        return Columns(completed_at=NOW)
-
-    @transition(
-        StageStatus.AWAITING_GATE, to=StageStatus.IN_PROGRESS, guards=(a_gate_is_rejected,), locks=(Lock.NEXT_ISSUES,)
-    )
-    def rework(self, *, by: Actor, reason: str = "") -> Columns:
-        """Go back to work on the stage; follows from a gate's rejection."""
-        return Columns()
-
-    @transition(
-        *StageStatus.live(),
-        to=StageStatus.SKIPPED,
-        guards=(live_issues_only_with_leave,),
-        allowed=human,
-        decision=DecisionType.HUMAN_OVERRIDE,
-        sets=("completed_at",),
-        locks=(Lock.LIVE_ISSUES, Lock.NEXT_ISSUES),
-    )
-    def skip(self, *, cancel_issues: bool = False, by: Actor, reason: str) -> Columns:
-        """Pass the stage over, with its open gates and, when asked to, its live issues; a person's word.
-
-        Args:
-            cancel_issues: whether live issues of the stage are cancelled; without it they forbid the skip.
-        """
-        return Columns(completed_at=NOW)
-
-    def birth(self, firing: Firing) -> None:
-        epic = self.epic
-        taken = [order for order, _ in orders(epic.id)]
-        passed = [order for order, status in orders(epic.id) if status != StageStatus.PENDING]
-        if self.stage_order is None:
-            self.stage_order = max(taken, default=-1) + 1
-        elif self.stage_order in taken:
-            firing.refusals.append(f"stage_order {self.stage_order} is taken in {epic}")
-        if epic.status.final:
-            firing.refusals.append(f"{epic} is {epic.status}")
-        elif epic.status not in (EpicStatus.DRAFT, EpicStatus.READY) and self.stage_order <= max(passed, default=-1):
-            firing.refusals.append(f"{epic} is {epic.status}: a stage is born above stage_order {max(passed)} only")
-
-    def frozen(self, columns: tuple[str, ...]) -> list[str]:
-        if "stage_order" not in columns:
-            return []
-        epic = self.epic
-        reasons = [] if epic.status == EpicStatus.DRAFT else [f"stage_order is fixed once {epic} is {epic.status}"]
-        if order_taken(epic.id, self.stage_order, self.id):
-            reasons.append(f"stage_order {self.stage_order} is taken in {epic}")
-        return reasons
-
-    def add_gate(
-        self,
-        gate_type: GateType | str,
-        description: str,
-        required_approvers: Approvers | None = None,
-        *,
-        by: Actor = STORE,
-        reason: str = "",
-        **columns: Unpack[GateTerms],
-    ) -> Gate:
-        """Add a gate that the stage must pass; arguments and errors as `Gate.create`."""
-        gates: Any = Stage.gates
-        gate: Gate = gates.rel_model.create(
-            stage=self,
-            gate_type=gate_type,
-            description=description,
-            required_approvers=required_approvers,
-            by=by,
-            reason=reason,
-            **columns,
-        )
-        return gate
-
-    def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Unpack[IssueContent]) -> Issue:
-        """Add an issue to the stage and its epic; arguments and errors as `Issue.create`."""
-        issues: Any = Stage.issues
-        issue: Issue = issues.rel_model.create(stage=self, by=by, reason=reason, **columns)
-        return issue
-
-    def context(self) -> dict[str, UUID | None]:
-        return {"stage": self.id, "epic": self.epic_id}
-
-    def label(self) -> str:
-        return self.name
-
-
-# ---- what guards and rules ask ---------------------------------------------------------------------
-
-
-@some
-def any_stage(epic: UUID) -> ModelSelect[Stage]:
-    return Stage.select().where(Stage.epic == epic)
-
-
-@one
-def awaiting_stage(epic: UUID) -> ModelSelect[Stage]:
-    return Stage.select().where(Stage.epic == epic, Stage.status == StageStatus.AWAITING_GATE)
-
-
-@one
-def running_stage(epic: UUID) -> ModelSelect[Stage]:
-    running = (StageStatus.IN_PROGRESS, StageStatus.AWAITING_GATE)
-    return Stage.select().where(Stage.epic == epic, Stage.status.in_(running))
-
-
-@one
-def first_open_stage(epic: UUID) -> ModelSelect[Stage]:
-    return Stage.select().where(Stage.epic == epic, Stage.status.not_in(CLOSED_STAGE)).order_by(Stage.stage_order)
-
-
-@one
-def first_pending_stage(epic: UUID) -> ModelSelect[Stage]:
-    pending = Stage.status == StageStatus.PENDING
-    return Stage.select().where(Stage.epic == epic, pending).order_by(Stage.stage_order)
-
-
-@rows
-def live_stages(epic: UUID) -> ModelSelect[Stage]:
-    live = Stage.status.in_(StageStatus.live())
-    return Stage.select().where(Stage.epic == epic, live).order_by(Stage.stage_order)
-
-
-@some
-def order_taken(epic: UUID, order: int, but: UUID) -> ModelSelect[Stage]:
-    return Stage.select().where(Stage.epic == epic, Stage.stage_order == order, Stage.id != but)
-
-
-@tuples
-def orders(epic: UUID) -> ModelSelect[Stage]:
-    return Stage.select(Stage.stage_order, Stage.status).where(Stage.epic == epic)
-
-
-@one
-def first_pending_gate(stage: UUID) -> ModelSelect[Gate]:
-    return _gates(stage, (GateStatus.PENDING,))
-
-
-@rows
-def open_gates(stage: UUID) -> ModelSelect[Gate]:
-    return _gates(stage, OPEN_GATE)
-
-
-@one
-def first_live_issue_of_epic(epic: UUID) -> ModelSelect[Issue]:
-    return _live_issues(Epic, epic)
-
-
-@one
-def first_live_issue_of_stage(stage: UUID) -> ModelSelect[Issue]:
-    return _live_issues(Stage, stage)
-
-
-def _live_issues(parent: Any, key: UUID) -> ModelSelect[Issue]:
-    issue = parent.issues.rel_model
-    live = issue.status.in_(issue.statuses.live())
-    return issue.select().where(parent.issues.field == key, live).order_by(issue.created_at, issue.id)  # type: ignore[no-any-return]
-
-
-def _gates(stage: UUID, statuses: tuple[GateStatus, ...]) -> ModelSelect[Gate]:
-    gates: Any = Stage.gates
-    gate = gates.rel_model
-    query = gate.select().where(gates.field == stage, gate.status.in_(statuses))
-    return query.order_by(gate.created_at, gate.id)  # type: ignore[no-any-return]

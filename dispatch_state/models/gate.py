@@ -13,13 +13,14 @@ from dispatch_state.errors import InvalidValue
 from dispatch_state.ids import new_id
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, session
 from dispatch_state.lifecycle.triggers import transition
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import GateColumns
-from dispatch_state.models.epic import OPEN_GATE, Stage
 from dispatch_state.models.guards import checkpoint, human
 from dispatch_state.models.keys import ParentField
+from dispatch_state.models.queries import OPEN_GATE, next_pending_gate
+from dispatch_state.models.row import Row
+from dispatch_state.models.stage import Stage
 from dispatch_state.storage.fields import IdField, JsonField, StampField, TextField, WordField
-from dispatch_state.storage.statements import one, rows
 from dispatch_state.vocabulary import DecisionType, GateStatus, GateType, StageStatus
 
 
@@ -76,7 +77,7 @@ class Gate(Stateful):
     written_by = "Gate.create(), Stage.add_gate(), save(), its triggers and remove()"
     create_locks = (Lock.EPIC,)
     parents = ("stage",)
-    terms = ("required_approvers", "gate_type", "options", "auto_approve_at")
+    editable_until = ("required_approvers", "gate_type", "options", "auto_approve_at")
 
     stage = ParentField(Stage, backref="gates", column_name="stage_id", on_delete="CASCADE")
     gate_type = WordField(GateType)
@@ -176,7 +177,7 @@ class Gate(Stateful):
             columns.on(epic, blocked_at_gate=other.id)
         return columns
 
-    def whole(self) -> None:
+    def check_columns(self) -> None:
         place = "gates.options"
         if self.gate_type != GateType.DECISION:
             if self.options is not None:
@@ -188,14 +189,14 @@ class Gate(Stateful):
         if self.auto_approve_at is not None and self.gate_type != GateType.CHECKPOINT:
             raise InvalidValue("gates.auto_approve_at: only a checkpoint has one")
 
-    def birth(self, firing: Firing) -> None:
-        firing.refusals += self._closed_terms("a gate is born")
+    def on_create(self, firing: Firing) -> None:
+        firing.refusals += self._fixed_columns("a gate is born")
 
-    def frozen(self, columns: tuple[str, ...]) -> list[str]:
-        fixed = [name for name in columns if name in self.terms]
-        return self._closed_terms(f"{values.listed(fixed)} may change") if fixed else []
+    def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
+        fixed = [name for name in columns if name in self.editable_until]
+        return self._fixed_columns(f"{values.listed(fixed)} may change") if fixed else []
 
-    def _closed_terms(self, what: str) -> list[str]:
+    def _fixed_columns(self, what: str) -> list[str]:
         stage = self.stage
         if stage.status in (StageStatus.PENDING, StageStatus.IN_PROGRESS):
             return []
@@ -227,11 +228,11 @@ class Gate(Stateful):
         )
         return said
 
-    def verdict_details(self, firing: Firing) -> dict[str, Any]:
+    def decision_details(self, firing: Firing) -> dict[str, Any]:
         choice = firing.arguments.get("choice")
         return {} if choice is None else {"chosen_option": choice}
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         return {"gate": self.id, "stage": self.stage_id, "epic": self.stage.epic_id}
 
     def label(self) -> str:
@@ -254,18 +255,3 @@ class GateComment(Row):
 
     class Meta:
         table_name = "gate_comments"
-
-
-# ---- what guards and rules ask ---------------------------------------------------------------------
-
-
-@one
-def next_pending_gate(stage: UUID, but: UUID) -> ModelSelect[Gate]:
-    pending = Gate.status == GateStatus.PENDING
-    return Gate.select().where(Gate.stage == stage, pending, Gate.id != but).order_by(Gate.created_at, Gate.id)
-
-
-@rows
-def open_gates_of_epic(epic: UUID) -> ModelSelect[Gate]:
-    query = Gate.select(*Gate._meta.sorted_fields).join(Stage)
-    return query.where(Stage.epic == epic, Gate.status.in_(OPEN_GATE)).order_by(Gate.created_at, Gate.id)

@@ -12,115 +12,57 @@ from dispatch_state import values
 from dispatch_state.actors import Actor, Human
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
 from dispatch_state.lifecycle.triggers import transition
-from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
-from dispatch_state.models.base import Stateful, a_saved
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import IssueColumns
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.guards import human_or_system, owner
+from dispatch_state.models.issue_guards import (
+    its_agent_is_idle,
+    its_epic_runs,
+    its_pull_requests_are_settled,
+    its_stage_runs,
+    no_agent_reviews_it,
+    reviewer,
+    the_agent_fits,
+    the_agent_is_free,
+    the_reviewer_is_free,
+)
 from dispatch_state.models.keys import ParentField, present
 from dispatch_state.models.metrics import with_one_more
+from dispatch_state.models.placing import join_parents, place
+from dispatch_state.models.queries import UNDER_WAY
+from dispatch_state.models.row import a_saved
+from dispatch_state.models.stage import Stage
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.storage.statements import one, rows
 from dispatch_state.vocabulary import (
-    AgentStatus,
     AgentType,
     DecisionType,
-    EpicStatus,
     IssueStatus,
     IssueType,
     Priority,
-    PullRequestStatus,
-    StageStatus,
 )
 
 if TYPE_CHECKING:
-    from dispatch_state.models.agent import AgentLog
+    from dispatch_state.models.agent_log import AgentLog
     from dispatch_state.models.decision import Decision
     from dispatch_state.models.proposal import Proposal
     from dispatch_state.models.pull_request import PullRequest
 
 REVIEWING = (IssueStatus.AWAITING_REVIEW, IssueStatus.IN_REVIEW)
-UNSETTLED = (PullRequestStatus.DRAFT, PullRequestStatus.OPEN)
-CLOSED_TO_BIRTHS = (StageStatus.AWAITING_GATE, StageStatus.APPROVED, StageStatus.SKIPPED)
-
-
-# ---- issues ----------------------------------------------------------------------------------------
-
-
-def its_epic_runs(issue: Issue, firing: Firing) -> str | None:
-    epic = issue.epic
-    return f"{epic} is {epic.status}, not in_progress" if epic and epic.status != EpicStatus.IN_PROGRESS else None
-
-
-def its_stage_runs(issue: Issue, firing: Firing) -> str | None:
-    stage = issue.stage
-    return f"{stage} is {stage.status}, not in_progress" if stage and stage.status != StageStatus.IN_PROGRESS else None
-
-
-def the_agent_is_free(issue: Issue, firing: Firing) -> str | None:
-    agent = firing["agent"]
-    if agent.status != AgentStatus.IDLE:
-        return f"{agent} is {agent.status}, not idle"
-    other = issue_under_way(agent.id)
-    return f"{agent} has {other}, which is {other.status}" if other else None
-
-
-def the_agent_fits(issue: Issue, firing: Firing) -> str | None:
-    agent = firing["agent"]
-    if issue.agent_type in (None, agent.agent_type):
-        return None
-    return f"it takes a {issue.agent_type}, and {agent} is a {agent.agent_type}"
-
-
-def the_reviewer_is_free(issue: Issue, firing: Firing) -> str | None:
-    reviewer = reviewing_agent(firing)
-    if reviewer is None:
-        return None
-    if reviewer.id == issue.assigned_agent_id:
-        return f"{reviewer} is its assigned agent, which does not review its own work"
-    return None if reviewer.status == AgentStatus.IDLE else f"{reviewer} is {reviewer.status}, not idle"
-
-
-def no_agent_reviews_it(issue: Issue, firing: Firing) -> str | None:
-    reviewer = holder(issue.id)
-    return f"{reviewer} reviews it; finish() that agent" if reviewer else None
-
-
-def its_agent_is_idle(issue: Issue, firing: Firing) -> str | None:
-    agent = issue.assigned_agent
-    if agent is None:
-        return "its assigned agent is gone; release() it"
-    return None if agent.status == AgentStatus.IDLE else f"{agent}, its assigned agent, is {agent.status}; release() it"
-
-
-def its_pull_requests_are_settled(issue: Issue, firing: Firing) -> str | None:
-    request = unsettled_request(issue.id)
-    return f"{request} of it is {request.status}; merge or close it" if request else None
-
-
-def reviewer(issue: Issue, firing: Firing) -> str | None:
-    """An agent only when it reviews the issue; any person, and the system."""
-    if firing.agent is None or firing.agent.current_issue_id == issue.id:
-        return None
-    return f"{firing.agent} does not review it"
-
-
-def reviewing_agent(firing: Firing) -> Any:
-    """The agent that a `review` sends: the one named, else the agent that acts; None when a person reviews."""
-    return firing["reviewer"] or (firing.agent if firing.act else None)
 
 
 class Issue(Stateful):
     """A piece of work that one agent does."""
 
     statuses = IssueStatus
-    stamps = ("created_at", "updated_at")
+    creation_stamps = ("created_at", "updated_at")
     written_by = "Issue.create(), add_issue(), save(), place(), its triggers and remove()"
     create_locks = (Lock.EPIC,)
     remove_locks = (Lock.ROW, Lock.EPIC, Lock.AGENTS)
     parents = ("epic", "stage")
     placed_by = "place()"
-    filled = ("repo_path",)
+    filled_at_creation = ("repo_path",)
 
     github_id = IntegerField(null=True)
     github_url = TextField(null=True)
@@ -297,24 +239,8 @@ class Issue(Stateful):
 
     # ---- birth and place -----------------------------------------------------------------------
 
-    def birth(self, firing: Firing) -> None:
-        self.settle_in(firing.refusals)
-
-    def settle_in(self, refusals: list[str]) -> None:
-        """Fill in what the stage and the epic give, and add why the issue may not live there."""
-        epic, stage = self.epic, self.stage
-        if stage is not None:
-            epic = epic or stage.epic
-            self.epic = epic
-            if stage.epic_id != epic.id:
-                refusals.append(f"{stage} belongs to another epic than {epic}")
-            if stage.status in CLOSED_TO_BIRTHS:
-                refusals.append(f"{stage} is {stage.status}")
-        if epic is not None:
-            self.repo_path = self.repo_path or epic.repo_path
-            self.repo_url = self.repo_url or epic.repo_url
-            if epic.status.final:
-                refusals.append(f"{epic} is {epic.status}")
+    def on_create(self, firing: Firing) -> None:
+        join_parents(self, firing.refusals)
 
     def place(self, epic_or_stage: Epic | Stage, *, by: Actor) -> list[Move]:
         """Give an unassigned issue without an epic one, by the rules of birth.
@@ -335,7 +261,7 @@ class Issue(Stateful):
         a_saved(epic_or_stage, "place(epic_or_stage)", Epic, Stage)
 
         def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
-            return _place(unit, issue, epic_or_stage, by)
+            return place(unit, issue, epic_or_stage, by)
 
         where = (epic_or_stage,)
         return here.work_on(self, "place", work, locks=(Lock.ROW,), by=by, others=where, fenced=True)
@@ -381,7 +307,7 @@ class Issue(Stateful):
     def owner_id(self) -> UUID | None:
         return self.assigned_agent_id
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         return {"issue": self.id, "epic": self.epic_id, "stage": self.stage_id, "agent": self.assigned_agent_id}
 
     def label(self) -> str:
@@ -395,64 +321,3 @@ def urgency() -> Any:
 
 def _free(issue: Issue) -> Columns:
     return Columns(assigned_agent=None, assigned_at=None).note(agent=issue.assigned_agent_id)
-
-
-def _place(unit: UnitOfWork, issue: Issue, where: Epic | Stage, by: Actor) -> list[Move]:
-    refusals = []
-    if issue.epic_id is not None or issue.stage_id is not None:
-        refusals.append("it has an epic already, and a row's parent never changes")
-    if issue.status != IssueStatus.UNASSIGNED:
-        refusals.append(f"it is {issue.status}, not unassigned")
-    if not refusals:
-        setattr(issue, "stage" if isinstance(where, Stage) else "epic", where.id)
-        issue.settle_in(refusals)
-    unit.refuse(issue, "place", refusals)
-    unit.set(issue, epic=issue.epic_id, stage=issue.stage_id, repo_url=issue.repo_url)
-    unit.touch(present(type(where), where.id))
-    stage = issue.stage
-    return unit.act(issue, "queue", by, "") if stage and stage.status == StageStatus.IN_PROGRESS else []
-
-
-# ---- what guards and rules ask ---------------------------------------------------------------------
-
-
-@one
-def unsettled_request(issue: UUID) -> ModelSelect[PullRequest]:
-    requests: Any = Issue.pull_requests
-    request = requests.rel_model
-    query = request.select().where(requests.field == issue, request.status.in_(UNSETTLED))
-    return query.order_by(request.id)  # type: ignore[no-any-return]
-
-
-@rows
-def agents_holding(issue: UUID) -> ModelSelect[Agent]:
-    return Agent.select().where(Agent.current_issue == issue).order_by(Agent.started_at, Agent.id)
-
-
-@rows
-def issues_under_way(agent: UUID) -> ModelSelect[Issue]:
-    return _by_birth(Issue.assigned_agent == agent, under_way())
-
-
-@rows
-def live_issues_of_epic(epic: UUID) -> ModelSelect[Issue]:
-    return _by_birth(Issue.epic == epic, Issue.status.in_(IssueStatus.live()))
-
-
-@rows
-def live_issues_of_stage(stage: UUID) -> ModelSelect[Issue]:
-    return _by_birth(Issue.stage == stage, Issue.status.in_(IssueStatus.live()))
-
-
-@rows
-def unassigned_issues_of_stage(stage: UUID) -> ModelSelect[Issue]:
-    return _by_birth(Issue.stage == stage, Issue.status == IssueStatus.UNASSIGNED)
-
-
-def _by_birth(*where: Any) -> ModelSelect[Issue]:
-    return Issue.select().where(*where).order_by(Issue.created_at, Issue.id)
-
-
-@one
-def first_done_issue_of_stage(stage: UUID) -> ModelSelect[Issue]:
-    return Issue.select().where(Issue.stage == stage, Issue.status == IssueStatus.DONE)

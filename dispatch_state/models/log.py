@@ -8,7 +8,7 @@ from uuid import UUID
 from peewee import BigAutoField, ModelSelect
 
 from dispatch_state import values
-from dispatch_state.models.base import Row
+from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IdField, IntegerField, JsonField, StampField, TextField
 from dispatch_state.storage.statements import rows
 

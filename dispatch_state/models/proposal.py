@@ -10,24 +10,24 @@ from uuid import UUID
 from peewee import ModelSelect
 
 from dispatch_state import values
-from dispatch_state.actors import SANGHA, Actor
-from dispatch_state.errors import IllegalTransition, InvalidValue
-from dispatch_state.ids import new_id
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
+from dispatch_state.actors import Actor
+from dispatch_state.errors import InvalidValue
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, session
 from dispatch_state.lifecycle.triggers import transition
-from dispatch_state.models.agent import Agent, AgentLog
-from dispatch_state.models.base import Row, Stateful, a_saved
+from dispatch_state.models.agent import Agent
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.casting import ballots_on, cast, share
 from dispatch_state.models.columns import ProposalColumns
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
-from dispatch_state.models.voting import DEFAULTS, KINDS, Ballot, Rules, Standing, Tally, ballot, tally
-from dispatch_state.storage.fields import FloatField, IdField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.storage.statements import find, one, rows, tuples
+from dispatch_state.models.queries import UNDECIDED, votes_on
+from dispatch_state.models.row import a_saved
+from dispatch_state.models.voting import DEFAULTS, KINDS, Rules, Standing, Tally, tally
+from dispatch_state.storage.fields import JsonField, StampField, TextField, WordField, word
 from dispatch_state.vocabulary import (
     AgentType,
     DecisionType,
-    LogLevel,
     ProposalStatus,
     ProposalType,
     Threshold,
@@ -36,8 +36,8 @@ from dispatch_state.vocabulary import (
 
 if TYPE_CHECKING:
     from dispatch_state.models.decision import Decision
+    from dispatch_state.models.vote import Vote
 
-UNDECIDED = (ProposalStatus.OPEN, ProposalStatus.VOTING)
 VOTING_TIME = timedelta(hours=24)
 """How long a vote lasts, unless the proposal says otherwise."""
 
@@ -85,9 +85,9 @@ class Proposal(Stateful):
     create_locks = (Lock.PROPOSER,)
     remove_locks = (Lock.ROW, Lock.PROPOSER)
     parents = ("proposer",)
-    filled = ("threshold", "required_voters")
+    filled_at_creation = ("threshold", "required_voters")
     UNDECIDED: ClassVar = UNDECIDED
-    terms = ("threshold", "required_voters", "options", "voting_deadline")
+    editable_until = ("threshold", "required_voters", "options", "voting_deadline")
 
     proposal_type = WordField(ProposalType)
     proposer = ParentField(Agent, backref="proposals", column_name="proposer_id")
@@ -238,12 +238,12 @@ class Proposal(Stateful):
 
     # ---- birth and terms -----------------------------------------------------------------------
 
-    def birth(self, firing: Firing) -> None:
+    def on_create(self, firing: Firing) -> None:
         self.threshold = self.threshold or DEFAULTS[self.proposal_type].threshold
         self.required_voters = self.required_voters or default_voters(self.proposal_type)
 
-    def frozen(self, columns: tuple[str, ...]) -> list[str]:
-        fixed = [name for name in columns if name in self.terms]
+    def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
+        fixed = [name for name in columns if name in self.editable_until]
         if not fixed or self.status == ProposalStatus.OPEN:
             return []
         return [f"{values.listed(fixed)} may change only while it is open, and it is {self.status}"]
@@ -282,15 +282,15 @@ class Proposal(Stateful):
         """
         here = session()
         a_saved(agent, "vote(agent)", Agent)
-        cast = {
+        columns = {
             "decision": word(decision, VoteDecision, "votes.decision"),
             "reasoning": values.words(reasoning, "votes.reasoning"),
-            "confidence": None if confidence is None else _share(confidence),
+            "confidence": None if confidence is None else share(confidence),
             "preferred_option": None
             if preferred_option is None
             else values.words(preferred_option, "votes.preferred_option"),
         }
-        work = partial(_cast, agent=agent, columns=cast)
+        work = partial(cast, agent=agent, columns=columns)
         return here.work_on(self, "vote", work, locks=(Lock.ROW, Lock.PROPOSER), others=(agent,))
 
     def tally(self) -> Tally:
@@ -313,7 +313,7 @@ class Proposal(Stateful):
         expired = self.voting_deadline is not None and now >= self.voting_deadline
         return tally(ballots_on(self.id), rules, expired=expired)
 
-    def verdict_details(self, firing: Firing) -> dict[str, Any]:
+    def decision_details(self, firing: Firing) -> dict[str, Any]:
         if firing.trigger not in ("approve", "reject"):
             return {"chosen_option": firing.arguments.get("choice")} if "choice" in firing.arguments else {}
         count = self.counted(firing.now)
@@ -327,7 +327,7 @@ class Proposal(Stateful):
             "tied": count.tied,
         }
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         issue = self.related_issue
         return {
             "proposal": self.id,
@@ -338,117 +338,3 @@ class Proposal(Stateful):
 
     def label(self) -> str:
         return self.title
-
-
-class Vote(Row):
-    """What one agent says to one proposal; the last word counts."""
-
-    written_by = "Proposal.vote()"
-
-    id = IdField(primary_key=True, default=new_id)
-    proposal = ParentField(Proposal, backref="votes", column_name="proposal_id", on_delete="CASCADE")
-    voter = ParentField(Agent, backref="votes", column_name="voter_id")
-    voter_type = WordField(AgentType)
-    decision = WordField(VoteDecision)
-    reasoning = TextField(holds=values.words)
-    confidence = FloatField(null=True)
-    created_at = StampField()
-    preferred_option = TextField(null=True)
-
-    if TYPE_CHECKING:
-        proposal_id: UUID
-        voter_id: UUID
-
-    class Meta:
-        table_name = "votes"
-
-    def said(self) -> dict[str, Any]:
-        """The vote as a decision's outcome, or an agent's log, keeps it."""
-        return values.plain(
-            {
-                "voter": self.voter_id,
-                "voter_type": self.voter_type,
-                "decision": self.decision,
-                "reasoning": self.reasoning,
-                "confidence": self.confidence,
-                "preferred_option": self.preferred_option,
-                "at": self.created_at,
-            }
-        )
-
-
-def _share(value: object) -> float:
-    share = values.number(value, "votes.confidence")
-    if not 0 <= share <= 1:
-        raise InvalidValue("votes.confidence: takes a number from 0 to 1")
-    return share
-
-
-def _cast(unit: UnitOfWork, proposal: Proposal, *, agent: Agent, columns: dict[str, Any]) -> list[Move]:
-    if proposal.status not in UNDECIDED:
-        raise IllegalTransition(f"its voting is over: {proposal.machine.illegal(proposal, 'vote')}")
-    agent = find(Agent, agent.id) or agent  # its type, and so its weight, is what the store says it is
-    unit.refuse(proposal, "vote", [*unit.objections(agent, proposal), *_no_vote(proposal, agent, unit, columns)])
-    moves = unit.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
-    _keep_vote(unit, proposal, agent, columns)
-    return moves + resolve(unit, proposal)
-
-
-def resolve(unit: UnitOfWork, proposal: Proposal) -> list[Move]:
-    """Move a proposal in voting whose tally is final, as an act of the sangha; returns the moves, if any."""
-    count = proposal.counted(unit.now)
-    if not count.final:
-        return []
-    return unit.act(proposal, "approve" if count.standing is Standing.APPROVED else "reject", SANGHA, "")
-
-
-def _no_vote(proposal: Proposal, agent: Agent, unit: UnitOfWork, columns: dict[str, Any]) -> list[str]:
-    reasons = []
-    if agent.agent_type not in (proposal.required_voters or ()):
-        reasons.append(
-            f"a {agent.agent_type} has no vote; required are {values.listed(proposal.required_voters or ())}"
-        )
-    if proposal.voting_deadline is not None and unit.now >= proposal.voting_deadline:
-        reasons.append(f"its deadline passed at {proposal.voting_deadline.isoformat()}")
-    preferred, options = columns["preferred_option"], proposal.option_names()
-    if preferred is not None and preferred not in options:
-        reasons.append(f"the preferred option is not among its options: {values.listed(options)}")
-    return reasons
-
-
-def _keep_vote(unit: UnitOfWork, proposal: Proposal, agent: Agent, columns: dict[str, Any]) -> None:
-    before = vote_of(proposal.id, agent.id)
-    columns = {**columns, "voter_type": agent.agent_type}
-    if before is None:
-        unit.insert(Vote, proposal=proposal.id, voter=agent.id, **columns)
-        return
-    replaced = {"proposal": str(proposal.id), "replaced_vote": before.said()}
-    unit.insert(AgentLog, agent=agent.id, level=LogLevel.INFO, message="changed its vote", context=replaced)
-    unit.set(before, **columns, created_at=unit.now)
-
-
-@one
-def vote_of(proposal: UUID, agent: UUID) -> ModelSelect[Vote]:
-    return Vote.select().where(Vote.proposal == proposal, Vote.voter == agent)
-
-
-def ballots_on(proposal: UUID) -> list[Ballot]:
-    """The votes on a proposal as the tally takes them."""
-    return [ballot(*cast) for cast in _cast_on(proposal)]
-
-
-@tuples
-def _cast_on(proposal: UUID) -> ModelSelect[Vote]:
-    columns = Vote.voter, Vote.voter_type, Vote.decision, Vote.preferred_option
-    return Vote.select(*columns).where(Vote.proposal == proposal)
-
-
-@rows
-def votes_on(proposal: UUID) -> ModelSelect[Vote]:
-    return Vote.select().where(Vote.proposal == proposal).order_by(Vote.created_at, Vote.id)
-
-
-@rows
-def proposals_of(agent: UUID) -> ModelSelect[Proposal]:
-    undecided = Proposal.status.in_(UNDECIDED)
-    return Proposal.select().where(Proposal.proposer == agent, undecided).order_by(Proposal.created_at, Proposal.id)

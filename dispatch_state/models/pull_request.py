@@ -6,8 +6,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, Unpack
 from uuid import UUID
 
-from peewee import ModelSelect
-
 from dispatch_state import values
 from dispatch_state.actors import Actor
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, session
@@ -15,11 +13,11 @@ from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import PullRequestColumns
 from dispatch_state.models.guards import owner
-from dispatch_state.models.issue import REVIEWING, UNSETTLED, Issue
+from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import moves_of
+from dispatch_state.models.queries import UNSETTLED, other_unsettled_request
 from dispatch_state.storage.fields import BooleanField, IntegerField, StampField, TextField, WordField, word
-from dispatch_state.storage.statements import one
 from dispatch_state.vocabulary import IssueStatus, PullRequestStatus, ReviewStatus
 
 
@@ -40,7 +38,7 @@ class PullRequest(Stateful):
 
     statuses = PullRequestStatus
     births = (PullRequestStatus.OPEN, PullRequestStatus.DRAFT)
-    kept = MappingProxyType({"checks_passing": "record_checks()", "review_status": "record_review()"})
+    written_elsewhere = MappingProxyType({"checks_passing": "record_checks()", "review_status": "record_review()"})
     written_by = "PullRequest.create(), save(), its triggers, record_review(), record_checks() and remove()"
     create_locks = (Lock.ISSUE,)
     remove_locks = (Lock.ROW, Lock.ISSUE)
@@ -107,7 +105,7 @@ class PullRequest(Stateful):
         """Offer it for review again; its issue is submitted."""
         return Columns()
 
-    def birth(self, firing: Firing) -> None:
+    def on_create(self, firing: Firing) -> None:
         issue = self.issue
         if issue.status.final:
             firing.refusals.append(f"{issue} is {issue.status}")
@@ -147,18 +145,11 @@ class PullRequest(Stateful):
     def owner_id(self) -> UUID | None:
         return self.issue.assigned_agent_id
 
-    def context(self) -> dict[str, UUID | None]:
+    def decision_context(self) -> dict[str, UUID | None]:
         return {"pull_request": self.id, "issue": self.issue_id, "epic": self.issue.epic_id}
 
     def label(self) -> str:
         return f"#{self.github_number}"
-
-
-@one
-def other_unsettled_request(issue: UUID, but: UUID) -> ModelSelect[PullRequest]:
-    unsettled = PullRequest.status.in_(UNSETTLED)
-    query = PullRequest.select().where(PullRequest.issue == issue, unsettled, PullRequest.id != but)
-    return query.order_by(PullRequest.id)
 
 
 def ever_assigned(issue: Issue) -> set[str]:

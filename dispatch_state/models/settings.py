@@ -6,7 +6,7 @@ from typing import Any
 
 from dispatch_state import values
 from dispatch_state.lifecycle.interface import UnitOfWork, session
-from dispatch_state.models.base import Row
+from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField
 from dispatch_state.storage.statements import delete, find, upsert
 

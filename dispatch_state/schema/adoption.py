@@ -17,10 +17,10 @@ from dispatch_state import values
 from dispatch_state.actors import System
 from dispatch_state.errors import InvalidValue, MigrationFailed
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Row
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, default_voters
+from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.storage.fields import BooleanField, IdField, JsonField, StampField, WordField
 from dispatch_state.storage.sqlite import SqliteStore
@@ -215,6 +215,6 @@ def log(database: SqliteStore) -> None:
         table = model._meta.table_name
         database.execute_sql(
             'INSERT INTO transition_log (entity, entity_id, version, "trigger", dest, actor, created_at) '
-            f"SELECT ?, id, 1, 'adopt', status, ?, ? FROM {table} ORDER BY {model.stamps[0]}, id",
+            f"SELECT ?, id, 1, 'adopt', status, ?, ? FROM {table} ORDER BY {model.creation_stamps[0]}, id",
             (table, ADOPTION.actor, now),
         )

@@ -13,14 +13,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.metrics import COUNTERS, NO_METRICS
-from dispatch_state.models.proposal import Vote
+from dispatch_state.models.row import Row
 from dispatch_state.models.settings import ConfigEntry, SyncState
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.models.vote import Vote
 from dispatch_state.storage.fields import (
     BooleanField,
     IdField,

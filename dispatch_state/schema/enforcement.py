@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from dispatch_state._version import __version__
 from dispatch_state.errors import SchemaTooNew
-from dispatch_state.models.base import Row
 from dispatch_state.models.log import TransitionLog
+from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY
 from dispatch_state.schema.constraints import DELETE, INSERT, PLACED, REPLACEABLE, UPDATE, Dialect, Refusal, refusals
 from dispatch_state.storage.connect import Database

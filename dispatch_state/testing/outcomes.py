@@ -7,7 +7,8 @@ from typing import Any
 
 from dispatch_state.errors import GuardRefused, IllegalTransition, RowNotFound, StaleRow
 from dispatch_state.lifecycle.interface import Move
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.base import Stateful
+from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY
 from dispatch_state.storage.statements import find
 

@@ -15,13 +15,14 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
-from dispatch_state.engine.session import actor
+from dispatch_state.engine.checks import require_actor
 from dispatch_state.errors import InvalidValue
-from dispatch_state.models.base import Stateful, a_saved
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.proposal import agent_types
+from dispatch_state.models.row import a_saved
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.testing.choices import choices, everybody, present
@@ -152,7 +153,9 @@ def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, An
         model._meta.fields[name].check(value)
         if name == "status" and value not in model.machine.births:
             raise InvalidValue(f"payloads: {model.__name__} is not born {value}, but {listed(model.machine.births)}")
-    open_to_birth = set(model.filled) if any(fixed.get(parent) is not None for parent in model.parents) else set()
+    open_to_birth = (
+        set(model.filled_at_creation) if any(fixed.get(parent) is not None for parent in model.parents) else set()
+    )
     needed, more = {}, {}
     for field in _drawn(model):
         if field.name in fixed:
@@ -183,7 +186,7 @@ def _fitting(model: Any, payload: dict[str, Any], optional: dict[str, Any]) -> d
 def _fits(model: Any, payload: dict[str, Any]) -> bool:
     """Whether the model says that the columns fit each other."""
     try:
-        model(**payload).whole()
+        model(**payload).check_columns()
     except InvalidValue:
         return False
     return payload.get("status", model.machine.initial) in model.machine.births
@@ -268,7 +271,7 @@ def triggers(
     if legal is not None:
         values.boolean(legal, "triggers(legal)")
     for one in actors or ():
-        actor(one, "triggers", "actors")
+        require_actor(one, "triggers", "actors")
     here = row.legal_triggers()
     names = tuple(name for name in row.machine.triggers if legal is None or (name in here) == legal)
     if not names:

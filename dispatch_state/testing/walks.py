@@ -24,10 +24,11 @@ from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.stage import Stage
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.targets import MEMORY, SQLITE
 from dispatch_state.store import Store, open_store

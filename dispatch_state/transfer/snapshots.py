@@ -25,8 +25,7 @@ from dispatch_state import values
 from dispatch_state.audit.verify import one_moment
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError, StoreFull
 from dispatch_state.models.agent import Agent
-from dispatch_state.models.base import Row
-from dispatch_state.models.epic import Epic, Stage
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField
@@ -34,6 +33,8 @@ from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.metrics import MEAN_TIME
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
+from dispatch_state.models.row import Row
+from dispatch_state.models.stage import Stage
 from dispatch_state.models.tables import PLAIN
 from dispatch_state.schema import numbering
 from dispatch_state.storage.connect import Database

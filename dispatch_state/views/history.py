@@ -18,12 +18,14 @@ from dispatch_state.lifecycle.interface import Firing, session
 from dispatch_state.models.agent import Agent, called
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
-from dispatch_state.models.epic import Epic, Stage, awaiting_stage, open_gates
+from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.keys import present
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.queries import awaiting_stage, open_gates
+from dispatch_state.models.stage import Stage
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.statements import find, one, rows
 from dispatch_state.vocabulary import (
@@ -220,7 +222,7 @@ def _since(kind: str, row: Stateful) -> datetime:
 
 def _moved_at(row: Stateful) -> datetime:
     move = _last_move(row.id)
-    since: datetime = move.created_at if move is not None else getattr(row, row.stamps[0])
+    since: datetime = move.created_at if move is not None else getattr(row, row.creation_stamps[0])
     return since
 
 

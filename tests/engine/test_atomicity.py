@@ -171,7 +171,7 @@ def test_one_moment_for_one_turn(store: Store) -> None:
 def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was filled in from what others hold is asked again: they may hold more by then."""
     epic = World(store).new_epic()
-    birth, tries = UnitOfWork.birth, []
+    birth, tries = UnitOfWork.create, []
 
     def lost_once(turn: UnitOfWork, row: Any, *rest: Any) -> None:
         birth(turn, row, *rest)
@@ -183,7 +183,7 @@ def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch
         epic.add_stage("first")
         return True
 
-    monkeypatch.setattr(UnitOfWork, "birth", lost_once)
+    monkeypatch.setattr(UnitOfWork, "create", lost_once)
     monkeypatch.setattr(type(store.database), "should_retry", others_were_first)
     late = epic.add_stage("late")
     assert tries == ["late", "first", "late"]

@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from dispatch_state import DispatchError, Store, StoreError, open_store, values
-from dispatch_state.models.base import Row
+from dispatch_state.models.row import Row
 from dispatch_state.testing import Clock
 from tests import postgres
 from tests.faults.nasty import nasty, random_value, shown

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import dispatch_state
 from dispatch_state import ConfigEntry, Human, Issue, Store, SyncState, System, TransitionLog, aio
-from dispatch_state.models.base import Row
+from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY
 from tests.world import MAINTAINER, MODELS, TEXTS, WHY, World
 
@@ -294,15 +294,15 @@ NOT_FUZZED = {
         "context",
         "label",
         "guarded",
-        "kept_from",
+        "why_protected",
         "named_approvers",
         "moments",
         "set_at_creation",
     ),
     *(
-        "settle_in",
+        "join_parents",
         "counters",
-        "verdict_details",
+        "decision_details",
         "option_names",
         "counted",
         "said",

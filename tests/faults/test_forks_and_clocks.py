@@ -146,7 +146,7 @@ def test_a_clock_that_jumps(target: str) -> None:
     with open_store(target, durability="normal", clock=Jumping()) as store:
         world = World(store)
         for table, model in MODELS.items():
-            assert set(IN_ORDER[table]) == set(model.moments())
+            assert set(IN_ORDER[table]) == set(model.moment_columns())
             for status in model.machine.states:
                 world.at(table, str(status))
         for table, model in MODELS.items():

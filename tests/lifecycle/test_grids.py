@@ -30,8 +30,8 @@ def test_the_machine_is_the_grid(table: str) -> None:
 @pytest.mark.parametrize("table", grids.GRIDS)
 def test_owned_columns_are_the_pages(table: str) -> None:
     model = MODELS[table]
-    also = {"checks_passing", "review_status", "updated_at", "id", *model.stamps, *model.parents}
-    guarded = {model._meta.fields[name].column_name for name in model.guarded() - also}
+    also = {"checks_passing", "review_status", "updated_at", "id", *model.creation_stamps, *model.parents}
+    guarded = {model._meta.fields[name].column_name for name in model.protected_columns() - also}
     assert guarded == grids.OWNED[table] - {
         model._meta.fields[name].column_name for name in also & set(model._meta.fields)
     }

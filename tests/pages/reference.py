@@ -12,8 +12,9 @@ from typing import Any, ParamSpec, TypeVar
 import dispatch_state
 from dispatch_state.lifecycle.interface import Transition
 from dispatch_state.lifecycle.machine import Lifecycle
-from dispatch_state.models.base import Row, Stateful
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.keys import ParentField
+from dispatch_state.models.row import Row
 from dispatch_state.models.voting import Tally
 from dispatch_state.schemas import RowSchema
 from dispatch_state.storage.fields import JsonField, WordField
@@ -76,9 +77,10 @@ FILLED = {
 """What a column that is left open is filled with at birth."""
 ACTORS = ("Actor", "Human", "System", "SANGHA")
 INNER = {
-    "unsaved", "take", "whole", "birth", "frozen", "owner_id", "context", "verdict_details", "label",
-    "moments", "set_at_creation", "guarded", "kept_from", "settle_in", "option_names", "counted", "said", "ballot",
-    "meant", "handle_error", "get_attribute", "validate_model",
+    "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id", "decision_context",
+    "decision_details", "label", "moment_columns", "set_at_creation", "protected_columns", "why_protected",
+    "join_parents", "option_names", "counted", "said", "ballot", "meant", "handle_error", "get_attribute",
+    "validate_model",
 }  # fmt: skip
 """What classes say to the engine, or to marshmallow, and callers have no use for."""
 
@@ -279,7 +281,7 @@ def _holds(field: Any) -> str:
 
 
 def _default(model: Any, field: Any) -> str:
-    if field.name in getattr(model, "filled", ()):
+    if field.name in getattr(model, "filled_at_creation", ()):
         return FILLED[field.name]
     if callable(field.default):
         return "a new one"
@@ -289,11 +291,11 @@ def _default(model: Any, field: Any) -> str:
 def _set_by(model: Any, name: str) -> str:
     if name in ("id", "status", *model.parents):
         return "creation" + ("; triggers" if name == "status" else "")
-    if name in model.machine.owned or name in model.kept:
+    if name in model.machine.owned or name in model.written_elsewhere:
         return "triggers and methods"
-    if name in model.guarded():
+    if name in model.protected_columns():
         return "the store"
-    return "creation, save()" + (" for a time" if name in model.terms else "")
+    return "creation, save()" + (" for a time" if name in model.editable_until else "")
 
 
 def _back(model: Any) -> str:

@@ -1,0 +1,54 @@
+"""The decision of an act: its id is drawn before the first move, its outcome is known after the last."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from dispatch_state.actors import Actor, Human
+from dispatch_state.ids import new_id, uuid_text
+from dispatch_state.lifecycle.interface import Firing, Move
+from dispatch_state.values import plain
+from dispatch_state.vocabulary import DecisionType
+
+
+class OpenDecision(NamedTuple):
+    """A decision whose outcome is not known yet.
+
+    context: the ids of the rows that it is about, by name.
+    details: what its outcome says beside the action, the reason and those ids.
+    """
+
+    id: UUID
+    kind: DecisionType
+    context: dict[str, UUID | None]
+    details: dict[str, Any]
+    description: str
+
+    def columns(self, action: str, by: Actor, reason: str, moves: list[Move]) -> dict[str, Any]:
+        """The columns of its row, when every move is made."""
+        named = {f"{name}_id": key for name, key in self.context.items()}
+        outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **self.details}
+        if len(moves) > 1:
+            outcome["moved"] = [
+                {"entity": m.entity, "id": uuid_text(m.id), "trigger": m.trigger, "from": m.source, "to": m.dest}
+                for m in moves
+            ]
+        return {
+            "id": self.id,
+            **{name: self.context.get(name) for name in ("proposal", "issue", "epic")},
+            "decision_type": self.kind,
+            "description": self.description,
+            "outcome": outcome,
+            "decided_by": by.actor,
+        }
+
+
+def open_decision(kind: DecisionType, firing: Firing) -> OpenDecision | None:
+    """The decision that an act writes; None for an override that no person made."""
+    if kind == DecisionType.HUMAN_OVERRIDE and not isinstance(firing.by, Human):
+        return None
+    row = firing.row
+    described = f"{firing.trigger} {type(row).__name__.lower()} “{row.label()[:80]}”"
+    description = f"{kind.replace('_', ' ')}: {described}"
+    return OpenDecision(new_id(), kind, row.decision_context(), row.decision_details(firing), description)
