@@ -97,4 +97,4 @@ class Life(StoreMachine):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_proposals_life(backend: str) -> None:
-    run(on(Life, backend), examples=25 if backend == "sqlite" else 10)
+    run(on(Life, backend), examples=25 if backend == "sqlite" else 6)
