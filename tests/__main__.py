@@ -1,6 +1,6 @@
 """Run some of the tests, or all of them.
 
-    python -m tests quick   SQLite only, without long forms, type checkers, races and faults; under 90 s on two cores
+    python -m tests quick   SQLite only, without long forms and what takes long (`LEFT_OUT`); under 90 s on two cores
     python -m tests all     everything, on SQLite and on PostgreSQL; under 10 minutes on two cores
     python -m tests NAME    one module or folder, most of them in seconds: `cli` is tests/test_cli.py, `races` a folder
 
@@ -18,7 +18,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 LEFT_OUT = (
     "faults", "races", "properties",
-    "test_agent_runner.py", "test_packaging.py", "test_testing.py", "test_typing.py",
+    "test_agent_runner.py", "test_docs.py", "test_packaging.py", "test_patterns.py", "test_readme.py",
+    "test_snapshots.py", "test_testing.py", "test_typing.py", "test_voting.py",
 )  # fmt: skip
 """What the quick tests are without: it starts many processes, takes its time, or needs a type checker."""
 ON_ALL_CORES = ("-n", "auto")
