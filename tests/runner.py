@@ -96,9 +96,9 @@ class Scene:
         return made
 
     def start(self, *options: str, ignores_ctrl_c: bool = False) -> subprocess.Popen[str]:
-        """A runner in a session of its own, as in a terminal."""
+        """A runner in a session of its own, as in a terminal, with one agent unless the options say otherwise."""
         command = shlex.join([sys.executable, str(self.desk / "command.py"), str(self.desk), str(self.repo)])
-        given = ["--repo", str(self.repo), "--database", self.target, "--command", command, *options]
+        given = ["--repo", str(self.repo), "--database", self.target, "--command", command, "--agents", "1", *options]
         with ctrl_c(ignored=ignores_ctrl_c):
             return self.run("-W", "error", str(ROOT / "examples" / "agent_runner.py"), *given)
 

@@ -187,7 +187,7 @@ def test_ctrl_c_while_it_begins(scene: Scene, shared: Store) -> None:
 def test_a_second_ctrl_c_ends_at_once(scene: Scene, shared: Store) -> None:
     """Even when a process of it does not answer any more."""
     scene.queue("wait")
-    with no_survivors(scene.start("--agents", "1")) as runner:
+    with no_survivors(scene.start()) as runner:
         wait_until(lambda: in_progress() and list(scene.desk.glob("*.alive")), runner)
         worker = Agent.get(Agent.status == "working").process_id
         os.kill(worker, signal.SIGSTOP)
@@ -203,7 +203,7 @@ def test_a_second_ctrl_c_ends_at_once(scene: Scene, shared: Store) -> None:
 @on_sqlite
 def test_where_ctrl_c_is_ignored_it_stays_so(scene: Scene, shared: Store) -> None:
     """As a shell has it for what it starts in the background: also while the run ends."""
-    with no_survivors(scene.start("--watch", "--agents", "1", ignores_ctrl_c=True)) as runner:
+    with no_survivors(scene.start("--watch", ignores_ctrl_c=True)) as runner:
         wait_until(lambda: Agent.select().count() == 2, runner)
         os.killpg(runner.pid, signal.SIGINT)
         (issue,) = scene.queue("good")
@@ -217,7 +217,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so(scene: Scene, shared: Store) -> Non
 def test_an_agent_beats_while_its_command_runs(scene: Scene, shared: Store) -> None:
     """Without a move: its version stays."""
     scene.queue("wait")
-    with no_survivors(scene.start("--agents", "1", "--heartbeat-timeout", "15")) as runner:
+    with no_survivors(scene.start("--heartbeat-timeout", "15")) as runner:
         wait_until(in_progress, runner)
         first = Agent.get(Agent.status == "working")
         wait_until(lambda: Agent.get_by_id(first.id).last_heartbeat > first.last_heartbeat, runner)
@@ -244,7 +244,7 @@ def test_a_killed_worker_is_missed_and_its_issue_done_by_another(scene: Scene, s
 @on_sqlite
 def test_agents_do_not_outlive_their_runner(scene: Scene, shared: Store) -> None:
     (issue,) = scene.queue("wait")
-    with no_survivors(scene.start("--agents", "1")) as runner:
+    with no_survivors(scene.start()) as runner:
         wait_until(lambda: in_progress() and list(scene.desk.glob("*.alive")), runner)
         runner.kill()
         runner.communicate(timeout=DEADLINE)
@@ -257,7 +257,7 @@ def test_agents_do_not_outlive_their_runner(scene: Scene, shared: Store) -> None
 @on_sqlite
 def test_an_agent_that_a_person_stops_is_not_replaced(scene: Scene, shared: Store) -> None:
     (issue,) = scene.queue("wait")
-    with no_survivors(scene.start("--agents", "1")) as runner:
+    with no_survivors(scene.start()) as runner:
         wait_until(lambda: in_progress() and list(scene.desk.glob("*.alive")), runner)
         Agent.get(Agent.status == "working").stop(by=MAINTAINER, reason=WHY)
         finish(runner, 1)
@@ -508,7 +508,7 @@ def test_an_epic_that_waits_at_a_gate_ends_the_run(scene: Scene) -> None:
 
 @on_sqlite
 def test_watching_waits_for_more(scene: Scene) -> None:
-    with open_store(scene.target), no_survivors(scene.start("--watch")) as runner:
+    with open_store(scene.target), no_survivors(scene.start("--watch", "--agents", "3")) as runner:
         wait_until(lambda: Agent.select().count() == 4, runner)
         (issue,) = scene.queue("good")
         wait_until(lambda: times_done(issue), runner)

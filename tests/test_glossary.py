@@ -246,7 +246,7 @@ def test_no_retired_word_is_used() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("from dispatch_state.door import door", ["door", "door"]),
+        ("from dispatch_state.lifecycle.door import door", ["door", "door"]),
         ("class Doorway: ...", ["Doorway", "doorway"]),
         ("x = 'behind the door'  # who has beaten it", ["beaten", "door"]),
         ("BEATING = my_families = 1", ["beating", "families"]),

@@ -71,6 +71,14 @@ def test_the_sdist_holds_tests_and_examples(dist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"tests/lifecycle/test_grids.py", "examples/plan.toml", "README.md", "CHANGELOG.md", "LICENSE", ".ci/run"}
     assert wanted <= names
+    assert {".pre-commit-config.yaml", ".editorconfig", ".github/workflows/ci.yml"} <= names
+
+
+def test_every_supported_python_is_tested() -> None:
+    declared = re.findall(r"Python :: (3\.\d+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    (matrix,) = re.findall(r"^ +python: \[(.*)\]$", (ROOT / ".github/workflows/ci.yml").read_text(), re.MULTILINE)
+    assert declared
+    assert re.findall(r'"(.*?)"', matrix) == declared
 
 
 @pytest.mark.parametrize("folder", ["tests", "examples", "benchmarks", "migrations", "dispatch_state"])

@@ -97,4 +97,4 @@ class ThreadLifetime(StoreMachine):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_proposals_life(backend: str) -> None:
-    run(on(ThreadLifetime, backend), examples=25 if backend == "sqlite" else 10)
+    run(on(ThreadLifetime, backend), examples=25 if backend == "sqlite" else 6)
