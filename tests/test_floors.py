@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 ORDER = [
-    "_version", "vocabulary", "errors", "ids", "values", "actors", "ddl",
+    "_version", "vocabulary", "errors", "ids", "values", "json_values", "actors", "ddl",
     "storage", "lifecycle", "models", "engine", "schema", "audit", "transfer", "github", "views",
     "aio", "diagrams", "schemas", "store", "cli", "__main__", "testing",
 ]  # fmt: skip

@@ -105,10 +105,10 @@ def claim(
 
 
 _CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
-    "repo_path": values.words,
+    "repo_path": values.nonblank_text,
     "issue_type": lambda value, place: str(word(value, IssueType, place)),
     "process_id": values.positive,
-    "session_id": values.words,
+    "session_id": values.nonblank_text,
 }
 
 

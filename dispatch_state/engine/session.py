@@ -280,7 +280,7 @@ class StoreSession:
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
         actor(by, "remove")
-        reason = values.words(reason, "reason")
+        reason = values.nonblank_text(reason, "reason")
         saved(row)
         self._run(row, lambda unit: unit.remove(self._fenced(row)[0], by, reason), by=by, locks=row.remove_locks)
 

@@ -23,6 +23,7 @@ from dispatch_state.engine.removals import removed_with
 from dispatch_state.engine.rules import RULES, Step
 from dispatch_state.errors import GuardRefused, IllegalTransition, StaleRow
 from dispatch_state.ids import new_id, uuid_text
+from dispatch_state.json_values import plain
 from dispatch_state.lifecycle.interface import PRESENT, Columns, Firing, Move
 from dispatch_state.lifecycle.triggers import Edge, Trigger
 from dispatch_state.models.agent import DEAD, Agent
@@ -32,7 +33,6 @@ from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.storage.connections import is_named_elsewhere
 from dispatch_state.storage.statements import appending, delete, find, insert, made, move, update
-from dispatch_state.values import plain
 from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from peewee import SQL, ModelSelect
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue, StoreCorrupt
 from dispatch_state.ids import new_id, uuid_text
@@ -375,8 +375,8 @@ class AgentLog(Row):
     agent = ParentField(Agent, backref="logs", column_name="agent_id", on_delete="CASCADE")
     issue = PointerField("Issue", null=True, column_name="issue_id", backref="logs", on_delete="SET NULL")
     level = WordField(LogLevel)
-    message = TextField(holds=values.words)
-    context = JsonField(values.json_object, null=True)
+    message = TextField(holds=values.nonblank_text)
+    context = JsonField(json_values.json_object, null=True)
     created_at = StampField()
 
     if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import peewee
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.errors import InvalidValue, StoreCorrupt
 from dispatch_state.ids import number_text, parse_uuid, uuid_text
 
@@ -325,9 +325,9 @@ class JsonField(_Json[Any]):
     """
 
     accessor_class = JsonAccessor
-    fast_read = staticmethod(values.parse_json)
+    fast_read = staticmethod(json_values.parse_json)
 
-    def __init__(self, shape: Shape = values.any_json, *, holds_null: bool = False, **options: Any) -> None:
+    def __init__(self, shape: Shape = json_values.any_json, *, holds_null: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self._shape = shape
         self._holds_null = holds_null
@@ -339,24 +339,24 @@ class JsonField(_Json[Any]):
         return "null" if value is None and self._holds_null else super().bound(value)
 
     def placed(self, index: int) -> Slot:
-        return Slot(index, values.stored_json, holds_null=self._holds_null)
+        return Slot(index, json_values.stored_json, holds_null=self._holds_null)
 
     def shaped(self, value: object) -> None:
         """Raise `InvalidValue` for JSON of another shape than this column's."""
         self._shape(value, self.place)
 
     def checked(self, value: object) -> Any:
-        encoded = values.json_text(value, self.place)
+        encoded = json_values.json_text(value, self.place)
         self.shaped(value)
-        return values.parse_json(encoded)  # a copy: what the caller does to its own later is not this row's
+        return json_values.parse_json(encoded)  # a copy: what the caller does to its own later is not this row's
 
     def stored(self, value: Any) -> str:
         """The text; what a caller gives was checked for its length, and what we gather from it may be longer."""
-        return values.json_text(value, self.place, longest=None)
+        return json_values.json_text(value, self.place, longest=None)
 
     def python_value(self, value: Any) -> Any:
         try:
-            return values.parse_json(value) if isinstance(value, str | bytes) else value
+            return json_values.parse_json(value) if isinstance(value, str | bytes) else value
         except (ValueError, RecursionError):
             raise self.unreadable() from None
 

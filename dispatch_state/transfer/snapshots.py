@@ -21,7 +21,7 @@ from uuid import UUID
 
 from peewee import SQL
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.audit.verify import one_moment
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError, StoreFull
 from dispatch_state.models.agent import Agent
@@ -289,7 +289,7 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
 
 
 def _parsed(number: int, line: bytes) -> tuple[str, Any]:
-    found = values.parse_payload(line, f"line {number}", longest=LONGEST, deepest=DEEPEST)
+    found = json_values.parse_payload(line, f"line {number}", longest=LONGEST, deepest=DEEPEST)
     if not isinstance(found, dict) or not (len(found) == 1 or number == 1):
         raise InvalidValue(f"line {number}: takes a JSON object with a table's name")
     return ("format", found) if number == 1 else next(iter(found.items()))
@@ -357,7 +357,7 @@ def _meant_json(field: JsonField, value: Any, place: str) -> Any:
     """What the library itself gathers may be longer than what it takes from others."""
     if value is None:
         return field.check(None)
-    values.json_text(value, place, longest=None)
+    json_values.json_text(value, place, longest=None)
     field.shaped(value)
     return value
 
