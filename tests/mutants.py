@@ -196,7 +196,7 @@ FAULTS = [
         "engine/session.py",
         "        except database.foreign_errors as error:",
         "        except ZeroDivisionError as error:",
-        "test_database.py tests/test_bad_input.py tests/test_lockfile.py",
+        "test_database.py tests/test_bad_input.py tests/test_write_queue.py",
     ),
     Fault(
         "a rescue that kills who has just beaten",
@@ -318,22 +318,21 @@ FAULTS = [
     ),
     Fault(
         "a savepoint that is not released",
-        "storage/connections.py",
-        "            self.commit(begin)\n        except",
-        "            pass\n        except",
+        "storage/transactions.py",
+        'database.run(f"RELEASE SAVEPOINT {savepoint_name(depth)}")', "pass",
         "test_database.py",
     ),
     Fault(
         "a child that keeps its parent's turn",
         "storage/connections.py", "            connection.turn.abandon()\n", "",
-        "test_lockfile.py",
+        "test_write_queue.py",
     ),
     Fault(
         "a turn that is not given back",
-        "storage/sqlite.py",
-        "        self.unwatched = False\n        self.turn.give()",
-        "        self.unwatched = False",
-        "test_lockfile.py",
+        "storage/sqlite_connections.py",
+        "        self.in_unobserved_block = False\n        self.turn.give_back()",
+        "        self.in_unobserved_block = False",
+        "test_write_queue.py",
     ),
     Fault(
         "a trigger that asks for no log row",
@@ -391,7 +390,7 @@ FAULTS = [
     ),
     Fault(
         "a birth that is tried again with what the lost one was filled in with",
-        "engine/session.py", "made(type(row), dict(columns))", "made(type(row), columns)",
+        "engine/session.py", "row_object(type(row), dict(columns))", "row_object(type(row), columns)",
         "test_atomicity.py -k filled_in_anew",
     ),
     Fault(
@@ -419,9 +418,8 @@ FAULTS = [
     Fault(
         "a commit that another connection takes",
         "storage/postgresql.py",
-        '        if self.is_closed():\n            raise peewee.InterfaceError("the connection was closed")\n',
-        "",
-        "test_database.py -k commit",
+        "if connection is None or not is_alive(connection):\n            raise", "if False:\n            raise",
+        "faults/test_connections.py -k commit",
     ),
     Fault(
         "a commit of a failed transaction that nobody is told of",
@@ -430,19 +428,20 @@ FAULTS = [
     ),
     Fault(
         "a writer that goes on for ever while others wait",
-        "storage/write_queue.py", "self._yields = now - self._since > WHILE", "self._yields = False",
-        "test_lockfile.py -k while",
+        "storage/write_queue.py",
+        "self._must_yield = now - self._streak_began > LONGEST_STREAK", "self._must_yield = False",
+        "test_write_queue.py -k while",
     ),
     Fault(
         "a queue that serves whoever looks first",
-        "storage/write_queue.py", "first = arrived <= queue.arrived or not queue.waits(now)", "first = True",
-        "test_lockfile.py -k come",
+        "storage/write_queue.py", "first = arrived <= queue.arrived or not queue.is_waited_in(now)", "first = True",
+        "test_write_queue.py -k come",
     ),
     Fault(
         "a queue held up by one who died in it",
         "storage/write_queue.py",
-        "first = arrived <= queue.arrived or not queue.waits(now)", "first = arrived <= queue.arrived",
-        "test_lockfile.py -k come",
+        "first = arrived <= queue.arrived or not queue.is_waited_in(now)", "first = arrived <= queue.arrived",
+        "test_write_queue.py -k come",
     ),
     Fault(
         "a statement kept for each size of a family",
@@ -451,13 +450,14 @@ FAULTS = [
     ),
     Fault(
         "a cursor made for each statement on PostgreSQL",
-        "storage/postgresql.py", "kept = connection.kept.execute(sql, parameters)",
-        "kept = connection.cursor().execute(sql, parameters)",
+        "storage/postgresql.py", "cursor = connection.reused_cursor.execute(sql, parameters)",
+        "cursor = connection.cursor().execute(sql, parameters)",
         "test_costs.py -k cursor",
     ),
     Fault(
         "a list that is compared with what it was when it was handed out last",
-        "storage/fields.py", "            if self.name not in handed:\n                handed", "            handed",
+        "storage/fields.py",
+        "            if self.name not in fingerprints:\n                fingerprints", "            fingerprints",
         "test_rows.py -k in_place",
     ),
 ]  # fmt: skip

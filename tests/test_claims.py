@@ -636,7 +636,7 @@ def test_an_agent_that_cannot_be_read_keeps_no_other_from_rescue(world: World, s
 
 
 UNREADABLE = {
-    "sqlite": ("yesterday", "what is stored there is no value of it"),
+    "sqlite": ("yesterday", "the stored value is not one it can hold"),
     "postgresql": ("0044-03-15 00:00:00+00 BC", "before year 1"),
 }
 """By the kind of database: a stamp that Python cannot read, and what is said of it."""

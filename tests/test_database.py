@@ -540,7 +540,7 @@ def test_a_thread_reaches_the_same_file_after_the_process_went_elsewhere(
 def test_threads_that_ended_leave_no_connection_behind(database: Database) -> None:
     for _ in range(30):
         in_thread(lambda: database.execute_sql("SELECT 1").fetchone())
-    assert len(database._owners) <= 2
+    assert len(database._thread_connections) <= 2
 
 
 def test_any_number_of_threads_is_served_at_once(database: Database) -> None:
@@ -893,7 +893,7 @@ def test_a_transaction_may_ask_for_its_isolation(database: Database) -> None:
 def test_a_long_result_is_not_kept(database: Database) -> None:
     found, _ = database.run("SELECT generate_series(1, 5000)")
     assert len(found) == 5000
-    assert database.connection().kept.pgresult is None
+    assert database.connection().reused_cursor.pgresult is None
     assert database.run("SELECT 1")[0] == [(1,)]
 
 

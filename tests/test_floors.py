@@ -129,10 +129,10 @@ def public_definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.Class
 
 def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
     """Guards and statements are named as claims, hooks and fields have their contract on the base class."""
-    inherited = {"context", "label", "birth", "frozen", "whole", "owner_id", "verdict_details", "checked", "stored",
-                 "check", "bound", "placed", "meant", "db_value", "python_value", "to_value", "filled", "set_model",
-                 "get_rel_instance",
-                 "savepoint", "rollback", "connection", "cursor", "connect", "fetchone", "fetchall", "never_finalised",
+    inherited = {"context", "label", "birth", "frozen", "whole", "owner_id", "verdict_details", "checked",
+                 "to_parameter", "check", "parameter", "slot", "meant", "db_value", "python_value", "to_value",
+                 "filled", "set_model", "get_rel_instance",
+                 "savepoint", "rollback", "connection", "cursor", "connect", "fetchone", "fetchall", "kept_after_fork",
                  "insert", "insert_many", "insert_from", "replace", "replace_many", "bulk_create", "bulk_update",
                  "set_by_id", "delete_by_id", "truncate_table", "delete", "update", "delete_instance", "create", "save",
                  "add", "up", "trigger", "execute", "remember", "forget_block", "actor", "signature",

@@ -504,7 +504,7 @@ def test_memory_does_not_grow_with_long_texts(
     way: str, store: Store, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of more than 50 MB no more are held than a page and what is made of it."""
-    monkeypatch.setattr(paging, "BYTES", 2_000_000)
+    monkeypatch.setattr(paging, "MAX_BYTES", 2_000_000)
     if way != "import":
         store.import_snapshot(long)
     out: Any = Nowhere()
@@ -524,10 +524,10 @@ def test_memory_does_not_grow_with_long_texts(
 
 
 def test_groups_are_bounded_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "BYTES", 10)
+    monkeypatch.setattr(paging, "MAX_BYTES", 10)
     sized = [("a", 4), ("b", 6), ("c", 1), ("d", 30), ("e", 0), ("f", 0), ("g", 0), ("h", 10)]
-    assert list(paging.groups(sized, 3)) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
-    assert list(paging.groups([], 3)) == []
+    assert list(paging.grouped(sized, 3)) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
+    assert list(paging.grouped([], 3)) == []
 
 
 # ---- moving --------------------------------------------------------------------------------------------
@@ -677,7 +677,7 @@ def test_copying_into_a_database_with_tables_of_others(in_a_folder: Path) -> Non
 def test_copy_leaves_a_link_to_nothing_as_it_is(in_a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (in_a_folder / "link.db").symlink_to("nothing.db")
     assert main(["copy", "full.db", "link.db"]) == 3
-    assert "is a link to nothing" in capsys.readouterr().err
+    assert "is a link that leads nowhere" in capsys.readouterr().err
     assert (in_a_folder / "link.db").is_symlink()
 
 

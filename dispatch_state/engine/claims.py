@@ -29,7 +29,8 @@ from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.issue import Issue, urgency
 from dispatch_state.models.keys import present
 from dispatch_state.storage.current import DATABASE
-from dispatch_state.storage.fields import Slot, word
+from dispatch_state.storage.field_base import Slot
+from dispatch_state.storage.fields import word
 from dispatch_state.storage.statements import Statement, load
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.vocabulary import AgentStatus, EpicStatus, IssueStatus, IssueType, Priority, StageStatus

@@ -35,7 +35,7 @@ from dispatch_state.models.proposal import Proposal, proposals_of
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.current import DATABASE
-from dispatch_state.storage.fields import Slot
+from dispatch_state.storage.field_base import Slot
 from dispatch_state.storage.retries import Outdated
 from dispatch_state.storage.statements import Statement, find, rows
 from dispatch_state.storage.targets import POSTGRESQL

@@ -31,7 +31,7 @@ from dispatch_state.models.keys import ParentField, absent, present
 from dispatch_state.models.log import moves_of
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.retries import Outdated, Retries
-from dispatch_state.storage.statements import FENCE, find, made
+from dispatch_state.storage.statements import FENCE, find, row_object
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
@@ -84,7 +84,7 @@ class StoreSession:
         database = self._database
         depth = len(database._state.transactions)
         if depth and sys.exception() is not None:
-            database.undo_interrupted()
+            database.undo_interrupted_block()
             depth = len(database._state.transactions)
         pooled = database.kind == POSTGRESQL
         retries: Retries | None = None
@@ -99,13 +99,13 @@ class StoreSession:
                     break
                 except (Outdated, peewee.PeeweeException) as error:
                     retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
-                    retries.require(error, depth)
+                    retries.wait_or_raise(error, depth)
             self._bring_up_to_date((*update_objects, by) if isinstance(by, Agent) else update_objects, unit)
             if unit.lines:
                 unit.report(committed=not depth)
             return result
         except BaseException as error:
-            database.recover(depth)
+            database.roll_back_beyond(depth)
             if isinstance(error, database.foreign_errors):
                 self._error_boundary.translate(error)
             raise
@@ -235,11 +235,11 @@ class StoreSession:
         actor(by, "create")
         reason = values.text(reason, "reason")
         columns = new_row_columns(row)
-        new_row = made(type(row), columns)
+        new_row = row_object(type(row), columns)
         new_row.whole()
 
         def work(unit: UnitOfWork) -> dict[str, Any]:
-            fresh = made(type(row), dict(columns))
+            fresh = row_object(type(row), dict(columns))
             refuse_orphans(fresh)
             for parent in fresh.__rel__.values():
                 unit.touch(parent)
@@ -295,9 +295,9 @@ class StoreSession:
                     return ask()
             except StoreUnreachable as error:
                 retries = retries or Retries(database, "")
-                retries.require(error, depth)
+                retries.wait_or_raise(error, depth)
             except BaseException:
-                database.recover(depth)
+                database.roll_back_beyond(depth)
                 raise
 
     def write(self, work: Callable[[UnitOfWork], T]) -> T:

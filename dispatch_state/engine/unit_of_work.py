@@ -31,12 +31,12 @@ from dispatch_state.models.base import Row, Stateful
 from dispatch_state.models.decision import Decision
 from dispatch_state.models.guards import human_or_system, sangha
 from dispatch_state.models.log import TransitionLog
-from dispatch_state.storage.connections import is_named_elsewhere
-from dispatch_state.storage.statements import appending, delete, find, insert, made, move, update
+from dispatch_state.storage.connections import is_foreign_key_error
+from dispatch_state.storage.statements import append_statement, delete, find, insert, move_row, row_object, update
 from dispatch_state.vocabulary import DecisionType, Status
 
 LOGGER = logging.getLogger("dispatch_state")
-_LOG = appending(TransitionLog)
+_LOG = append_statement(TransitionLog)
 NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -171,7 +171,7 @@ class UnitOfWork:
         if "updated_at" in was:
             own["updated_at"] = moment
         seq = self._log(firing, edge.source, edge.dest, version, details, decision)
-        if not move(type(row), own, was):
+        if not move_row(type(row), own, was):
             raise StaleRow(f"{row} was moved by somebody else while it was being moved")
         firing.before = was
         self.touched[type(row), was["id"]] = row.__data__ = {**was, **own}
@@ -318,7 +318,7 @@ class UnitOfWork:
         try:
             delete(type(row), row.id)
         except peewee.IntegrityError as error:
-            self.refuse(row, "remove", [NAMED_ELSEWHERE] if is_named_elsewhere(error) else [])
+            self.refuse(row, "remove", [NAMED_ELSEWHERE] if is_foreign_key_error(error) else [])
             raise
 
     def objections(self, by: Actor, row: Any) -> list[str]:
@@ -344,7 +344,7 @@ class UnitOfWork:
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
-        row = made(model, {"id": new_id(), "created_at": self.now, **columns})
+        row = row_object(model, {"id": new_id(), "created_at": self.now, **columns})
         insert(model, row.__data__)
         return row
 

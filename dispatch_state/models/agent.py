@@ -22,7 +22,7 @@ from dispatch_state.models.guards import owner
 from dispatch_state.models.keys import ParentField, PointerField, present, short
 from dispatch_state.models.metrics import measurements, more, with_every_one
 from dispatch_state.storage.fields import IdField, IntegerField, JsonField, StampField, TextField, WordField
-from dispatch_state.storage.statements import one, some
+from dispatch_state.storage.statements import exists, one
 from dispatch_state.vocabulary import AgentStatus, AgentType, DecisionType, IssueStatus, LogLevel
 
 if TYPE_CHECKING:
@@ -409,13 +409,13 @@ def holder(issue: UUID) -> ModelSelect[Agent]:
     return Agent.select().where(Agent.current_issue == issue).order_by(Agent.id)
 
 
-@some
+@exists
 def any_vote(agent: UUID) -> ModelSelect[Any]:
     votes: Any = Agent.votes
     return votes.rel_model.select().where(votes.field == agent)  # type: ignore[no-any-return]
 
 
-@some
+@exists
 def any_undecided(agent: UUID) -> ModelSelect[Any]:
     proposals: Any = Agent.proposals
     proposal = proposals.rel_model

@@ -21,7 +21,7 @@ from dispatch_state.storage.fields import (
     TextField,
     WordField,
 )
-from dispatch_state.storage.statements import one, rows, some, tuples
+from dispatch_state.storage.statements import exists, one, rows, tuples
 from dispatch_state.vocabulary import DecisionType, EpicStatus, GateStatus, GateType, StageStatus
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ class Stage(Stateful):
 # ---- what guards and rules ask ---------------------------------------------------------------------
 
 
-@some
+@exists
 def any_stage(epic: UUID) -> ModelSelect[Stage]:
     return Stage.select().where(Stage.epic == epic)
 
@@ -401,7 +401,7 @@ def live_stages(epic: UUID) -> ModelSelect[Stage]:
     return Stage.select().where(Stage.epic == epic, live).order_by(Stage.stage_order)
 
 
-@some
+@exists
 def order_taken(epic: UUID, order: int, but: UUID) -> ModelSelect[Stage]:
     return Stage.select().where(Stage.epic == epic, Stage.stage_order == order, Stage.id != but)
 

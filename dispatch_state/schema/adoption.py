@@ -75,7 +75,7 @@ def rewrite(database: SqliteStore) -> None:
     """
     database.execute_sql("PRAGMA defer_foreign_keys = ON")
     _follow(database)
-    with database.reading_anything():
+    with database.undecodable_text_as_bytes():
         problems = [problem for model in SEED for problem in _rewritten(database, model)]
     problems = problems or list(_orphans(database))
     if problems:
@@ -146,7 +146,7 @@ def _meant(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
             default_voters(Proposal.proposal_type.check(_word(row["proposal_type"]))), column.place
         )
     if value is None or isinstance(value, bytes):
-        return column.bound(column.check(None)) if value is None else _refuse("not text in UTF-8")
+        return column.parameter(column.check(None)) if value is None else _refuse("not text in UTF-8")
     if isinstance(column, IdField | ParentField):
         return str(_id(value))
     if isinstance(column, StampField):
@@ -155,7 +155,7 @@ def _meant(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
         return _json(column, value)
     if isinstance(column, BooleanField):
         return value if value in (0, 1) else _refuse("neither 0 nor 1")
-    return column.bound(column.check(_word(value) if isinstance(column, WordField) else value))
+    return column.parameter(column.check(_word(value) if isinstance(column, WordField) else value))
 
 
 def _refuse(why: str) -> Any:
@@ -191,7 +191,7 @@ def _json(column: JsonField, value: Any) -> Any:
         value = json_values.stored_json(held)
     json_values.json_text(held, column.place, longest=None)
     if held is not None or not column.null:
-        column.shaped(held)
+        column.check_shape(held)
     return value if held is not None or not column.null else None
 
 

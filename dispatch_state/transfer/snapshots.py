@@ -38,9 +38,9 @@ from dispatch_state.models.tables import PLAIN
 from dispatch_state.schema import numbering
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.fields import IdField, JsonField, StampField, TextField
-from dispatch_state.storage.files import unwritable
-from dispatch_state.storage.paging import groups, size
-from dispatch_state.storage.statements import inserting, rows, tuples, update
+from dispatch_state.storage.files import unwritable_error
+from dispatch_state.storage.paging import grouped, size_sql
+from dispatch_state.storage.statements import insert_statement, rows, tuples, update
 from dispatch_state.transfer.backups import new_file, suspended
 from dispatch_state.values import Progress, check_progress
 
@@ -99,7 +99,7 @@ def _written(file: Target) -> Iterator[IO[bytes]]:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, DispatchError):
-            raise unwritable(path, error) from error
+            raise unwritable_error(path, error) from error
         raise
 
 
@@ -167,10 +167,10 @@ def _rows(database: Database, model: Any) -> Iterator[Any]:
     key = model._meta.primary_key
     sized = ((key.python_value(held), size) for held, size in _sizes(database.kind, model))
     if isinstance(key, IdField) or model is TransitionLog:
-        for keys in groups(sized, PAGE):
+        for keys in grouped(sized, PAGE):
             yield from _between(model)(keys[0], keys[-1])
     else:  # text sorts by the database's own rules; these tables are short
-        for keys in groups(sorted(sized), PAGE):
+        for keys in grouped(sorted(sized), PAGE):
             yield from sorted(model.select().where(key.in_(keys)), key=lambda row: row._pk)
 
 
@@ -195,7 +195,7 @@ def _after(model: Any, kind: str) -> Callable[[Any], list[Any]]:
 def _sized(model: Any, kind: str) -> Any:
     long = [field.column_name for field in model._meta.sorted_fields if isinstance(field, TextField | JsonField)]
     key = model._meta.primary_key
-    return model.select(key, SQL(size(long, kind))).order_by(key).limit(PAGE)
+    return model.select(key, SQL(size_sql(long, kind))).order_by(key).limit(PAGE)
 
 
 @cache
@@ -259,7 +259,7 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
     counts = dict.fromkeys(TABLES, 0)
     pointers: list[tuple[type[Row], Any, dict[str, Any]]] = []
     ended = False
-    for batch in groups(((line, len(line[1])) for line in lines), PAGE):
+    for batch in grouped(((line, len(line[1])) for line in lines), PAGE):
         waiting: dict[type[Row], list[dict[str, Any]]] = {}
         for number, line in batch:
             table, held = _parsed(number, line)
@@ -358,7 +358,7 @@ def _meant_json(field: JsonField, value: Any, place: str) -> Any:
     if value is None:
         return field.check(None)
     json_values.json_text(value, place, longest=None)
-    field.shaped(value)
+    field.check_shape(value)
     return value
 
 
@@ -370,5 +370,5 @@ def _later(model: type[Row]) -> tuple[str, ...]:
 
 
 def _insert(database: Database, model: type[Row], together: list[dict[str, Any]]) -> None:
-    sql, bound = inserting(model, tuple(together[0])).prepared(database.kind)
+    sql, bound = insert_statement(model, tuple(together[0])).prepared(database.kind)
     database.cursor().executemany(sql, [bound(*columns.values()) for columns in together])

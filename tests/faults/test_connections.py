@@ -26,7 +26,7 @@ from dispatch_state import (
     StoreUnreachable,
     open_store,
 )
-from dispatch_state.storage.postgresql import ServerClock
+from dispatch_state.storage.server_clock import ServerClock
 from tests import network, postgres
 from tests.test_loops import looping
 from tests.world import MAINTAINER, WHY, World
@@ -548,16 +548,16 @@ def test_the_clock_is_measured_anew_without_another_trip(opened: Store, monkeypa
     """With the statement that begins a transaction, when it is due: after a while, or when this machine's was set."""
     issue = an_issue()
     measured: list[datetime] = []
-    take = ServerClock.measured
+    take = ServerClock.set_from
 
     def counted(clock: ServerClock, asked: Any, moment: datetime) -> None:
         measured.append(moment)
         take(clock, asked, moment)
 
-    monkeypatch.setattr(ServerClock, "measured", counted)
+    monkeypatch.setattr(ServerClock, "set_from", counted)
     issue.queue(by=MAINTAINER)
     assert measured == []
-    monkeypatch.setattr(ServerClock, "AGE", -1.0)
+    monkeypatch.setattr(ServerClock, "MAX_AGE", -1.0)
     issue.dequeue(by=MAINTAINER)
     assert len(measured) == 1
     assert abs((measured[0] - datetime.now(UTC)).total_seconds()) < 60
@@ -566,7 +566,7 @@ def test_the_clock_is_measured_anew_without_another_trip(opened: Store, monkeypa
 
 def test_a_clock_that_is_set_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ServerClock()
-    clock.measured(ServerClock.local(), datetime.now(UTC))
+    clock.set_from(ServerClock.local(), datetime.now(UTC))
     assert not clock.is_due()
     wall = time.time
     monkeypatch.setattr(time, "time", lambda: wall() + 180)

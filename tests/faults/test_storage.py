@@ -432,6 +432,6 @@ def test_what_is_no_plain_file(kind: str, file: Path) -> None:
     elif kind == "folder":
         file.mkdir()
     target = Path("/dev/null") if kind == "device" else file
-    with pytest.raises(InvalidValue, match=r"no plain file|is a folder"):
+    with pytest.raises(InvalidValue, match=r"no regular file|is a folder"):
         open_store(target)
     assert not target.with_name(f"{target.name}-turn").exists()
