@@ -59,5 +59,5 @@ number_text: Callable[[int], str] = ConversionCache(lambda number: str(UUID(int=
 
 
 def uuid_text(key: object) -> str:
-    """Return the text of a UUID, dashed and in lower case; for anything else, which is no row's id, its `str`."""
+    """Return the text of a UUID, dashed and in lower case; `str` of anything else, which cannot be a row's id."""
     return number_text(key.int) if isinstance(key, UUID) else str(key)

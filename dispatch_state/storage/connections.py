@@ -186,9 +186,9 @@ class ManagedDatabase(peewee.Database):
         if any(other._is_in_closed_block() for other in list(_DATABASES)):
             raise StoreNotOpen()  # each further statement of that block would commit by itself
         with self._connections_lock:
-            for lifetime, connection_of_ended in list(self._thread_connections.values()):
-                if lifetime() is None:
-                    self._close(connection_of_ended)
+            for lifetime, known in list(self._thread_connections.values()):
+                if lifetime() is None:  # its thread has ended
+                    self._close(known)
         connection: Any = None
         try:
             connection = super()._connect()  # type: ignore[misc]
@@ -216,19 +216,22 @@ class ManagedDatabase(peewee.Database):
             raise
 
     def connection(self) -> Any:
+        """Return this thread's connection; raises as `check_usable` does."""
         self.check_usable()
         return super().connection()
 
     def cursor(self, named_cursor: Any = None) -> Any:
+        """Return a new cursor of this thread's connection; raises as `check_usable` does."""
         self.check_usable()
         return super().cursor(named_cursor)
 
     def connect(self, reuse_if_open: bool = False) -> Any:
+        """Connect this thread as Peewee does; raises as `check_usable` does."""
         self.check_usable()
         return super().connect(reuse_if_open)
 
     def close(self) -> Any:
-        """Give this thread's connection back."""
+        """Close this thread's connection, or give it back to the pool; raises as `check_usable` does."""
         self.check_usable()
         return super().close()
 

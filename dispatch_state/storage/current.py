@@ -55,7 +55,7 @@ os.register_at_fork(after_in_child=CURRENT.after_fork)
 
 
 class StoreProxy(peewee.DatabaseProxy):
-    """Stands for the database of the open store; raises `StoreNotOpen` when no store is open."""
+    """Stands for the database of the open store; any use raises `StoreNotOpen` when no store is open."""
 
     @property
     def obj(self) -> Any:

@@ -83,6 +83,7 @@ class CheckedField:
         raise AssertionError("each column type defines what it holds")
 
     def db_value(self, value: Any) -> Any:
+        """Return what goes into a query of Peewee: a slot, a node of the query, or a parameter."""
         if isinstance(value, Slot):
             return self.slot(value.index)
         return value if isinstance(value, peewee.Node) else self.parameter(value)
@@ -125,6 +126,7 @@ class UuidConversion(CheckedField):
         return Slot(index, number_text, attribute="int")
 
     def python_value(self, value: Any) -> Any:
+        """Return a stored value as a UUID; raises `StoreCorrupt` for one that is not."""
         try:
             return parse_uuid(value) if isinstance(value, str) else self.not_bytes(value)
         except ValueError:
@@ -134,6 +136,8 @@ class UuidConversion(CheckedField):
 if TYPE_CHECKING:
 
     class PlainBase(CheckedField, peewee.Field[V]):
+        """What a type checker sees of each base below."""
+
         def db_value(self, value: Any) -> Any: ...
 
     TextBase = PlainBase

@@ -22,6 +22,7 @@ class Cursor(sqlite3.Cursor):
             return super().execute(*statement)
 
     def fetchone(self) -> Any:
+        """Fetch a row as `sqlite3` does."""
         with self.connection.busy:
             return super().fetchone()
 
@@ -31,6 +32,7 @@ class Cursor(sqlite3.Cursor):
             return super().fetchmany(size)
 
     def fetchall(self) -> list[Any]:
+        """Fetch the remaining rows as `sqlite3` does."""
         with self.connection.busy:
             return super().fetchall()
 
@@ -59,6 +61,7 @@ class Connection(sqlite3.Connection):
         self.reused_cursor = self.cursor(sqlite3.Cursor)
 
     def cursor(self, factory: Any = Cursor) -> Any:
+        """Return a new cursor."""
         return super().cursor(factory)
 
     def end_transaction(self) -> None:
@@ -95,6 +98,7 @@ class Connection(sqlite3.Connection):
             super().commit()
 
     def rollback(self) -> None:
+        """Roll back as `sqlite3` does."""
         with self.busy:
             super().rollback()
 
@@ -125,9 +129,11 @@ class ReadAheadCursor:
         self._rows = deque(cursor.fetchmany(self.ROWS) if cursor.description else ())
 
     def fetchone(self) -> Any:
+        """Return the next row, or None."""
         return self._rows.popleft() if self._rows else self._cursor.fetchone()
 
     def fetchall(self) -> list[Any]:
+        """Return the remaining rows."""
         rows, self._rows = list(self._rows), deque()
         return rows + self._cursor.fetchall()
 

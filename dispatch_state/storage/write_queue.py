@@ -31,9 +31,9 @@ STREAK_GAP = 0.001
 FIRST_POLL, OTHER_POLL = 0.0005, 0.003
 """Seconds between two looks of the first in the queue, and of the others."""
 LOST_AFTER = 0.05
-"""The first in the queue counts as gone when it has not looked for so many seconds."""
+"""The first in the queue counts as gone when it has not looked for this many seconds."""
 PATIENCE = 0.1
-"""After so many seconds the first in the queue asks whether anybody writes at all."""
+"""Seconds after which the first in the queue asks whether anybody writes at all."""
 NO_FILE, NOT_OPENED = -1, -2
 """In place of a file descriptor: there is no file, or it was not needed yet."""
 _TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB

@@ -289,7 +289,7 @@ def test_a_value_that_cannot_be_read_is_told(column: str, stored: str, file: Pat
         with pytest.raises(StoreError), store.enforcement_suspended():
             store.database.execute_sql("PRAGMA defer_foreign_keys = 1")
             store.database.execute_sql(f"UPDATE issues SET {column} = ?", (stored,))
-            with pytest.raises(StoreCorrupt, match=f"issues.{column}: what is stored there"):
+            with pytest.raises(StoreCorrupt, match=f"issues.{column}: the stored value is not one it can hold"):
                 Issue.get()
             if column != "id":
                 with pytest.raises(StoreCorrupt, match=r"verify\(\) names the row"):
