@@ -194,14 +194,15 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 # ---- shapes -------------------------------------------------------------------------------------
 # A shape takes a value and its place, and raises `InvalidValue` when the value is not of that shape.
+# The reference prints what follows “A shape:”.
 
 
 def any_json(value: object, place: str) -> None:
-    """Shape of a column that takes any JSON."""
+    """A shape: any JSON."""
 
 
 def json_object(value: object, place: str) -> None:
-    """Shape of a column that takes a JSON object.
+    """A shape: a JSON object.
 
     Raises:
         InvalidValue: the value is not a dict.
@@ -211,7 +212,7 @@ def json_object(value: object, place: str) -> None:
 
 
 def list_of_text(value: object, place: str) -> None:
-    """Shape of a column that takes a list of texts.
+    """A shape: a list of texts.
 
     Raises:
         InvalidValue: the value is not a list, or an item is not text.
@@ -221,7 +222,7 @@ def list_of_text(value: object, place: str) -> None:
 
 
 def list_of_objects(value: object, place: str) -> None:
-    """Shape of a column that takes a list of JSON objects or texts.
+    """A shape: a list of JSON objects or texts.
 
     Raises:
         InvalidValue: the value is not a list, or an item is neither text nor a dict.

@@ -422,7 +422,7 @@ FAULTS = [
         "faults/test_connections.py -k commit",
     ),
     Fault(
-        "a commit of a failed transaction that nobody is told of",
+        "a commit of a failed transaction that raises no error",
         "storage/postgresql.py", 'if cursor.statusmessage == "ROLLBACK":', "if False:",
         "test_atomicity.py -k passes",
     ),

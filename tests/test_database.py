@@ -460,7 +460,7 @@ def test_mounts(call: Callable[[Path], None], tmp_path: Path) -> None:
 def test_a_system_that_says_nothing_of_mounts_opens_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As macOS does, or Linux where there is no /proc."""
     with monkeypatch.context() as without:
-        without.setattr(mounts, "_TOLD", "/no/such/place/{}")
+        without.setattr(mounts, "_FDINFO", "/no/such/place/{}")
         open_store(tmp_path / "x.db").close()
     monkeypatch.delattr(os, "O_PATH", raising=False)
     open_store(tmp_path / "x.db").close()
@@ -487,11 +487,11 @@ def test_a_log_that_grew_under_a_reader_is_cut_when_the_reader_is_gone(tmp_path:
         reader.execute("SELECT count(*) FROM agents").fetchone()
         for number in range(40):
             ConfigEntry.write("key", str(number % 10) * 900_000)
-        assert log.stat().st_size > 2 * sqlite.LARGEST_LOG
+        assert log.stat().st_size > 2 * sqlite.MAX_WAL
         reader.close()
         for number in range(3):
             ConfigEntry.write("key", number)
-        assert log.stat().st_size <= sqlite.LARGEST_LOG
+        assert log.stat().st_size <= sqlite.MAX_WAL
 
 
 def test_a_log_that_nobody_reads_is_written_over_and_not_cut(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_a_log_that_nobody_reads_is_written_over_and_not_cut(tmp_path: Path) -> 
             ConfigEntry.write("key", str(number % 10) * 90_000)
             sizes.append((tmp_path / "x.db-wal").stat().st_size)
     assert sizes == sorted(sizes)
-    assert 4_000_000 < sizes[-1] < sqlite.LARGEST_LOG
+    assert 4_000_000 < sizes[-1] < sqlite.MAX_WAL
 
 
 # ---- connections -------------------------------------------------------------------------------------

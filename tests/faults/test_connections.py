@@ -528,7 +528,7 @@ def test_the_servers_clock_rules(url: str, monkeypatch: pytest.MonkeyPatch) -> N
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) - timedelta(minutes=3)
 
-    monkeypatch.setattr("dispatch_state.storage.postgresql.datetime", Behind)
+    monkeypatch.setattr("dispatch_state.storage.server_clock.datetime", Behind)
     with open_store(url) as store:
         now = datetime.now(UTC)
         agent = Agent.create(agent_type="coder")
