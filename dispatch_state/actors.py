@@ -1,7 +1,7 @@
 """Who acts: a person, a component of the system, the vote of the agents, or an agent's row.
 
-An actor is a typed value, never free text: text that says `human:…` is how an agent would forge a
-person. This library does not authenticate people; whoever makes a `Human` has done so.
+An actor is a typed value, never free text, because an agent could pose as a person with a text such as `human:…`. This
+library does not authenticate people: the program that makes a `Human` must have done that.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ _LOGIN = re.compile(r"[a-z0-9][a-z0-9._+@\\|/-]{0,99}(?:\[bot\])?")
 _COMPONENT = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_](?=[a-z0-9])){0,38}")
 _AGENT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FORMS = {"human": _LOGIN, "system": _COMPONENT, "agent": _AGENT}
-"""What stands behind the colon, by the kind of actor."""
+"""The form of the part after the colon, for each kind of actor."""
 
 
 def login(value: object, place: str) -> str:
-    """`value` as a login, in lower case and without a leading `@`; else `InvalidValue`."""
+    """Return a login in lower case and without a leading `@`.
+
+    Args:
+        value: the login.
+        place: where it was given, for the message.
+
+    Raises:
+        InvalidValue: the value is not a login.
+    """
     if not isinstance(value, str):
         raise InvalidValue(f"{place}: takes a login as text, not a value of type {type(value).__name__}")
     lowered = value.lower().removeprefix("@") if value.isascii() else ""
@@ -41,7 +49,15 @@ def _advice(lowered: str) -> str:
 
 
 def component(value: object, place: str) -> str:
-    """`value` as the name of a component, in lower case; else `InvalidValue`."""
+    """Return the name of a component in lower case.
+
+    Args:
+        value: the name.
+        place: where it was given, for the message.
+
+    Raises:
+        InvalidValue: the value is not such a name.
+    """
     if not isinstance(value, str):
         raise InvalidValue(f"{place}: takes a component's name as text, not a value of type {type(value).__name__}")
     lowered = value.lower() if value.isascii() else ""
@@ -58,12 +74,12 @@ class Actor(Protocol):
 
     @property
     def actor(self) -> str:
-        """As stored in `transition_log.actor` and `decisions.decided_by`: `human:ada`, `agent:<uuid>`, …"""
+        """Its text in `transition_log.actor` and `decisions.decided_by`: `human:ada`, `agent:<uuid>` and so on."""
         ...
 
     @property
     def signature(self) -> str:
-        """As stored in `gates.approved_by`, `proposals.forced_by`, `gate_comments.author`: bare for a person."""
+        """Its text in `gates.approved_by`, `proposals.forced_by` and `gate_comments.author`: the login of a person."""
         ...
 
 
@@ -77,12 +93,12 @@ class Human:
             stored in lower case, without a leading `@`.
 
     Raises:
-        InvalidValue: it is not a login.
+        InvalidValue: the text is not a login.
     """
 
     login: str
     actor: str = field(init=False, repr=False, compare=False)
-    """`human:` and the login."""
+    """`human:` followed by the login."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "login", login(self.login, "Human"))
@@ -90,7 +106,7 @@ class Human:
 
     @property
     def signature(self) -> str:
-        """The bare login."""
+        """The login."""
         return self.login
 
 
@@ -102,12 +118,12 @@ class System:
         component: its name: 1 to 39 letters and digits, with single inner `-` or `_`; stored in lower case.
 
     Raises:
-        InvalidValue: it is not such a name.
+        InvalidValue: the text is not such a name.
     """
 
     component: str
     actor: str = field(init=False, repr=False, compare=False)
-    """`system:` and the component."""
+    """`system:` followed by the component."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "component", component(self.component, "System"))
@@ -115,12 +131,12 @@ class System:
 
     @property
     def signature(self) -> str:
-        """As `actor`."""
+        """The same text as `actor`."""
         return self.actor
 
 
 class Sangha:
-    """The agents as a body; its one member `SANGHA` approves and rejects proposals, as the tally says."""
+    """The agents as a body. Its only instance, `SANGHA`, approves and rejects proposals as the tally decides."""
 
     __slots__ = ()
     actor: Final = "sangha"
@@ -130,24 +146,24 @@ class Sangha:
         return "SANGHA"
 
     def __reduce__(self) -> str:
-        return "SANGHA"  # a copy, or what was pickled, is this very object
+        return "SANGHA"  # copies and unpickled values are this very object
 
 
-def well_formed(actor: object) -> bool:
-    """Whether it is how an actor is stored: `human:<login>`, `system:<component>`, `agent:<uuid>` or `sangha`."""
+def is_actor_text(actor: object) -> bool:
+    """Return whether a value is an actor's text: `human:<login>`, `system:<component>`, `agent:<uuid>` or `sangha`."""
     kind, _, name = actor.partition(":") if isinstance(actor, str) else ("", "", "")
     form = _FORMS.get(kind)
     return form.fullmatch(name) is not None if form else actor == "sangha"
 
 
-def well_signed(signature: object) -> bool:
-    """Whether it is how an actor signs: a bare login, or as it is stored."""
-    return isinstance(signature, str) and (_LOGIN.fullmatch(signature) is not None or well_formed(signature))
+def is_signature(signature: object) -> bool:
+    """Return whether a value is an actor's signature: a login, or an actor's text."""
+    return isinstance(signature, str) and (_LOGIN.fullmatch(signature) is not None or is_actor_text(signature))
 
 
 SANGHA: Final = Sangha()
 """The vote of the agents, as an actor."""
 STORE: Final = System("store")
-"""Who births a row when nobody is named."""
+"""The actor who creates a row when nobody is named."""
 CHECKPOINT: Final = System("checkpoint")
-"""Who opens a checkpoint whose time has come."""
+"""The actor who opens a checkpoint at its time."""

@@ -1,8 +1,8 @@
-"""One schema text for both databases: run as it is on SQLite, in native types on PostgreSQL.
+"""One schema text for both databases: SQLite runs it as it is, and PostgreSQL gets native types.
 
-Migrations are written in SQLite's words, which are the seed's. For PostgreSQL each column's type is
-looked up by its name here, and foreign keys, which are cyclic, are added when all tables are there.
-Released migrations depend on this module: what it makes of them never changes.
+Migrations are written in SQLite's SQL, as the seed is. For PostgreSQL, this module looks up each column's type by its
+name, and adds foreign keys when all tables exist, because the keys are cyclic. Released migrations depend on this
+module, so the statements that it makes of them never change.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ def run(database: Any, script: str) -> None:
     """Run the statements of a migration, in its transaction.
 
     Args:
-        database: one of ours.
-        script: statements in SQLite's words, each ended by a semicolon at the end of a line, a column to a line.
+        database: the store's database.
+        script: statements in SQLite's SQL. Each ends with a semicolon at the end of a line, and each column has a line.
+
+    Raises:
+        ValueError: a column is written in a way that this module does not know.
     """
     statements = [part.strip() for part in re.split(r";\s*$", script, flags=re.MULTILINE) if part.strip()]
     if database.kind == "postgresql":
@@ -71,7 +74,7 @@ def _table(text: str) -> tuple[str, str]:
 def _column(table: str, line: str) -> str:
     found = _COLUMN.match(line)
     if found is None:
-        raise ValueError(f"no column this module knows: {line}")
+        raise ValueError(f"not a column that this module can read: {line}")
     name, rest = found["name"], found["rest"].replace(" AUTOINCREMENT", "")
     plain = {"TEXT": "text", "INTEGER": "integer", "REAL": "double precision"}[found["type"]]
     native = _TYPES.get(f"{table}.{name}") or _TYPES.get(name) or plain

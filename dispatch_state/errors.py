@@ -1,29 +1,28 @@
 """Every error this library raises.
 
     DispatchError
-    ├── InvalidValue        (also ValueError)               wrong whatever the rows hold; the database was not asked
-    ├── RowNotFound         (also peewee's DoesNotExist)    the row is not in this store
+    ├── InvalidValue        (also ValueError)               wrong whatever the rows hold; nothing was sent
+    ├── RowNotFound         (also Peewee's DoesNotExist)    the row is not in this store
     ├── StaleRow                                            somebody moved the row since you read it
-    ├── IllegalTransition   (also transitions.MachineError) no such move from this status
-    ├── GuardRefused                                        who acts, or what the rows hold, forbids the move
+    ├── IllegalTransition   (also transitions.MachineError) the lifecycle has no such move from here
+    ├── GuardRefused                                        a guard forbids the move
     └── StoreError
-        ├── StoreNotFound       nothing there that was not to be created, or the open file was removed or replaced
+        ├── StoreNotFound       the store does not exist, or the open file was removed or replaced
         ├── StoreAlreadyOpen    this process has a store open
-        ├── StoreNotOpen        (also peewee.InterfaceError)    no store is open, or it was closed
-        ├── StoreBusy           (also peewee.OperationalError)  others held the locks too long; retryable
+        ├── StoreNotOpen        (also peewee.InterfaceError)    no store is open
+        ├── StoreBusy           (also peewee.OperationalError)  others held the locks for too long; retryable
         ├── StoreUnreachable    (also peewee.OperationalError)  the database server cannot be reached; retryable
         ├── CommitUnknown       (also peewee.OperationalError)  the connection was lost while committing
-        ├── StoreFull           (also peewee.OperationalError)  no room to write
-        ├── StoreReadOnly       (also peewee.OperationalError)  the file, its folder or the role may not write
-        ├── StoreCorrupt        (also peewee.DatabaseError)     not a database, or a damaged one
-        ├── WrongProcess        (also peewee.InterfaceError)    used in a forked child
-        ├── SchemaTooNew        written by a newer version of this library
-        ├── SchemaTooOld        needs migrating, and that was not wanted
-        └── MigrationFailed     a migration stopped; the database is as it was
+        ├── StoreFull           (also peewee.OperationalError)  there is no room to write
+        ├── StoreReadOnly       (also peewee.OperationalError)  the file, its folder or the role is read-only
+        ├── StoreCorrupt        (also peewee.DatabaseError)     this is not a database, or it is damaged
+        ├── WrongProcess        (also peewee.InterfaceError)    the store is used in a forked child
+        ├── SchemaTooNew        a newer version of this library wrote the database
+        ├── SchemaTooOld        the database needs migrating, and migrate=False was given
+        └── MigrationFailed     a migration failed; the database is as it was before
 
-They are looked for in this order: StoreNotOpen, WrongProcess, InvalidValue, RowNotFound,
-StaleRow, IllegalTransition, GuardRefused. After any of them but `CommitUnknown` nothing has
-changed, in the database or in memory.
+When several apply, the first of this order is raised: StoreNotOpen, WrongProcess, InvalidValue, RowNotFound, StaleRow,
+IllegalTransition, GuardRefused. After any error but `CommitUnknown` nothing has changed, in the database or in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +34,11 @@ from transitions import MachineError
 
 
 class DispatchError(Exception):
-    """Something this library refused or could not do."""
+    """The root of all errors: something that this library refused or could not do.
+
+    Args:
+        message: what happened; the first line of the class's docstring when empty.
+    """
 
     retryable: ClassVar[bool] = False
     """Whether the same call may succeed a moment later."""
@@ -48,7 +51,7 @@ class DispatchError(Exception):
 
 
 def summary(error: type[DispatchError]) -> str:
-    """The first line of what an error says of itself."""
+    """Return the first line of an error's docstring, which is its message when no other is given."""
     return (error.__doc__ or error.__name__).partition("\n")[0]
 
 
@@ -73,10 +76,10 @@ class IllegalTransition(DispatchError, MachineError):
 
 
 class GuardRefused(DispatchError):
-    """The move exists, but a guard says no; `reasons` names every guard that failed.
+    """The lifecycle has this move, but a guard refuses it; `reasons` names every guard that failed.
 
     Args:
-        message: what was asked, of which row, and why it was refused.
+        message: which move of which row was asked for, and why it was refused.
         reasons: one sentence for each guard that failed.
     """
 
@@ -91,7 +94,7 @@ class StoreError(DispatchError):
 
 
 class StoreNotFound(StoreError):
-    """There is no store there, and it was not to be created; or the file that is open is there no more."""
+    """There is no store there, and create=False was given; or the open file was removed or replaced."""
 
 
 class StoreAlreadyOpen(StoreError):
@@ -99,11 +102,11 @@ class StoreAlreadyOpen(StoreError):
 
 
 class StoreNotOpen(StoreError, peewee.InterfaceError):
-    """No store is open: call open_store() first, or it was closed."""
+    """No store is open; call open_store() first, or again if the store was closed."""
 
 
 class StoreBusy(StoreError, peewee.OperationalError):
-    """Others held the locks too long; the same call may succeed a moment later."""
+    """Others held the locks for too long; the same call may succeed a moment later."""
 
     retryable = True
 
@@ -111,17 +114,17 @@ class StoreBusy(StoreError, peewee.OperationalError):
 class StoreUnreachable(StoreError, peewee.OperationalError):
     """The database server cannot be reached, or it ended the connection; nothing has changed.
 
-    Outside of a `store.atomic()` block the call was tried again for as long as the store's timeout. A block is over:
-    its row objects are put back, and it may be begun again.
+    Outside of a `store.atomic()` block, the library repeated the call until the store's timeout had passed. A block is
+    over: its row objects are as they were before it, and it may be begun again.
     """
 
     retryable = True
 
 
 class CommitUnknown(StoreError, peewee.OperationalError):
-    """The connection was lost while committing: what was asked may have been done, or not.
+    """The connection was lost while committing: the changes may or may not have been committed.
 
-    Row objects hold what they held before. `reload()` them, or read `store.history(row)`, before asking again.
+    Row objects are as they were before. `reload()` them, or read `store.history(row)`, before you repeat the call.
     """
 
 
@@ -138,7 +141,7 @@ class StoreCorrupt(StoreError, peewee.DatabaseError):
 
 
 class WrongProcess(StoreError, peewee.InterfaceError):
-    """The store was opened in another process; close it before forking, or spawn."""
+    """The store was opened in another process; close it before forking, or spawn new processes."""
 
 
 class SchemaTooNew(StoreError):
@@ -150,4 +153,4 @@ class SchemaTooOld(StoreError):
 
 
 class MigrationFailed(StoreError):
-    """A migration stopped, and the database is as it was before it."""
+    """A migration failed, and the database is as it was before it."""

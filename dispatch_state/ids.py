@@ -1,6 +1,6 @@
 """Ids: UUIDs that sort by time, and their texts.
 
-An id is read and written with every statement, so what was converted lately is remembered.
+Every statement reads or writes ids, so the latest conversions are cached.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-REMEMBERED = 4096
-"""How many ids are remembered with their texts."""
+CACHE_SIZE = 4096
+"""How many conversions a cache holds."""
 
 _id_lock = threading.Lock()
 _last_tick = 0
 
 
 def new_id() -> UUID:
-    """A UUID version 7 (RFC 9562): ids made later sort later, also within one millisecond.
+    """Return a UUID version 7 (RFC 9562). Ids made later sort later, also within one millisecond.
 
-    The sub-millisecond part is 12 bits of the clock, raised by one where two ids of this process
-    would share it.
+    The part below a millisecond is 12 bits of the clock. It is raised by one when two ids of this process would share
+    it.
     """
     global _last_tick
     now = (time.time_ns() << 12) // 1_000_000
@@ -34,11 +34,11 @@ def new_id() -> UUID:
     return UUID(int=high << 64 | low)
 
 
-class Remembered(dict[Any, Any]):
-    """What was converted lately, found without calling anything; what was not is converted, and remembered.
+class ConversionCache(dict[Any, Any]):
+    """A dictionary of the latest conversions; a missing key is converted and added. A full cache is emptied.
 
     Args:
-        convert: makes the value of a key.
+        convert: makes the value for a key.
     """
 
     def __init__(self, convert: Callable[[Any], Any]) -> None:
@@ -46,18 +46,18 @@ class Remembered(dict[Any, Any]):
         self._convert = convert
 
     def __missing__(self, key: Any) -> Any:
-        if len(self) >= REMEMBERED:
+        if len(self) >= CACHE_SIZE:
             self.clear()
         value = self[key] = self._convert(key)
         return value
 
 
-parse_uuid: Callable[[str], UUID] = Remembered(UUID).__getitem__
-"""The UUID that a stored text means."""
-number_text: Callable[[int], str] = Remembered(lambda number: str(UUID(int=number))).__getitem__
-"""The text of the UUID that has a number (its `int`), dashed and in lower case."""
+parse_uuid: Callable[[str], UUID] = ConversionCache(UUID).__getitem__
+"""Return the UUID of a stored text; raises `ValueError` for other text."""
+number_text: Callable[[int], str] = ConversionCache(lambda number: str(UUID(int=number))).__getitem__
+"""Return the text of the UUID with a number (its `int`), dashed and in lower case."""
 
 
 def uuid_text(key: object) -> str:
-    """The text of a UUID, dashed and in lower case; of anything else, which no row has for a key, its own."""
+    """Return the text of a UUID, dashed and in lower case; `str` of anything else, which cannot be a row's id."""
     return number_text(key.int) if isinstance(key, UUID) else str(key)

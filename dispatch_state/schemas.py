@@ -20,7 +20,7 @@ from uuid import UUID
 import marshmallow
 from marshmallow import fields
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.errors import InvalidValue
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.agent_log import AgentLog
@@ -229,7 +229,7 @@ class RowSchema(marshmallow.Schema):
             InvalidPayload: it is no such text, or `load` refuses it.
         """
         try:
-            data = values.parse_payload(json_data, "payload", longest=LONGEST)
+            data = json_values.parse_payload(json_data, "payload", longest=LONGEST)
         except InvalidValue as error:
             raise self._refused({"_schema": [str(error)]}) from None
         return self.load(data, **options)

@@ -1,45 +1,44 @@
-"""Clocks, and the checks that keep a value alike on both databases.
+"""Clocks, and the checks on ids, times, text and numbers.
 
-SQLite stores almost anything; PostgreSQL refuses NUL, lone surrogates and numbers out of range.
-Everything is checked to the stricter of the two, before SQL, so that a value either comes back
-exactly as it went in or is refused with `InvalidValue`. Messages name the place and what is
-allowed there; they never repeat a long value.
+SQLite stores almost any value. PostgreSQL refuses NUL, lone surrogates and numbers out of range. Every value is checked
+against the stricter of the two before SQL, so it either comes back exactly as it went in or is refused with
+`InvalidValue`. A message names the place and what is allowed there. It never repeats a long value.
+
+Each check takes the value and its place: a table and column, or an argument, for the message. It returns the value as
+the rest of the library uses it.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from dispatch_state.errors import InvalidValue
-from dispatch_state.ids import uuid_text
 
 MAX_TEXT = 1_000_000
 """Longest text a column takes, in characters."""
 NO_MESSAGE = "(no message)"
-"""What is stored for a blank text that a machine wrote."""
+"""Stored in place of a blank text that a machine wrote."""
 MAX_INDEXED = 2500
-"""Longest text that a column with an index takes, in bytes of UTF-8; PostgreSQL's index holds little more."""
-MAX_JSON = 1 << 20
-"""Longest JSON text a column takes, in bytes of UTF-8."""
-MAX_DEPTH = 32
-"""Deepest nesting of lists and objects a JSON column takes."""
+"""Longest text that an indexed column takes, in bytes of UTF-8. An index of PostgreSQL holds little more."""
 LONGEST_WORD = 40
 """Characters up to which a message repeats a word that was given."""
 INTEGER_RANGE = range(-(1 << 63), 1 << 63)
 
 Clock = Callable[[], datetime]
+"""Returns the present moment, as an aware datetime."""
 Progress = Callable[[int, int], object]
-"""Called now and then with how much is done, and of how much; the latter is 0 where nobody knows."""
+"""Called now and then with how much is done, and of how much. The second number is 0 when the total is not known."""
 
 
 def check_progress(progress: object) -> None:
-    """Raise `InvalidValue` for what is neither a `Progress` nor None."""
+    """Check an argument that takes a `Progress` or None.
+
+    Raises:
+        InvalidValue: the argument is something else.
+    """
     if progress is not None and not callable(progress):
         raise InvalidValue("progress: takes a callable of two numbers, or None")
 
@@ -48,7 +47,11 @@ def check_progress(progress: object) -> None:
 
 
 def uuid(value: object, place: str) -> UUID:
-    """`value` as a UUID, from a UUID or its text; raises `InvalidValue` otherwise."""
+    """Return a UUID, or its text, as a UUID.
+
+    Raises:
+        InvalidValue: the value is neither.
+    """
     if isinstance(value, UUID):
         return value
     if isinstance(value, str):
@@ -56,21 +59,25 @@ def uuid(value: object, place: str) -> UUID:
             return UUID(value)
         except ValueError:
             raise InvalidValue(f"{place}: not a UUID") from None
-    raise InvalidValue(f"{place}: takes a UUID, not {_kind(value)}")
+    raise InvalidValue(f"{place}: takes a UUID, not {kind_of(value)}")
 
 
 # ---- time ---------------------------------------------------------------------------------------
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, in UTC: the clock of a store that was given none."""
+    """Return the present moment, aware, in UTC. This is the clock of a store that was given none."""
     return datetime.now(UTC)
 
 
 def instant(value: object, place: str) -> datetime:
-    """`value` as an aware UTC datetime; a naive one is refused with `InvalidValue`."""
+    """Return an aware datetime in UTC.
+
+    Raises:
+        InvalidValue: the value is not a datetime, is naive, or has no moment in UTC.
+    """
     if not isinstance(value, datetime):
-        raise InvalidValue(f"{place}: takes an aware datetime, not {_kind(value)}")
+        raise InvalidValue(f"{place}: takes an aware datetime, not {kind_of(value)}")
     if value.tzinfo is UTC:
         return value
     try:
@@ -84,13 +91,13 @@ def instant(value: object, place: str) -> datetime:
 
 
 class _Last:
-    """The moment that was stamped last, which mostly is the next one too."""
+    """The moment that was converted last, with its text. The next one is mostly the same object."""
 
     stamp: tuple[datetime | None, str] = None, ""
 
 
 def stamp(value: datetime) -> str:
-    """The stored text of an aware datetime: fixed width, UTC, so that text order is time order."""
+    """Return the stored text of an aware datetime: fixed width, in UTC, so that text order is time order."""
     moment, text = _Last.stamp
     if moment is not value:
         text = (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat("T", "microseconds")
@@ -99,7 +106,12 @@ def stamp(value: datetime) -> str:
 
 
 def parse_instant(text: str) -> datetime:
-    """The aware UTC datetime that an ISO 8601 text means; a text without offset is read as UTC."""
+    """Return the moment that an ISO 8601 text means, in UTC. A text without an offset is read as UTC.
+
+    Raises:
+        ValueError: it is not such a text.
+        OverflowError: the moment has no place in UTC's range.
+    """
     value = datetime.fromisoformat(text)
     if value.tzinfo is UTC:
         return value
@@ -107,7 +119,11 @@ def parse_instant(text: str) -> datetime:
 
 
 def seconds(value: object, place: str) -> timedelta:
-    """A positive, finite number of seconds as a timedelta; raises `InvalidValue` otherwise."""
+    """Return a positive number of seconds as a timedelta.
+
+    Raises:
+        InvalidValue: the value is not a number, not positive, or too large for a timedelta.
+    """
     amount = number(value, place)
     try:
         if amount > 0:
@@ -118,7 +134,7 @@ def seconds(value: object, place: str) -> timedelta:
 
 
 def earlier(moment: datetime, amount: timedelta) -> datetime:
-    """A moment so much earlier, or the earliest there is."""
+    """Return the moment that is earlier by an amount, or the earliest moment there is."""
     try:
         return moment - amount
     except OverflowError:
@@ -126,20 +142,24 @@ def earlier(moment: datetime, amount: timedelta) -> datetime:
 
 
 def later(moment: datetime, amount: timedelta) -> datetime:
-    """A moment so much later, or the latest there is."""
+    """Return the moment that is later by an amount, or the latest moment there is."""
     try:
         return moment + amount
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
 
 
-# ---- text and numbers ---------------------------------------------------------------------------
+# ---- text ---------------------------------------------------------------------------------------
 
 
 def text(value: object, place: str) -> str:
-    """`value` as text that both databases store: no NUL, no lone surrogate, at most `MAX_TEXT` characters."""
+    """Return text that both databases can store.
+
+    Raises:
+        InvalidValue: the value is not text, has more than `MAX_TEXT` characters, or contains NUL or a lone surrogate.
+    """
     if not isinstance(value, str):
-        raise InvalidValue(f"{place}: takes text, not {_kind(value)}")
+        raise InvalidValue(f"{place}: takes text, not {kind_of(value)}")
     if len(value) > MAX_TEXT:
         raise InvalidValue(f"{place}: {len(value):,} characters; at most {MAX_TEXT:,} are allowed")
     if "\0" in value:
@@ -148,12 +168,16 @@ def text(value: object, place: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise InvalidValue(f"{place}: contains a lone surrogate, which is no character") from None
+            raise InvalidValue(f"{place}: contains a lone surrogate, which is not a character") from None
     return str.__str__(value)  # an Enum that is text too would print its name
 
 
-def words(value: object, place: str) -> str:
-    """Text that says something: as `text`, and not blank."""
+def nonblank_text(value: object, place: str) -> str:
+    """Return text that is more than white space.
+
+    Raises:
+        InvalidValue: as `text` does, and for blank text.
+    """
     checked = text(value, place)
     if not checked.strip():
         raise InvalidValue(f"{place}: must not be blank")
@@ -161,25 +185,32 @@ def words(value: object, place: str) -> str:
 
 
 def storable(value: object, place: str) -> str:
-    """Text that a machine wrote, made such that it can be stored: what failed is always recorded.
+    """Return what a machine wrote as text that can be stored, so that a failure is always recorded.
 
-    NUL and lone surrogates become U+FFFD, more than `MAX_TEXT` characters are cut with a mark, and blank text
-    becomes `NO_MESSAGE`. Raises `InvalidValue` for what is not text.
+    NUL and lone surrogates become U+FFFD. Text of more than `MAX_TEXT` characters is cut, and says so at its end.
+    Blank text becomes `NO_MESSAGE`.
+
+    Raises:
+        InvalidValue: the value is not text.
     """
     if not isinstance(value, str):
-        raise InvalidValue(f"{place}: takes text, not {_kind(value)}")
-    told = str.__str__(value)
-    if len(told) > MAX_TEXT:
-        mark = f" … (cut; it had {len(told):,} characters)"
-        told = told[: MAX_TEXT - len(mark)] + mark
-    told = told.replace("\0", "\ufffd")
-    if not told.isascii():
-        told = told.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return told if told.strip() else NO_MESSAGE
+        raise InvalidValue(f"{place}: takes text, not {kind_of(value)}")
+    cleaned = str.__str__(value)
+    if len(cleaned) > MAX_TEXT:
+        mark = f" … (cut; it had {len(cleaned):,} characters)"
+        cleaned = cleaned[: MAX_TEXT - len(mark)] + mark
+    cleaned = cleaned.replace("\0", "\ufffd")
+    if not cleaned.isascii():
+        cleaned = cleaned.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return cleaned if cleaned.strip() else NO_MESSAGE
 
 
 def indexed(value: object, place: str) -> str:
-    """Text for a column with an index: as `text`, and at most `MAX_INDEXED` bytes long."""
+    """Return text that fits into an index.
+
+    Raises:
+        InvalidValue: as `text` does, and for more than `MAX_INDEXED` bytes of UTF-8.
+    """
     checked = text(value, place)
     if len(checked.encode()) > MAX_INDEXED:
         raise InvalidValue(f"{place}: takes at most {MAX_INDEXED:,} bytes of UTF-8")
@@ -187,21 +218,36 @@ def indexed(value: object, place: str) -> str:
 
 
 def key(value: object, place: str) -> str:
-    """Text by which a row is found: not blank, and short enough for an index."""
-    return indexed(words(value, place), place)
+    """Return text by which a row is found.
+
+    Raises:
+        InvalidValue: as `indexed` does, and for blank text.
+    """
+    return indexed(nonblank_text(value, place), place)
+
+
+# ---- numbers ------------------------------------------------------------------------------------
 
 
 def integer(value: object, place: str, *, bits: int = 64) -> int:
-    """`value` as a signed integer of so many bits; a bool or a float is refused."""
+    """Return a signed integer that fits into a number of bits.
+
+    Raises:
+        InvalidValue: the value is not an integer (a bool and a float are not), or does not fit.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidValue(f"{place}: takes an integer, not {_kind(value)}")
+        raise InvalidValue(f"{place}: takes an integer, not {kind_of(value)}")
     if not -(1 << bits - 1) <= value < 1 << bits - 1:
         raise InvalidValue(f"{place}: the integer does not fit into {bits} bits")
     return int(value)
 
 
 def positive(value: object, place: str) -> int:
-    """`value` as an integer of at least 1."""
+    """Return an integer of at least 1.
+
+    Raises:
+        InvalidValue: as `integer` does, and for less than 1.
+    """
     checked = integer(value, place)
     if checked < 1:
         raise InvalidValue(f"{place}: takes an integer of at least 1")
@@ -209,9 +255,13 @@ def positive(value: object, place: str) -> int:
 
 
 def number(value: object, place: str) -> float:
-    """`value` as a finite float."""
+    """Return a finite float.
+
+    Raises:
+        InvalidValue: the value is not a number (a bool is not), or is infinite, NaN or beyond a float's range.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidValue(f"{place}: takes a number, not {_kind(value)}")
+        raise InvalidValue(f"{place}: takes a number, not {kind_of(value)}")
     try:
         if math.isfinite(checked := float(value)):
             return checked
@@ -221,182 +271,25 @@ def number(value: object, place: str) -> float:
 
 
 def boolean(value: object, place: str) -> bool:
-    """`value`, which must be True or False."""
+    """Return True or False.
+
+    Raises:
+        InvalidValue: the value is anything else.
+    """
     if not isinstance(value, bool):
-        raise InvalidValue(f"{place}: takes True or False, not {_kind(value)}")
+        raise InvalidValue(f"{place}: takes True or False, not {kind_of(value)}")
     return value
 
 
-# ---- JSON ---------------------------------------------------------------------------------------
-
-
-def json_text(value: object, place: str, *, longest: int | None = MAX_JSON) -> str:
-    """The JSON text of `value`, checked; raises `InvalidValue` for what is not plain JSON, or is too long."""
-    _check_json(value, place, MAX_DEPTH)
-    encoded = stored_json(value)
-    if longest is not None and len(encoded.encode()) > longest:
-        raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
-    return encoded
-
-
-def stored_json(value: object) -> str:
-    """The JSON text of what is known to be plain JSON.
-
-    Keys keep their order and characters stay as they are, so that what is read back equals what was given.
-    """
-    return _STORING.encode(value)
-
-
-def parse_json(encoded: str | bytes) -> Any:
-    """What a stored JSON text means.
-
-    PostgreSQL writes a float such as 1e23 back as a whole number; integers beyond 64 bits are
-    never stored, so one read back was a float.
-    """
-    if isinstance(encoded, bytes):
-        encoded = encoded.decode()
-    decoder = _WITH_LONG if _LONG.search(encoded) else _STORED
-    if encoded[:1].isspace():
-        return decoder.decode(encoded)
-    value, end = decoder.raw_decode(encoded)
-    return value if end == len(encoded) else decoder.decode(encoded)
-
-
-def parse_payload(encoded: object, place: str, *, longest: int, deepest: int = MAX_DEPTH) -> Any:
-    """What a JSON text from outside means.
-
-    Raises:
-        InvalidValue: it is no JSON text, longer than so many bytes, nested deeper than that, has a key twice, or a
-            number that is none (NaN) or that no column holds.
-    """
-    if not isinstance(encoded, str | bytes | bytearray):
-        raise InvalidValue(f"{place}: takes JSON text, not {_kind(encoded)}")
-    if len(encoded) > longest:
-        raise InvalidValue(f"{place}: the JSON is longer than {longest:,} bytes")
-
-    def number_of(digits: str) -> int:
-        if len(digits) > 20 or (found := int(digits)) not in INTEGER_RANGE:
-            raise InvalidValue(f"{place}: an integer beyond 64 bits")
-        return found
-
-    def refuse_constant(name: str) -> None:
-        raise InvalidValue(f"{place}: {name} is not JSON")
-
-    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(pairs)) < len(pairs):
-            refuse_repeats((key for key, _ in pairs), place)
-        return found
-
-    try:
-        decoded = encoded if isinstance(encoded, str) else encoded.decode()
-        if _nests_deeper(decoded, deepest):
-            raise InvalidValue(f"{place}: JSON nested deeper than {deepest}")
-        return json.loads(
-            decoded,
-            parse_int=number_of if _LONG.search(decoded) else None,
-            parse_constant=refuse_constant,
-            object_pairs_hook=without_repeats,
-        )
-    except InvalidValue:
-        raise
-    except ValueError as error:
-        raise InvalidValue(f"{place}: no JSON: {str(error)[:100]}") from None
-
-
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A JSON string, or the rest of the text when it is never closed: no character is looked at twice."""
-_ROUND = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET = bytes(sorted(set(range(256)) - set(b"[]{}")))
-
-
-def _nests_deeper(encoded: str, deepest: int) -> bool:
-    """Whether brackets nest deeper than that in a JSON text, found without parsing it.
-
-    Taking away each pair with nothing between makes the text one level shallower.
-    """
-    brackets = _STRING.sub("", encoded).encode(errors="replace").translate(_ROUND, _NO_BRACKET)
-    for _ in range(deepest):
-        if b"[]" not in brackets:
-            break
-        brackets = brackets.replace(b"[]", b"")
-    return b"[]" in brackets or brackets.count(b"[") > deepest
-
-
-def _integer_or_float(digits: str) -> int | float:
-    return value if len(digits) <= 20 and (value := int(digits)) in INTEGER_RANGE else float(digits)
-
-
-_LONG = re.compile(r"[0-9]{19}(?<![0-9.][0-9]{19})")  # a digit comes first, which is searched for three times faster
-_STORED = json.JSONDecoder()
-_WITH_LONG = json.JSONDecoder(parse_int=_integer_or_float)
-_STORING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _check_json(value: object, place: str, depth: int) -> None:
-    if value is None or isinstance(value, bool):
-        return
-    if isinstance(value, str):
-        text(value, place)
-    elif isinstance(value, int):
-        integer(value, place)
-    elif isinstance(value, float):
-        number(value, place)
-    elif isinstance(value, list | dict):
-        if not depth:
-            raise InvalidValue(f"{place}: JSON nested deeper than {MAX_DEPTH}")
-        _check_json_items(value, place, depth - 1)
-    else:
-        raise InvalidValue(f"{place}: {_kind(value)} is not JSON")
-
-
-def _check_json_items(value: list[Any] | dict[Any, Any], place: str, depth: int) -> None:
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise InvalidValue(f"{place}: a JSON object's keys are text, not {_kind(key)}")
-            text(key, place)
-    for item in value.values() if isinstance(value, dict) else value:
-        _check_json(item, place, depth)
-
-
-def any_json(value: object, place: str) -> None:
-    """A shape: any JSON."""
-
-
-def json_object(value: object, place: str) -> None:
-    """A shape: a JSON object."""
-    if not isinstance(value, dict):
-        raise InvalidValue(f"{place}: takes a JSON object (a dict), not {_kind(value)}")
-
-
-def list_of_text(value: object, place: str) -> None:
-    """A shape: a list of texts."""
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidValue(f"{place}: takes a list of texts")
-
-
-def list_of_objects(value: object, place: str) -> None:
-    """A shape: a list of JSON objects or texts."""
-    if not isinstance(value, list) or not all(isinstance(item, str | dict) for item in value):
-        raise InvalidValue(f"{place}: takes a list of texts or objects")
-
-
-def names(value: object, place: str) -> tuple[str, ...]:
-    """The names in a list of options, each given as text or as an object with an `id`.
-
-    Raises `InvalidValue` for an empty list, a blank name, or one that is repeated.
-    """
-    list_of_objects(value, place)
-    assert isinstance(value, list)
-    found = tuple(words(item if isinstance(item, str) else item.get("id"), place) for item in value)
-    refuse_repeats(found, place)
-    if not found:
-        raise InvalidValue(f"{place}: takes at least one")
-    return found
+# ---- messages -----------------------------------------------------------------------------------
 
 
 def refuse_repeats(items: Iterable[str], place: str) -> None:
-    """Raise `InvalidValue` when an item stands twice."""
+    """Check that no item is repeated.
+
+    Raises:
+        InvalidValue: one is; the message names it.
+    """
     seen: set[str] = set()
     for item in items:
         if item in seen:
@@ -405,12 +298,17 @@ def refuse_repeats(items: Iterable[str], place: str) -> None:
 
 
 def shown(word: object) -> str:
-    """A short word in quotes, for a message; what is long or no text is only named."""
-    return f'"{word}"' if isinstance(word, str) and len(word) <= LONGEST_WORD and word.isprintable() else _kind(word)
+    """Return a short word in quotes, for a message. Of anything else it returns the type."""
+    return f'"{word}"' if isinstance(word, str) and len(word) <= LONGEST_WORD and word.isprintable() else kind_of(word)
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is, for a message: "None", or "a value of type" and the name of its type."""
+    return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 def closest(word: object, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: which known one was probably meant, if any."""
+    """Return the end of a message about an unknown word: "; did you mean …?", or nothing when no word is close."""
     import difflib  # only here, where something was misspelt
 
     close = difflib.get_close_matches(str(word), [*known], n=1) if len(str(word)) <= LONGEST_WORD else []
@@ -418,20 +316,5 @@ def closest(word: object, known: Iterable[str]) -> str:
 
 
 def listed(items: Iterable[object]) -> str:
-    """`items` as a list in prose, or "nothing"."""
+    """Return items as a list in prose, or "nothing"."""
     return ", ".join(str(item) for item in items) or "nothing"
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` as JSON can hold them: ids and times as their stored text, words as plain text."""
-    return {key: _plain(value) for key, value in values.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return uuid_text(value)
-    return stamp(value) if isinstance(value, datetime) else value
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a value of type {type(value).__name__}"

@@ -1,8 +1,7 @@
-"""Every word a column may hold, with its meaning: statuses, types, priorities, thresholds.
+"""Every word that a column may hold, with its meaning: statuses, types, priorities, thresholds.
 
-A member is its stored value (`IssueStatus.QUEUED == "queued"`), carries its `meaning` in one
-sentence, and, when it is a status, says whether it is `final`. The lifecycles themselves are
-in `models/`: this module knows the words, not the ways between them.
+A member is its stored value (`IssueStatus.QUEUED == "queued"`) and has a `meaning` of one sentence. A status also has
+`final`. The transitions between statuses are in `models/`.
 """
 
 from __future__ import annotations
@@ -15,17 +14,23 @@ FINAL = True
 
 
 def member(value: L, meaning: str, final: bool = False) -> L:
-    """What the classes below make a member of, which a type checker takes for the stored value alone."""
+    """Return what a member is made from. A type checker sees the stored value alone.
+
+    Args:
+        value: the stored value.
+        meaning: one sentence.
+        final: whether a status has no way out.
+    """
     made: Any = (value, meaning, final) if final else (value, meaning)
     return made  # type: ignore[no-any-return]
 
 
 class Word(StrEnum):
-    """A word that a column may hold; `meaning` says in one sentence what it stands for."""
+    """A word that a column may hold; `meaning` explains it in one sentence."""
 
     meaning: str
 
-    if not TYPE_CHECKING:  # a call looks a word up; only the members below are made here
+    if not TYPE_CHECKING:  # for a type checker, a call looks a word up; only members call this
 
         def __new__(cls, value: str, meaning: str) -> Self:
             member = str.__new__(cls, value)
@@ -35,7 +40,7 @@ class Word(StrEnum):
 
 
 class Status(StrEnum):
-    """A status of a lifecycle; `final` ones have no way out, all others are live."""
+    """A status of a lifecycle. A `final` status has no way out; all others are live."""
 
     meaning: str
     final: bool
@@ -51,38 +56,38 @@ class Status(StrEnum):
 
     @classmethod
     def live(cls) -> tuple[Self, ...]:
-        """Every status of this lifecycle that is not final, in its own order."""
+        """Return the statuses that are not final, in the order of the lifecycle."""
         return tuple(status for status in cls if not status.final)
 
 
 class EpicStatus(Status):
-    """Where an epic stands."""
+    """The status of an epic."""
 
-    DRAFT = member("draft", "Being written; stages may still be added and reordered.")
-    READY = member("ready", "Written and waiting for somebody to start it.")
-    IN_PROGRESS = member("in_progress", "One of its stages is being worked on, or a word of a person is due.")
-    AWAITING_GATE = member("awaiting_gate", "A stage is finished and its gates wait for people.")
-    COMPLETED = member("completed", "Every stage is approved or skipped and no issue is live.", FINAL)
-    CANCELLED = member("cancelled", "Given up by a person, with everything in it.", FINAL)
+    DRAFT = member("draft", "It is being written: stages may still be added and reordered.")
+    READY = member("ready", "It is written, and waits for somebody to start it.")
+    IN_PROGRESS = member("in_progress", "One of its stages is being worked on, or a person has to decide what follows.")
+    AWAITING_GATE = member("awaiting_gate", "The work of a stage is finished, and its gates wait for people.")
+    COMPLETED = member("completed", "Every stage is approved or skipped, and no issue is live.", FINAL)
+    CANCELLED = member("cancelled", "A person cancelled it, with everything in it.", FINAL)
 
 
 class StageStatus(Status):
-    """Where a stage stands."""
+    """The status of a stage."""
 
-    PENDING = member("pending", "Waits for the stages before it.")
+    PENDING = member("pending", "It waits for the stages before it.")
     IN_PROGRESS = member("in_progress", "Its issues are queued and worked on.")
-    AWAITING_GATE = member("awaiting_gate", "Its issues are closed; its gates wait for people.")
-    APPROVED = member("approved", "Its issues are closed and every gate let it through.", FINAL)
-    SKIPPED = member("skipped", "Passed over by a person.", FINAL)
+    AWAITING_GATE = member("awaiting_gate", "Its issues are closed, and its gates wait for people.")
+    APPROVED = member("approved", "Its issues are closed, and every gate is approved or skipped.", FINAL)
+    SKIPPED = member("skipped", "A person skipped it.", FINAL)
 
 
 class GateStatus(Status):
-    """Where a gate stands."""
+    """The status of a gate."""
 
     PENDING = member("pending", "Nobody has decided yet.")
-    APPROVED = member("approved", "Somebody entitled to it said yes.", FINAL)
-    REJECTED = member("rejected", "Somebody entitled to it said no; the stage is being reworked.")
-    SKIPPED = member("skipped", "Taken out of the way by a person.", FINAL)
+    APPROVED = member("approved", "Somebody who may decide approved it.", FINAL)
+    REJECTED = member("rejected", "Somebody who may decide rejected it, and the stage is being reworked.")
+    SKIPPED = member("skipped", "A person skipped it.", FINAL)
 
 
 class GateType(Word):
@@ -90,22 +95,22 @@ class GateType(Word):
 
     APPROVAL = member("approval", "A person says yes or no.")
     REVIEW = member("review", "A person has looked at the work.")
-    CHECKPOINT = member("checkpoint", "Opens by itself at a set time, unless a person is faster.")
+    CHECKPOINT = member("checkpoint", "It opens by itself at a set time, unless a person decides earlier.")
     DECISION = member("decision", "A person chooses one of the gate's options.")
 
 
 class IssueStatus(Status):
-    """Where an issue stands."""
+    """The status of an issue."""
 
-    UNASSIGNED = member("unassigned", "Known, but not offered to agents yet.")
-    QUEUED = member("queued", "Offered: the next fitting agent that claims gets it.")
-    ASSIGNED = member("assigned", "Given to an agent that has not begun.")
+    UNASSIGNED = member("unassigned", "It exists, but is not offered to agents yet.")
+    QUEUED = member("queued", "It is offered: the next agent that claims work and fits gets it.")
+    ASSIGNED = member("assigned", "It was given to an agent that has not begun.")
     IN_PROGRESS = member("in_progress", "The assigned agent works on it.")
-    AWAITING_REVIEW = member("awaiting_review", "Handed in; nobody reviews it yet.")
+    AWAITING_REVIEW = member("awaiting_review", "The work is submitted; nobody reviews it yet.")
     IN_REVIEW = member("in_review", "An agent or a person reviews it.")
-    DONE = member("done", "Finished; rework is a new issue.", FINAL)
-    BLOCKED = member("blocked", "Cannot go on until somebody unblocks, releases or cancels it.")
-    CANCELLED = member("cancelled", "Given up.", FINAL)
+    DONE = member("done", "It is finished; rework is a new issue.", FINAL)
+    BLOCKED = member("blocked", "It cannot go on until somebody unblocks, releases or cancels it.")
+    CANCELLED = member("cancelled", "It was cancelled.", FINAL)
 
 
 class IssueType(Word):
@@ -113,9 +118,9 @@ class IssueType(Word):
 
     FEATURE = member("feature", "Something new for users.")
     BUG = member("bug", "Something that does not work as it should.")
-    DOCS = member("docs", "Words for readers.")
-    REFACTOR = member("refactor", "A better shape, the same behaviour.")
-    TEST = member("test", "Proof that something works.")
+    DOCS = member("docs", "Documentation.")
+    REFACTOR = member("refactor", "Better structure, with the same behaviour.")
+    TEST = member("test", "A test that something works.")
     SECURITY = member("security", "Something an attacker could use.")
     CHORE = member("chore", "Housekeeping.")
 
@@ -123,10 +128,10 @@ class IssueType(Word):
 class Priority(Word):
     """How urgent an issue is, most urgent first."""
 
-    CRITICAL = member("critical", "Before everything else.")
-    HIGH = member("high", "Before ordinary work.")
+    CRITICAL = member("critical", "Comes before everything else.")
+    HIGH = member("high", "Comes before ordinary work.")
     MEDIUM = member("medium", "Ordinary work.")
-    LOW = member("low", "When nothing else is waiting.")
+    LOW = member("low", "Comes when nothing else waits.")
 
 
 class AgentType(Word):
@@ -135,32 +140,32 @@ class AgentType(Word):
     CODER = member("coder", "Writes code.")
     REVIEWER = member("reviewer", "Reads and judges code.")
     PM = member("pm", "Plans and prioritises.")
-    SECURITY = member("security", "Looks for what an attacker would.")
+    SECURITY = member("security", "Looks for what an attacker would look for.")
     DOCS = member("docs", "Writes for readers.")
     TEST = member("test", "Writes tests.")
-    ARCHITECT = member("architect", "Decides structure.")
+    ARCHITECT = member("architect", "Decides on structure.")
 
 
 class AgentStatus(Status):
-    """Where one session of one agent process stands."""
+    """The status of an agent, which is one session of one process."""
 
-    IDLE = member("idle", "Free: may be given an issue.")
-    STARTING = member("starting", "Given an issue; its process is coming up.")
-    WORKING = member("working", "At work on its issue.")
-    WAITING_FOR_INPUT = member("waiting_for_input", "Asked a person something; does not beat meanwhile.")
-    WAITING_FOR_VOTE = member("waiting_for_vote", "Waits for a proposal of its own to be decided.")
-    PAUSED = member("paused", "Held still on purpose; does not beat meanwhile.")
-    ERRORED = member("errored", "Failed, or was given up for dead; may recover.")
+    IDLE = member("idle", "It is free, and may be given an issue.")
+    STARTING = member("starting", "It has an issue, and its process is starting.")
+    WORKING = member("working", "It works on its issue.")
+    WAITING_FOR_INPUT = member("waiting_for_input", "It asked a person something, and sends no heartbeats meanwhile.")
+    WAITING_FOR_VOTE = member("waiting_for_vote", "It waits until its own proposal is decided.")
+    PAUSED = member("paused", "It was paused on purpose, and sends no heartbeats meanwhile.")
+    ERRORED = member("errored", "It failed, or was declared dead; it may recover.")
     COMPLETED = member("completed", "The session is over.", FINAL)
 
 
 class PullRequestStatus(Status):
-    """Where a pull request stands."""
+    """The status of a pull request."""
 
-    DRAFT = member("draft", "Not offered for review yet.")
-    OPEN = member("open", "Offered for review.")
-    MERGED = member("merged", "In the main line.", FINAL)
-    CLOSED = member("closed", "Withdrawn; may be reopened while its issue is live.")
+    DRAFT = member("draft", "It is not offered for review yet.")
+    OPEN = member("open", "It is offered for review.")
+    MERGED = member("merged", "It is merged.", FINAL)
+    CLOSED = member("closed", "It is closed, and may be reopened while its issue is live.")
 
 
 class ReviewStatus(Word):
@@ -173,29 +178,29 @@ class ReviewStatus(Word):
 
 
 class ProposalStatus(Status):
-    """Where a proposal stands."""
+    """The status of a proposal."""
 
-    OPEN = member("open", "Proposed; nobody has voted.")
-    VOTING = member("voting", "Votes are being cast, until the tally is final or the deadline passes.")
-    APPROVED = member("approved", "Decided for; waits to be executed.")
-    REJECTED = member("rejected", "Decided against.", FINAL)
-    EXECUTING = member("executing", "Being carried out.")
-    EXECUTED = member("executed", "Carried out; may still be rolled back.")
-    ROLLED_BACK = member("rolled_back", "Carried out, at least in part, and undone.", FINAL)
-    VETOED = member("vetoed", "Stopped by a person after it was approved.", FINAL)
+    OPEN = member("open", "It was proposed, and nobody has voted.")
+    VOTING = member("voting", "Agents vote, until the tally is final or the deadline passes.")
+    APPROVED = member("approved", "The vote approved it, and it waits to be executed.")
+    REJECTED = member("rejected", "The vote rejected it.", FINAL)
+    EXECUTING = member("executing", "It is being executed.")
+    EXECUTED = member("executed", "It was executed, and may still be rolled back.")
+    ROLLED_BACK = member("rolled_back", "It was executed, at least in part, and undone.", FINAL)
+    VETOED = member("vetoed", "A person stopped it after it was approved.", FINAL)
 
 
 class ProposalType(Word):
-    """What a proposal is about; sets its default threshold and required voters."""
+    """What a proposal is about. It determines the default threshold and the default required voters."""
 
     IMPLEMENTATION_APPROACH = member("implementation_approach", "How to build something.")
     TECH_STACK_CHOICE = member("tech_stack_choice", "What to build it with.")
-    ARCHITECTURE_DECISION = member("architecture_decision", "How the whole is divided.")
+    ARCHITECTURE_DECISION = member("architecture_decision", "How the system is divided into parts.")
     NEW_AGENT_TYPE = member("new_agent_type", "A new kind of agent.")
     WORKFLOW_CHANGE = member("workflow_change", "How work moves.")
     GOVERNANCE_RULE = member("governance_rule", "How decisions are made.")
     TOOL_INTEGRATION = member("tool_integration", "A tool to connect.")
-    PROMPT_IMPROVEMENT = member("prompt_improvement", "Better words for agents.")
+    PROMPT_IMPROVEMENT = member("prompt_improvement", "A better prompt for agents.")
 
 
 class Threshold(Word):
@@ -212,8 +217,8 @@ class VoteDecision(Word):
 
     APPROVE = member("approve", "For it.")
     REJECT = member("reject", "Against it.")
-    ABSTAIN = member("abstain", "Heard, neither for nor against.")
-    NEED_MORE_INFO = member("need_more_info", "Cannot say yet; holds the tally open until the deadline.")
+    ABSTAIN = member("abstain", "Neither for nor against; it still counts as a vote.")
+    NEED_MORE_INFO = member("need_more_info", "Cannot decide yet; keeps the tally open until the deadline.")
 
 
 class DecisionType(Word):
@@ -223,14 +228,14 @@ class DecisionType(Word):
     PROPOSAL_REJECTED = member("proposal_rejected", "The tally, or the deadline, rejected a proposal.")
     HUMAN_OVERRIDE = member("human_override", "A person overrode the ordinary course.")
     HUMAN_VETO = member("human_veto", "A person stopped an approved proposal.")
-    GATE_APPROVED = member("gate_approved", "A gate let its stage through.")
-    GATE_REJECTED = member("gate_rejected", "A gate sent its stage back.")
+    GATE_APPROVED = member("gate_approved", "A gate was approved.")
+    GATE_REJECTED = member("gate_rejected", "A gate was rejected, and its stage goes back to work.")
 
 
 class LogLevel(Word):
     """How much a line of an agent's log matters."""
 
-    DEBUG = member("debug", "Of use when looking for a fault.")
+    DEBUG = member("debug", "Useful when looking for a fault.")
     INFO = member("info", "What happened.")
     WARN = member("warn", "Worth a look.")
     ERROR = member("error", "Something failed.")

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dispatch_state import DispatchError, SyncState, github, open_store, values
+from dispatch_state import DispatchError, SyncState, github, json_values, open_store
 
 HERE = Path(__file__).parent / "deliveries"
 
@@ -30,7 +30,7 @@ def main(folder: Path = HERE, target: str = ":memory:") -> int:
     with open_store(target) as store:
         for file in sorted(folder.glob("*.json")):
             try:
-                delivery = values.parse_payload(file.read_bytes(), file.name, longest=github.LONGEST)
+                delivery = json_values.parse_payload(file.read_bytes(), file.name, longest=github.LONGEST)
                 print(f"{file.stem:26} {told(github.apply_event(delivery['event'], delivery['payload']))}")
             except (DispatchError, KeyError, TypeError) as error:
                 print(f"{file.stem:26} skipped: {error}", file=sys.stderr)

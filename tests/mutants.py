@@ -80,7 +80,7 @@ FAULTS = [
     ),
     Fault(
         "a JSON string that never ends, looked for again at each quote",
-        "values.py", """[^"\\\\]*+)*+"?', re.DOTALL)""", """[^"\\\\]*)*"', re.DOTALL)""",
+        "json_values.py", """[^"\\\\]*+)*+"?', re.DOTALL)""", """[^"\\\\]*)*"', re.DOTALL)""",
         "test_patterns.py",
     ),
     Fault(
@@ -447,8 +447,8 @@ FAULTS = [
     ),
     Fault(
         "a cursor made for each statement on PostgreSQL",
-        "storage/postgresql.py", "kept = connection.kept.execute(sql, parameters)",
-        "kept = connection.cursor().execute(sql, parameters)",
+        "storage/postgresql.py", "cursor = connection.reused_cursor.execute(sql, parameters)",
+        "cursor = connection.cursor().execute(sql, parameters)",
         "test_costs.py -k cursor",
     ),
     Fault(

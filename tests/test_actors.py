@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import SANGHA, Gate, Human, InvalidValue, Store, System
-from dispatch_state.actors import CHECKPOINT, STORE, well_formed, well_signed
+from dispatch_state.actors import CHECKPOINT, STORE, is_actor_text, is_signature
 from dispatch_state.ids import new_id
 from tests.world import WHY, World
 
@@ -80,12 +80,12 @@ def test_a_login_of_any_directory_acts(store: Store, login: str) -> None:
 def test_stored_actors_are_well_formed() -> None:
     agent = f"agent:{new_id()}"
     for login in LOGINS:
-        assert well_formed(f"human:{login}")
-        assert well_signed(login)
+        assert is_actor_text(f"human:{login}")
+        assert is_signature(login)
     for actor in ("system:rescue", "sangha", agent):
-        assert well_formed(actor)
+        assert is_actor_text(actor)
     for odd in ("human:Ada", "human:@ada", "human:", "system:first.last", "system:x[bot]", f"{agent}0", "ada", 7, None):
-        assert not well_formed(odd)
+        assert not is_actor_text(odd)
 
 
 def test_an_approver_is_not_named_twice_by_an_at(store: Store) -> None:

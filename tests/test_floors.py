@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
 ORDER = [
-    "_version", "vocabulary", "errors", "ids", "values", "actors", "ddl",
+    "_version", "vocabulary", "errors", "ids", "values", "json_values", "actors", "ddl",
     "storage", "lifecycle", "models", "engine", "schema", "audit", "transfer", "github", "views",
     "aio", "diagrams", "schemas", "store", "cli", "__main__", "testing",
 ]  # fmt: skip
@@ -133,10 +133,11 @@ def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
         "decision_context", "label", "on_create", "why_fixed", "check_columns", "owner_id", "decision_details",
         "checked", "stored", "check", "bound", "placed", "meant", "db_value", "python_value", "to_value", "filled",
         "set_model", "get_rel_instance", "savepoint", "rollback", "connection", "cursor", "connect", "fetchone",
-        "fetchall", "never_finalised", "insert", "insert_many", "insert_from", "replace", "replace_many",
+        "fetchall", "kept_after_fork", "insert", "insert_many", "insert_from", "replace", "replace_many",
         "bulk_create", "bulk_update", "set_by_id", "delete_by_id", "truncate_table", "delete", "update",
         "delete_instance", "create", "save", "add", "up", "trigger", "execute", "remember", "forget_block", "actor",
-        "signature", "register",
+        "signature", "register", "context", "birth", "frozen", "whole", "verdict_details", "to_parameter",
+        "parameter", "slot",
     }  # fmt: skip
     arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
     guard = arguments[1:] == ["firing"] or bool(node.decorator_list)

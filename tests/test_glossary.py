@@ -88,7 +88,7 @@ MODULES = {
     "cli/reading", "cli/richly", "cli/standing", "cli/style", "cli/telling", "cli/kanban", "cli/page",
 }  # fmt: skip
 CONNECTING = {
-    "lockfile.py", "write_queue.py", "connections.py", "sqlite.py", "postgresql.py", "database.py", "connect.py",
+    "write_queue.py", "connections.py", "sqlite.py", "sqlite_connections.py", "postgresql.py", "connect.py",
 }  # fmt: skip
 """The modules in which a turn is what it says, one writer's place in the write queue, and connections are kept."""
 

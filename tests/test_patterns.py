@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dispatch_state import schemas, values
+from dispatch_state import json_values, schemas, values
 from dispatch_state.cli.terminal import masked
 from dispatch_state.errors import DispatchError
 from dispatch_state.github.payloads import Payload
@@ -77,8 +77,8 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("a value in ", "a", "!"),
         ("", "a value in ", ""),
     ],
-    ("dispatch_state/values.py", "_LONG"): [("", "1", ""), (".", "1", ""), ("", "123456789012345678.", "")],
-    ("dispatch_state/values.py", "_STRING"): [
+    ("dispatch_state/json_values.py", "_LONG"): [("", "1", ""), (".", "1", ""), ("", "123456789012345678.", "")],
+    ("dispatch_state/json_values.py", "_STRING"): [
         ("", '"', ""), ('"', '\\"', ""), ('"', "\\", ""), ("", '"\\', ""), ('"', "a", "\\"), ("", '\\"', ""),
     ],
 }  # fmt: skip
@@ -222,7 +222,7 @@ JSON = [
 READERS: dict[str, tuple[Callable[[str], object], list[tuple[str, str, str]]]] = {
     "loads": (IssueSchema().loads, JSON),
     "a line of an import": (lambda text: snapshots._parsed(2, text.encode()), JSON),
-    "stored JSON": (refused(lambda text: _or_none(values.parse_json, text)), JSON[:5] + JSON[6:11]),
+    "stored JSON": (refused(lambda text: _or_none(json_values.parse_json, text)), JSON[:5] + JSON[6:11]),
     "a message with URLs": (masked, [("", ":/", ""), (":", "/", ""), ("", "://a:b@", ""), ("", "password=@:/:", "")]),
     "an unknown column": (lambda text: Issue(**{text: 1}), [("", "title", ""), ("", "t", "")]),
     "an unknown argument": (
@@ -258,11 +258,11 @@ def test_what_reads_text_is_linear(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_never_ends_is_refused_as_it_was() -> None:
     for text, told in (
-        ('"' + '\\"' * 40_000, "no JSON: Unterminated string"),
+        ('"' + '\\"' * 40_000, "not JSON: Unterminated string"),
         ("[" * 100_000, "JSON nested deeper than 32"),
         ("[" * 33 + "]" * 33, "JSON nested deeper than 32"),
         ('{"a":' * 33, "JSON nested deeper than 32"),
-        ('["' + "[" * 100, "no JSON: Unterminated string"),
+        ('["' + "[" * 100, "not JSON: Unterminated string"),
     ):
         with pytest.raises(DispatchError, match=re.escape(told)):
             IssueSchema().loads(text)
@@ -272,4 +272,4 @@ def test_what_never_ends_is_refused_as_it_was() -> None:
         '["\\"[[[[", "' + "{" * 99 + '"]',
         "[" + "[[],{}]," * 99 + "1]",
     ):
-        assert values.parse_payload(text, "payload", longest=10_000) is not None
+        assert json_values.parse_payload(text, "payload", longest=10_000) is not None

@@ -271,9 +271,9 @@ def test_an_update_of_a_row_of_another_kind(store: Store) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "no JSON"),
-        ("", "no JSON"),
-        (b"\xff", "no JSON"),
+        ("{", "not JSON"),
+        ("", "not JSON"),
+        (b"\xff", "not JSON"),
         ("[" * 100_000, "deeper"),
         ('{"labels": ' + "[" * 40 + "]" * 40 + "}", "deeper"),
         ('{"title": NaN}', "NaN"),

@@ -108,7 +108,7 @@ def held(field: Any) -> Any:
         ParentField: (field.rel_model, UUID, str) if isinstance(field, ParentField) else (),
         fields.IdField: (UUID, str),
     }
-    found = kinds.get(type(field)) or (field.alike,)
+    found = kinds.get(type(field)) or (field.native,)
     return reduce(or_, (*found, *([type(None)] if field.null else [])))
 
 

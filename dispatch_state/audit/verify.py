@@ -26,7 +26,7 @@ from dispatch_state.schema import enforcement
 from dispatch_state.schema.constraints import malformed, quoted
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.fields import JsonField
-from dispatch_state.storage.paging import size
+from dispatch_state.storage.paging import size_sql
 from dispatch_state.storage.targets import SQLITE
 from dispatch_state.values import Progress, check_progress, shown
 from dispatch_state.vocabulary import DecisionType
@@ -66,7 +66,7 @@ def verify(database: Database, progress: Progress | None = None) -> list[Violati
     """What does not hold, in a fixed order; empty when the store is sound. See `Store.verify`."""
     check_progress(progress)
     checks, found = _checks(), set[Violation]()
-    with one_moment(database), database.reading_anything():
+    with one_moment(database), database.undecodable_text_as_bytes():
         for done, check in enumerate(checks):
             if progress:
                 progress(done, len(checks))
@@ -137,7 +137,7 @@ def _misshapen(database: Database, model: type[Row], field: Any) -> Iterator[Vio
             continue
         for found, value in page:
             try:
-                field.shaped(field.python_value(value))
+                field.check_shape(field.python_value(value))
             except InvalidValue as error:
                 yield Violation("I13", table, _id(found), str(error))
             except (StoreCorrupt, TypeError):
@@ -148,7 +148,7 @@ def _all_shaped(field: Any, texts: list[Any]) -> bool:
     """Whether all have their shape, read at once, which is faster; that each is JSON by itself `columns` asks."""
     try:
         for value in json.loads(f"[{','.join(texts)}]"):
-            field.shaped(value)
+            field.check_shape(value)
     except (ValueError, TypeError, RecursionError):
         return False
     return True
@@ -157,7 +157,7 @@ def _all_shaped(field: Any, texts: list[Any]) -> bool:
 def _pages(database: Database, table: str, key: str, column: str) -> Iterator[list[tuple[Any, Any]]]:
     """The keys and the values of a column that are there, a page at a time; a long value is a page by itself."""
     mark, same = ("?", "IS") if database.kind == SQLITE else ("%s", "=")
-    short = f"CASE WHEN {size([column], database.kind)} <= {SHORT} THEN {column} END"
+    short = f"CASE WHEN {size_sql([column], database.kind)} <= {SHORT} THEN {column} END"
     query = f"SELECT {key}, {short} FROM {table} WHERE {column} IS NOT NULL"
     page = list(_ask(database, f"{query} ORDER BY {key} LIMIT {PAGE_OF_JSON}"))
     while page:
@@ -171,9 +171,9 @@ def _pages(database: Database, table: str, key: str, column: str) -> Iterator[li
 def signatures(database: Database) -> Iterator[Violation]:
     """I13: who acted is well formed."""
     for table, column in (("transition_log", "actor"), ("decisions", "decided_by")):
-        yield from _forged(database, table, column, actors.well_formed)
+        yield from _forged(database, table, column, actors.is_actor_text)
     for table, column in SIGNED:
-        yield from _forged(database, table, column, actors.well_signed)
+        yield from _forged(database, table, column, actors.is_signature)
 
 
 def _forged(database: Database, table: str, column: str, well: Any) -> Iterator[Violation]:

@@ -11,13 +11,13 @@ from dispatch_state.cli.lookup import fate, gone, identifier, missing, stateful_
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Part, Terminal
 from dispatch_state.cli.triggers import takes
+from dispatch_state.json_values import json_text
 from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
-from dispatch_state.values import json_text
 from dispatch_state.views.history import causes, explained, objections, waits_for
 
 PRIVATE = "prompt"

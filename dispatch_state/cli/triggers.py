@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dispatch_state import values
+from dispatch_state import json_values
 from dispatch_state.cli.lookup import row_of
 from dispatch_state.cli.terminal import Part
 from dispatch_state.errors import InvalidValue
@@ -100,7 +100,7 @@ def _boolean(text: str, name: str) -> bool:
 
 def _json(text: str, name: str) -> Any:
     try:
-        return values.parse_json(text)
+        return json_values.parse_json(text)
     except (ValueError, RecursionError):
         raise InvalidValue(f"{name}: takes JSON") from None
 

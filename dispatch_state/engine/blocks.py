@@ -90,14 +90,14 @@ class AtomicBlock(Atomic):
     def _build_ctx(self) -> AtomicBlock:
         return AtomicBlock(self.db, self._error_boundary, self._memory)
 
-    def _entered(self, depth: int) -> None:
+    def _begin(self, depth: int) -> None:
         self._level = len(self._memory.blocks)
         self._block = self._given or (self.db.savepoint() if depth else self.db.transaction())
         with self._error_boundary:
             self._block.__enter__()
         self._memory.blocks.append({})
 
-    def _left(self, *error: Any) -> None:
+    def _end(self, *error: Any) -> None:
         failed = error[0] is not None
         if failed and not self.db.usable:
             self._undo()
@@ -107,9 +107,9 @@ class AtomicBlock(Atomic):
         self._restores = failed
         self._memory.end(self._level, restore=failed)
 
-    def _undoing(self, depth: int) -> Callable[[], None]:
+    def _undo_function(self, depth: int) -> Callable[[], None]:
         restore = partial(self._memory.end, self._level, restore=self._restores)
-        undo = super()._undoing(depth)
+        undo = super()._undo_function(depth)
 
         def undo_both() -> None:
             restore()

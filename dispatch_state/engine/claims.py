@@ -31,7 +31,8 @@ from dispatch_state.models.keys import present
 from dispatch_state.models.queries import issue_under_way
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.current import DATABASE
-from dispatch_state.storage.fields import Slot, word
+from dispatch_state.storage.field_base import Slot
+from dispatch_state.storage.fields import word
 from dispatch_state.storage.statements import Statement, load
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.vocabulary import AgentStatus, EpicStatus, IssueStatus, IssueType, Priority, StageStatus
@@ -107,10 +108,10 @@ def claim(
 
 
 _CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
-    "repo_path": values.words,
+    "repo_path": values.nonblank_text,
     "issue_type": lambda value, place: str(word(value, IssueType, place)),
     "process_id": values.positive,
-    "session_id": values.words,
+    "session_id": values.nonblank_text,
 }
 
 

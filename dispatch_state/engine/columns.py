@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from dispatch_state.ids import uuid_text
+from dispatch_state.json_values import plain
 from dispatch_state.lifecycle.interface import PRESENT, Columns
 from dispatch_state.models.row import Row
-from dispatch_state.values import plain
 
 Neighbours = list[tuple[Any, dict[str, Any]]]
 """Rows beside the one that moves, each with the columns that are set with the move."""

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from dispatch_state.actors import Actor, Human
 from dispatch_state.ids import new_id, uuid_text
+from dispatch_state.json_values import plain
 from dispatch_state.lifecycle.interface import Firing, Move
-from dispatch_state.values import plain
 from dispatch_state.vocabulary import DecisionType
 
 

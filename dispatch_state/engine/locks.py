@@ -39,7 +39,7 @@ from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.current import DATABASE
-from dispatch_state.storage.fields import Slot
+from dispatch_state.storage.field_base import Slot
 from dispatch_state.storage.retries import Outdated
 from dispatch_state.storage.statements import Statement, find, rows
 from dispatch_state.storage.targets import POSTGRESQL

@@ -33,7 +33,7 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.queries import UNDECIDED
 from dispatch_state.models.stage import Stage
-from dispatch_state.storage.statements import made, some, tuples
+from dispatch_state.storage.statements import exists, row_object, tuples
 from dispatch_state.vocabulary import AgentStatus, GateStatus, GateType, IssueStatus, ProposalStatus, StageStatus
 
 TICK = System("tick")
@@ -100,7 +100,7 @@ def _fire(*due: Due) -> list[Move]:
     for model, keys, action, locks, work in due:
         for (key,) in keys:
             try:
-                row = made(model, {"id": model._meta.fields["id"].python_value(key)})
+                row = row_object(model, {"id": model._meta.fields["id"].python_value(key)})
                 moves += session().work_on(row, action, work, locks=locks)
             except (StaleRow, IllegalTransition, GuardRefused, RowNotFound):
                 pass  # another process was faster
@@ -168,7 +168,7 @@ def _silent_since(since: datetime, until: datetime) -> ModelSelect[Agent]:
     return Agent.select(Agent.id).where(silent).order_by(Agent.last_heartbeat, Agent.id)
 
 
-@some
+@exists
 def any_live_issue(agent: Any) -> ModelSelect[Issue]:
     return Issue.select().where(Issue.assigned_agent == agent, _live())
 

@@ -11,7 +11,7 @@ from dispatch_state.lifecycle.interface import Firing
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.guards import human_or_system
 from dispatch_state.models.row import Row
-from dispatch_state.storage.connections import is_named_elsewhere
+from dispatch_state.storage.connections import is_foreign_key_error
 from dispatch_state.storage.statements import delete
 
 NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
@@ -37,7 +37,7 @@ def remove(unit: UnitOfWork, row: Stateful, by: Actor, reason: str) -> None:
     try:
         delete(type(row), row.id)
     except peewee.IntegrityError as error:
-        unit.refuse(row, "remove", [NAMED_ELSEWHERE] if is_named_elsewhere(error) else [])
+        unit.refuse(row, "remove", [NAMED_ELSEWHERE] if is_foreign_key_error(error) else [])
         raise
 
 

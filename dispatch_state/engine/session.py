@@ -40,7 +40,7 @@ from dispatch_state.models.log import moves_of
 from dispatch_state.models.row import Row
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.retries import Outdated, Retries
-from dispatch_state.storage.statements import find, made
+from dispatch_state.storage.statements import find, row_object
 from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.values import Clock, listed, shown
 
@@ -93,7 +93,7 @@ class StoreSession:
         database = self._database
         depth = len(database._state.transactions)
         if depth and sys.exception() is not None:
-            database.undo_interrupted()
+            database.undo_interrupted_block()
             depth = len(database._state.transactions)
         pooled = database.kind == POSTGRESQL
         retries: Retries | None = None
@@ -108,13 +108,13 @@ class StoreSession:
                     break
                 except (Outdated, peewee.PeeweeException) as error:
                     retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
-                    retries.require(error, depth)
+                    retries.wait_or_raise(error, depth)
             self._bring_up_to_date((*update_objects, by) if isinstance(by, Agent) else update_objects, unit)
             if unit.lines:
                 unit.report(committed=not depth)
             return result
         except BaseException as error:
-            database.recover(depth)
+            database.roll_back_beyond(depth)
             if isinstance(error, database.foreign_errors):
                 self._error_boundary.translate(error)
             raise
@@ -244,11 +244,11 @@ class StoreSession:
         require_actor(by, "create")
         reason = values.text(reason, "reason")
         columns = new_row_columns(row)
-        new_row = made(type(row), columns)
+        new_row = row_object(type(row), columns)
         new_row.check_columns()
 
         def work(unit: UnitOfWork) -> dict[str, Any]:
-            fresh = made(type(row), dict(columns))
+            fresh = row_object(type(row), dict(columns))
             require_parents(fresh)
             for parent in fresh.__rel__.values():
                 unit.remember(parent)
@@ -289,7 +289,7 @@ class StoreSession:
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a row that is final, and log what goes with it."""
         require_actor(by, "remove")
-        reason = values.words(reason, "reason")
+        reason = values.nonblank_text(reason, "reason")
         require_saved(row)
         self._run(row, lambda unit: remove(unit, self._fenced(row)[0], by, reason), by=by, locks=row.remove_locks)
 
@@ -304,9 +304,9 @@ class StoreSession:
                     return ask()
             except StoreUnreachable as error:
                 retries = retries or Retries(database, "")
-                retries.require(error, depth)
+                retries.wait_or_raise(error, depth)
             except BaseException:
-                database.recover(depth)
+                database.roll_back_beyond(depth)
                 raise
 
     def write(self, work: Callable[[UnitOfWork], T]) -> T:

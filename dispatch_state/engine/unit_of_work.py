@@ -30,11 +30,11 @@ from dispatch_state.models.decision import Decision
 from dispatch_state.models.guards import sangha
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
-from dispatch_state.storage.statements import appending, find, insert, made, move, update
+from dispatch_state.storage.statements import append_statement, find, insert, move_row, row_object, update
 from dispatch_state.vocabulary import Status
 
 LOGGER = logging.getLogger("dispatch_state")
-_LOG = appending(TransitionLog)
+_LOG = append_statement(TransitionLog)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -158,7 +158,7 @@ class UnitOfWork:
         if "updated_at" in was:
             own["updated_at"] = moment
         seq = self._log(firing, edge.source, edge.dest, version, details, decision)
-        if not move(type(row), own, was):
+        if not move_row(type(row), own, was):
             raise StaleRow(f"{row} was moved by somebody else while it was being moved")
         firing.before = was
         self.changed[type(row), was["id"]] = row.__data__ = {**was, **own}
@@ -292,7 +292,7 @@ class UnitOfWork:
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
         """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
-        row = made(model, {"id": new_id(), "created_at": self.now, **columns})
+        row = row_object(model, {"id": new_id(), "created_at": self.now, **columns})
         insert(model, row.__data__)
         return row
 

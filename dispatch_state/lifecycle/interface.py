@@ -300,5 +300,5 @@ def session() -> Session:
     """
     found: Session | None = CURRENT.session
     if found is None:
-        raise CURRENT.absent()
+        raise CURRENT.no_session_error()
     return found

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import peewee
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.errors import InvalidValue
 from dispatch_state.lifecycle.interface import Columns, Guard, Lock, Locks, Move, session
 from dispatch_state.values import listed
@@ -68,7 +68,7 @@ class Trigger:
         if self.records_error:
             told = values.storable(reason, place)
             return "" if told == values.NO_MESSAGE else told
-        return (values.words if self.needs_reason else values.text)(reason, place)
+        return (values.nonblank_text if self.needs_reason else values.text)(reason, place)
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
         for source in sources:
@@ -126,13 +126,13 @@ def _a_row(model: str) -> Check:
 
 
 def _json_object(value: object, place: str) -> object:
-    values.json_object(value, place)
-    values.json_text(value, place)
+    json_values.json_object(value, place)
+    json_values.json_text(value, place)
     return value
 
 
 _CHECKS: dict[str, Check] = {
-    "str": values.words,
+    "str": values.nonblank_text,
     "int": values.positive,
     "bool": values.boolean,
     "dict[str, Any]": _json_object,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.ids import new_id
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.keys import ParentField, PointerField
@@ -26,8 +26,8 @@ class AgentLog(Row):
     agent = ParentField(Agent, backref="logs", column_name="agent_id", on_delete="CASCADE")
     issue = PointerField("Issue", null=True, column_name="issue_id", backref="logs", on_delete="SET NULL")
     level = WordField(LogLevel)
-    message = TextField(holds=values.words)
-    context = JsonField(values.json_object, null=True)
+    message = TextField(holds=values.nonblank_text)
+    context = JsonField(json_values.json_object, null=True)
     created_at = StampField()
 
     if TYPE_CHECKING:

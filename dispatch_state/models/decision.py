@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from dispatch_state import values
+from dispatch_state import json_values
 from dispatch_state.ids import new_id
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue
@@ -27,7 +27,7 @@ class Decision(Row):
     epic = ParentField(Epic, null=True, backref="decisions", column_name="epic_id", on_delete="SET NULL")
     decision_type = WordField(DecisionType)
     description = TextField()
-    outcome = JsonField(values.json_object)
+    outcome = JsonField(json_values.json_object)
     decided_by = TextField()
     created_at = StampField()
 

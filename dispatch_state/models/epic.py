@@ -7,7 +7,7 @@ from uuid import UUID
 
 from peewee import ModelSelect
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import STORE, Actor
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock
 from dispatch_state.lifecycle.triggers import transition
@@ -70,7 +70,7 @@ class Epic(Stateful):
     github_url = TextField(null=True)
     title = TextField()
     description = TextField()
-    acceptance_criteria = JsonField(values.list_of_text, null=True)
+    acceptance_criteria = JsonField(json_values.list_of_text, null=True)
     repo_path = TextField(holds=values.indexed)
     repo_url = TextField(null=True)
     status: WordField[EpicStatus] = WordField(EpicStatus, default=EpicStatus.DRAFT)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from peewee import ModelSelect
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import Actor, Human, login
 from dispatch_state.errors import InvalidValue
 from dispatch_state.ids import new_id
@@ -88,7 +88,7 @@ class Gate(Stateful):
     rejection_reason = TextField(null=True)
     created_at = StampField()
     approved_at = StampField(null=True)
-    options = JsonField(values.list_of_text, null=True)
+    options = JsonField(json_values.list_of_text, null=True)
     chosen_option = TextField(null=True)
     auto_approve_at = StampField(null=True)
 
@@ -185,7 +185,7 @@ class Gate(Stateful):
         elif len(self.options or ()) < 2:
             raise InvalidValue(f"{place}: a decision gate takes at least two")
         else:
-            values.names(self.options, place)
+            json_values.option_names(self.options, place)
         if self.auto_approve_at is not None and self.gate_type != GateType.CHECKPOINT:
             raise InvalidValue("gates.auto_approve_at: only a checkpoint has one")
 
@@ -218,7 +218,7 @@ class Gate(Stateful):
             GuardRefused: an acting agent is dead.
         """
         here = session()
-        content = values.words(content, "gate_comments.content")
+        content = values.nonblank_text(content, "gate_comments.content")
         said: GateComment = here.work_on(
             self,
             "comment",

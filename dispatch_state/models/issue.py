@@ -8,7 +8,7 @@ from uuid import UUID
 
 from peewee import SQL, Case, ModelSelect
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import Actor, Human
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
 from dispatch_state.lifecycle.triggers import transition
@@ -76,7 +76,7 @@ class Issue(Stateful):
     prompt = TextField()
     issue_type = WordField(IssueType)
     priority = WordField(Priority, default=Priority.MEDIUM)
-    labels = JsonField(values.list_of_text, null=True)
+    labels = JsonField(json_values.list_of_text, null=True)
     status: WordField[IssueStatus] = WordField(IssueStatus, default=IssueStatus.UNASSIGNED)
     assigned_agent = ParentField(
         Agent, null=True, backref="issues", column_name="assigned_agent_id", on_delete="SET NULL"
@@ -278,7 +278,7 @@ class Issue(Stateful):
             As `release` and `assign`; nothing changes unless both are accepted.
         """
         here = session()
-        reason = values.words(reason, "reason")
+        reason = values.nonblank_text(reason, "reason")
         a_saved(agent, "reassign(agent)", Agent)
 
         def both(issue: Issue) -> Iterator[tuple[Issue, str, dict[str, Any]]]:

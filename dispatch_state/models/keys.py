@@ -9,7 +9,8 @@ from uuid import UUID
 import peewee
 
 from dispatch_state.ids import uuid_text
-from dispatch_state.storage.fields import Checked, Identifying, IdField
+from dispatch_state.storage.field_base import CheckedField, UuidConversion
+from dispatch_state.storage.fields import IdField
 from dispatch_state.storage.statements import find
 from dispatch_state.values import integer, shown, uuid
 
@@ -38,15 +39,15 @@ class RowAccessor(peewee.ForeignKeyAccessor):
 
 if TYPE_CHECKING:
 
-    class _Key(Checked, peewee.Field[V]):
+    class _Key(CheckedField, peewee.Field[V]):
         rel_model: Any
 
         def db_value(self, value: Any) -> Any: ...
 else:
-    _Key = types.new_class("_Key", (Checked, peewee.ForeignKeyField, Generic[V]))
+    _Key = types.new_class("_Key", (CheckedField, peewee.ForeignKeyField, Generic[V]))
 
 
-class ParentField(Identifying, _Key[V]):
+class ParentField(UuidConversion, _Key[V]):
     """A key to another row; given as that row, its id, or the id's text."""
 
     accessor_class = RowAccessor
@@ -63,7 +64,7 @@ class ParentField(Identifying, _Key[V]):
             value = value.__data__.get("id")
         return uuid(value, self.place)
 
-    def stored(self, value: Any) -> str:
+    def to_parameter(self, value: Any) -> str:
         return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
 
@@ -86,7 +87,7 @@ def _checked(model: Any, key: Any) -> Any:
     column = model._meta.primary_key
     if key is None:
         absent(model, key)
-    return column.check(key) if isinstance(column, Checked) else integer(key, f"{model.__name__}.{column.name}")
+    return column.check(key) if isinstance(column, CheckedField) else integer(key, f"{model.__name__}.{column.name}")
 
 
 def absent(model: Any, key: object) -> NoReturn:

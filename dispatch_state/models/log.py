@@ -7,7 +7,7 @@ from uuid import UUID
 
 from peewee import BigAutoField, ModelSelect
 
-from dispatch_state import values
+from dispatch_state import json_values
 from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IdField, IntegerField, JsonField, StampField, TextField
 from dispatch_state.storage.statements import rows
@@ -27,7 +27,7 @@ class TransitionLog(Row):
     dest = TextField(null=True)
     actor = TextField()
     reason = TextField(null=True)
-    details = JsonField(values.json_object, null=True)
+    details = JsonField(json_values.json_object, null=True)
     cause_seq = IntegerField(null=True)
     decision_id = IdField(null=True)
     created_at = StampField()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.errors import InvalidValue
 
 COUNTERS = ("issues_completed", "errors_encountered", "tokens_used")
@@ -22,7 +22,7 @@ def measurements(value: object, place: str) -> None:
     The counters are whole and not negative; both databases ask for the same.
     """
     try:
-        values.json_object(value, place)
+        json_values.json_object(value, place)
         assert isinstance(value, dict)
         for name, held in value.items():
             number = values.number(held, place)

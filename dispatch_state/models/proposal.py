@@ -9,7 +9,7 @@ from uuid import UUID
 
 from peewee import ModelSelect
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, session
@@ -97,15 +97,15 @@ class Proposal(Stateful):
     related_issue = ParentField(
         Issue, null=True, backref="proposals", column_name="related_issue_id", on_delete="SET NULL"
     )
-    affected_components = JsonField(values.list_of_text, null=True)
-    options = JsonField(values.names, null=True)
+    affected_components = JsonField(json_values.list_of_text, null=True)
+    options = JsonField(json_values.option_names, null=True)
     chosen_option = TextField(null=True)
     status: WordField[ProposalStatus] = WordField(ProposalStatus, default=ProposalStatus.OPEN)
     required_voters = JsonField(agent_types)
     threshold = WordField(Threshold)
     implementation_plan = TextField(null=True)
     rollback_plan = TextField(null=True)
-    execution_result = JsonField(values.json_object, null=True)
+    execution_result = JsonField(json_values.json_object, null=True)
     forced_by = TextField(null=True)
     force_reason = TextField(null=True)
     vetoed_by = TextField(null=True)
@@ -284,11 +284,11 @@ class Proposal(Stateful):
         a_saved(agent, "vote(agent)", Agent)
         columns = {
             "decision": word(decision, VoteDecision, "votes.decision"),
-            "reasoning": values.words(reasoning, "votes.reasoning"),
+            "reasoning": values.nonblank_text(reasoning, "votes.reasoning"),
             "confidence": None if confidence is None else share(confidence),
             "preferred_option": None
             if preferred_option is None
-            else values.words(preferred_option, "votes.preferred_option"),
+            else values.nonblank_text(preferred_option, "votes.preferred_option"),
         }
         work = partial(cast, agent=agent, columns=columns)
         return here.work_on(self, "vote", work, locks=(Lock.ROW, Lock.PROPOSER), others=(agent,))
@@ -304,7 +304,7 @@ class Proposal(Stateful):
 
     def option_names(self) -> tuple[str, ...]:
         """The names of the options, in their order; none when it has none."""
-        return values.names(self.options, "proposals.options") if self.options else ()
+        return json_values.option_names(self.options, "proposals.options") if self.options else ()
 
     def counted(self, now: Any) -> Tally:
         """What the votes say at a moment."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from peewee import SQL, ModelSelect
 
 from dispatch_state.models.row import MODELS
-from dispatch_state.storage.statements import one, rows, some, tuples
+from dispatch_state.storage.statements import exists, one, rows, tuples
 from dispatch_state.vocabulary import (
     GateStatus,
     IssueStatus,
@@ -39,7 +39,7 @@ UNDECIDED = (ProposalStatus.OPEN, ProposalStatus.VOTING)
 # ---- stages and gates --------------------------------------------------------------------------------
 
 
-@some
+@exists
 def any_stage(epic: UUID) -> ModelSelect[Stage]:
     return _stages(epic)
 
@@ -72,7 +72,7 @@ def live_stages(epic: UUID) -> ModelSelect[Stage]:
     return _stages(epic, stage.status.in_(StageStatus.live())).order_by(stage.stage_order)
 
 
-@some
+@exists
 def order_taken(epic: UUID, order: int, but: UUID) -> ModelSelect[Stage]:
     stage = MODELS["stages"]
     return _stages(epic, stage.stage_order == order, stage.id != but)
@@ -229,7 +229,7 @@ def proposals_of(agent: UUID) -> ModelSelect[Proposal]:
     return _undecided(agent).order_by(proposal.created_at, proposal.id)
 
 
-@some
+@exists
 def any_undecided(agent: UUID) -> ModelSelect[Proposal]:
     return _undecided(agent)
 
@@ -240,7 +240,7 @@ def _undecided(agent: UUID) -> ModelSelect[Proposal]:
     return query.where(proposal.proposer == agent, proposal.status.in_(UNDECIDED))
 
 
-@some
+@exists
 def any_vote(agent: UUID) -> ModelSelect[Vote]:
     vote = MODELS["votes"]
     query: ModelSelect[Vote] = vote.select().where(vote.voter == agent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.lifecycle.interface import UnitOfWork, session
 from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField
@@ -20,7 +20,7 @@ class ConfigEntry(Row):
     written_by = "ConfigEntry.write() and forget()"
 
     key = TextField(primary_key=True, holds=values.key)
-    value = JsonField(values.any_json, holds_null=True)
+    value = JsonField(json_values.any_json, holds_null=True)
     updated_at = StampField()
 
     class Meta:
@@ -71,7 +71,7 @@ class SyncState(Row):
     last_issue_id = IntegerField(null=True)
     last_pr_id = IntegerField(null=True)
     etag = TextField(null=True)
-    sync_errors = JsonField(values.list_of_objects, null=True)
+    sync_errors = JsonField(json_values.list_of_objects, null=True)
 
     class Meta:
         table_name = "sync_state"

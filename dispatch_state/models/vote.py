@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.ids import new_id
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.keys import ParentField
@@ -25,7 +25,7 @@ class Vote(Row):
     voter = ParentField(Agent, backref="votes", column_name="voter_id")
     voter_type = WordField(AgentType)
     decision = WordField(VoteDecision)
-    reasoning = TextField(holds=values.words)
+    reasoning = TextField(holds=values.nonblank_text)
     confidence = FloatField(null=True)
     created_at = StampField()
     preferred_option = TextField(null=True)
@@ -39,7 +39,7 @@ class Vote(Row):
 
     def said(self) -> dict[str, Any]:
         """The vote as a decision's outcome, or an agent's log, keeps it."""
-        return values.plain(
+        return json_values.plain(
             {
                 "voter": self.voter_id,
                 "voter_type": self.voter_type,

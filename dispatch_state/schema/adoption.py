@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import System
 from dispatch_state.errors import InvalidValue, MigrationFailed
 from dispatch_state.models.agent import Agent
@@ -75,7 +75,7 @@ def rewrite(database: SqliteStore) -> None:
     """
     database.execute_sql("PRAGMA defer_foreign_keys = ON")
     _follow(database)
-    with database.reading_anything():
+    with database.undecodable_text_as_bytes():
         problems = [problem for model in SEED for problem in _rewritten(database, model)]
     problems = problems or list(_orphans(database))
     if problems:
@@ -142,9 +142,11 @@ def _meant(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
     """A stored value in our form."""
     value = row[column.column_name]
     if value is None and model is Proposal and column.name == "required_voters":
-        return values.json_text(default_voters(Proposal.proposal_type.check(_word(row["proposal_type"]))), column.place)
+        return json_values.json_text(
+            default_voters(Proposal.proposal_type.check(_word(row["proposal_type"]))), column.place
+        )
     if value is None or isinstance(value, bytes):
-        return column.bound(column.check(None)) if value is None else _refuse("not text in UTF-8")
+        return column.parameter(column.check(None)) if value is None else _refuse("not text in UTF-8")
     if isinstance(column, IdField | ParentField):
         return str(_id(value))
     if isinstance(column, StampField):
@@ -153,7 +155,7 @@ def _meant(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
         return _json(column, value)
     if isinstance(column, BooleanField):
         return value if value in (0, 1) else _refuse("neither 0 nor 1")
-    return column.bound(column.check(_word(value) if isinstance(column, WordField) else value))
+    return column.parameter(column.check(_word(value) if isinstance(column, WordField) else value))
 
 
 def _refuse(why: str) -> Any:
@@ -181,15 +183,15 @@ def _word(value: Any) -> Any:
 
 def _json(column: JsonField, value: Any) -> Any:
     try:
-        held = values.parse_json(value)
+        held = json_values.parse_json(value)
     except (ValueError, TypeError, RecursionError):
         raise InvalidValue("not JSON") from None
     if column is Agent.metrics and isinstance(held, dict) and None in held.values():  # what was never measured
         held = {name: number for name, number in held.items() if number is not None}
-        value = values.stored_json(held)
-    values.json_text(held, column.place, longest=None)
+        value = json_values.stored_json(held)
+    json_values.json_text(held, column.place, longest=None)
     if held is not None or not column.null:
-        column.shaped(held)
+        column.check_shape(held)
     return value if held is not None or not column.null else None
 
 

@@ -1,4 +1,4 @@
-"""Reaching a store: the one place that chooses between SQLite and PostgreSQL."""
+"""Connecting to a store: the one place that chooses between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,42 +9,48 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.errors import InvalidValue, StoreError, StoreNotFound, StoreUnreachable
-from dispatch_state.storage.files import make_file
-from dispatch_state.storage.postgresql import PostgresStore, reason
+from dispatch_state.storage.files import create_file
+from dispatch_state.storage.postgresql import PostgresStore
+from dispatch_state.storage.postgresql_errors import reason
 from dispatch_state.storage.sqlite import SYNCHRONOUS, SqliteStore
 from dispatch_state.storage.targets import MEMORY, POSTGRESQL, Target, without_password
 from dispatch_state.values import shown
 
 Database = SqliteStore | PostgresStore
 LONGEST_WAIT = 2_000_000.0
-"""Seconds; both databases count a wait in 32 bits of milliseconds, and SQLite takes more for no wait at all."""
+"""Seconds. Both databases count a wait in milliseconds of 32 bits, and SQLite does not wait at all for more."""
 
 
 def connect(target: Target, *, create: bool, timeout: float, pool_size: int, durability: str) -> Database:
-    """Reach a store, and see that it answers.
+    """Connect to a store, and check that it answers.
 
     Args:
         target: where it is.
-        create: whether to make the file when it is not there.
+        create: whether to create the file when it does not exist (SQLite).
         timeout: how long to wait for a lock, in seconds.
-        pool_size: connections kept when not in use (PostgreSQL).
+        pool_size: how many idle connections are kept (PostgreSQL).
         durability: "full" or "normal" (SQLite).
 
     Raises:
         InvalidValue: an argument is wrong.
-        StoreNotFound: nothing is there.
-        StoreCorrupt: what is there is no database.
-        StoreError: it cannot be reached, read or written.
+        StoreNotFound: the file or the database does not exist.
+        StoreCorrupt: the file is not a database.
+        StoreUnreachable: the server cannot be reached.
+        StoreError: the store cannot be opened, read or written.
     """
     wait = min(values.seconds(timeout, "timeout").total_seconds(), LONGEST_WAIT)
-    kept = values.positive(pool_size, "pool_size")
+    idle_connections = values.positive(pool_size, "pool_size")
     if not isinstance(durability, str) or durability not in SYNCHRONOUS:
-        raise InvalidValue(f'durability: {shown(durability)} is neither "full" nor "normal"')
+        raise InvalidValue(f'durability: takes "full" or "normal", not {shown(durability)}')
     if target.kind == POSTGRESQL:
-        return _reach_postgresql(target, wait, kept)
+        return _connect_to_postgresql(target, wait, idle_connections)
+    return _connect_to_sqlite(target, wait, durability, create)
+
+
+def _connect_to_sqlite(target: Target, timeout: float, durability: str, create: bool) -> SqliteStore:
     if target.location != MEMORY:
-        make_file(Path(target.location), create)
-    database = SqliteStore(target.location, timeout=wait, durability=durability)
+        create_file(Path(target.location), create)
+    database = SqliteStore(target.location, timeout=timeout, durability=durability)
     try:
         database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
     except StoreError:
@@ -57,24 +63,24 @@ def connect(target: Target, *, create: bool, timeout: float, pool_size: int, dur
     return database
 
 
-def _reach_postgresql(target: Target, timeout: float, kept: int) -> PostgresStore:
+def _connect_to_postgresql(target: Target, timeout: float, pool_size: int) -> PostgresStore:
     if "psycopg" not in sys.modules:
-        raise StoreError('PostgreSQL takes psycopg: pip install "dispatch-state[postgres]"')
+        raise StoreError('PostgreSQL needs psycopg: pip install "dispatch-state[postgres]"')
     try:
-        database = PostgresStore(target.location, timeout=timeout, pool_size=kept)
+        database = PostgresStore(target.location, timeout=timeout, pool_size=pool_size)
     except sys.modules["psycopg"].ProgrammingError:
-        # libpq quotes what it could not read, which may be the password
+        # libpq would quote the unreadable part, which may be the password
         raise InvalidValue("target: the URL cannot be read") from None
     try:
         database.execute_sql("SELECT 1").fetchone()
     except peewee.PeeweeException as error:
         database.close_all()
-        raise _unreached(target, error) from error
+        raise _connection_error(target, error) from error
     return database
 
 
-def _unreached(target: Target, error: Exception) -> StoreError:
-    """Why a server could not be reached, in libpq's words, without the password."""
+def _connection_error(target: Target, error: Exception) -> StoreError:
+    """Return the error for a failed connection, with the cause that libpq reports, but without the password."""
     if isinstance(error, StoreError) and not isinstance(error, StoreUnreachable):
         return error
     why = without_password(reason(error.__cause__ or error), target.location)

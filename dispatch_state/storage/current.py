@@ -1,4 +1,4 @@
-"""The store that is open in this process: one holder, which `open_store` fills and `close` empties."""
+"""The store that is open in this process: `open_store` puts it here, and `close` takes it away."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dispatch_state.errors import StoreError, StoreNotOpen, WrongProcess
 
 
 class Current:
-    """What is open in this process.
+    """The open store of this process.
 
-    lock: held while that changes.
+    lock: held while a store is opened or closed.
     store: the `Store`; None when none is open.
-    session: its session, which the models' methods ask.
-    database: its database, which the models are bound to. A forked child keeps its parent's, which refuses every use.
-    absent: the error that says why no session is here.
+    session: its session, which the models' methods use.
+    database: its database, to which the models are bound. A forked child keeps its parent's, which refuses every use.
+    no_session_error: the error to raise when there is no session.
     """
 
     def __init__(self) -> None:
@@ -26,22 +26,28 @@ class Current:
         self.store: Any = None
         self.session: Any = None
         self.database: Any = None
-        self.absent: type[StoreError] = StoreNotOpen
+        self.no_session_error: type[StoreError] = StoreNotOpen
 
     def put(self, store: Any, session: Any, database: Any) -> None:
-        """Put a store in place."""
+        """Make a store the open one.
+
+        Args:
+            store: the `Store`.
+            session: its session.
+            database: its database.
+        """
         DATABASE.initialize(database)
-        self.store, self.session, self.absent = store, session, StoreNotOpen
+        self.store, self.session, self.no_session_error = store, session, StoreNotOpen
 
     def clear(self) -> None:
-        """Take it away."""
-        self.store, self.session, self.absent = None, None, StoreNotOpen
+        """Forget the store, after it was closed."""
+        self.store, self.session, self.no_session_error = None, None, StoreNotOpen
         DATABASE.initialize(None)
 
     def after_fork(self) -> None:
-        """In a forked child: the store is the parent's."""
+        """In a forked child: forget the parent's store."""
         if self.store is not None:
-            self.store, self.session, self.absent = None, None, WrongProcess
+            self.store, self.session, self.no_session_error = None, None, WrongProcess
 
 
 CURRENT = Current()
@@ -49,11 +55,11 @@ os.register_at_fork(after_in_child=CURRENT.after_fork)
 
 
 class StoreProxy(peewee.DatabaseProxy):
-    """Stands for the database of the open store; without one, every use is `StoreNotOpen`."""
+    """Stands for the database of the open store; any use raises `StoreNotOpen` when no store is open."""
 
     @property
     def obj(self) -> Any:
-        """The database, as Peewee's proxy calls it."""
+        """The database of the open store, or None. Peewee's proxies call it `obj`."""
         return CURRENT.database
 
     @obj.setter
@@ -69,4 +75,4 @@ class StoreProxy(peewee.DatabaseProxy):
 
 
 DATABASE = StoreProxy()
-"""The database of the open store; every model is bound to it."""
+"""Stands for the database of the open store. Every model is bound to it."""

@@ -1,4 +1,4 @@
-"""When a unit of work that failed is begun again."""
+"""Whether a unit of work that failed is begun again, and when."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from dispatch_state.storage.connect import Database
 from dispatch_state.storage.targets import POSTGRESQL
 
 TRIES = 3
-"""How often a unit of work is begun, while others move its rows, before it is `StoreBusy`."""
+"""How often a unit of work is begun while others move its rows, before it fails with `StoreBusy`."""
 SHORTEST, LONGEST = 0.02, 1.0
-"""Seconds between two attempts to reach a server; they double from one to the other."""
+"""Seconds between two attempts to reach a server. The pause doubles from the first to the second."""
 _random = SystemRandom()
 
 
 class Outdated(Exception):
-    """What a unit of work read before it had its locks holds no longer: it is to be begun again."""
+    """What a unit of work read before it had its locks is no longer true, so it must be begun again."""
 
 
 class Retries:
     """The attempts of one unit of work.
 
-    One that lost to another transaction is begun `TRIES` times. One whose connection was lost before its commit was
-    sent is begun again at once, on a fresh connection; while the server cannot be reached, for as long as the store's
-    timeout. Nothing of a failed attempt is left, so another one does no harm.
+    A unit of work that lost to another transaction is begun `TRIES` times. If the connection was lost before the commit
+    was sent, it is begun again at once on a new connection, and while the server cannot be reached, until the store's
+    timeout has passed. A failed attempt leaves nothing behind, so another one is safe.
 
     Args:
-        database: where it works.
+        database: the store's database.
         what: the rows it is about, for the message.
     """
 
     def __init__(self, database: Database, what: str) -> None:
         self._database = database
         self._what = what
-        self._begun = 1
+        self._attempts = 1
         self._until: float | None = None
         self._pause = SHORTEST
 
-    def require(self, error: Exception, depth: int) -> None:
-        """Return when there is to be another attempt, having waited for it where that helps.
+    def wait_or_raise(self, error: Exception, depth: int) -> None:
+        """Return when the next attempt should begin, after a wait if that helps.
 
         Args:
-            error: what the last one failed with.
-            depth: of the caller's blocks; an attempt within one cannot be begun again alone.
+            error: the error of the last attempt.
+            depth: how many blocks of the caller are open; an attempt within a block cannot be begun again alone.
 
         Raises:
             StoreBusy: it lost to others too often.
-            Exception: the error, when another attempt would be of no use.
+            Exception: the error, when another attempt would not help.
         """
         lost = isinstance(error, Outdated) or (not depth and self._database.should_retry(error))
         if lost:
-            self._count(error)
+            self._count_conflict(error)
         elif not depth and isinstance(error, StoreUnreachable):
-            self._wait(error)
+            self._wait_for_server(error)
         else:
             raise error
 
-    def _count(self, error: Exception) -> None:
-        if self._begun == TRIES:
+    def _count_conflict(self, error: Exception) -> None:
+        if self._attempts == TRIES:
             raise StoreBusy(f"others kept moving {self._what}; try again") from error
-        self._begun += 1
+        self._attempts += 1
 
-    def _wait(self, error: StoreUnreachable) -> None:
-        assert self._database.kind == POSTGRESQL  # a file is not reached over a network
+    def _wait_for_server(self, error: StoreUnreachable) -> None:
+        assert self._database.kind == POSTGRESQL  # only a server is reached over a network
         now = time.monotonic()
         if self._until is None:
             self._until = now + self._database.lock_timeout

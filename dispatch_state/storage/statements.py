@@ -1,9 +1,8 @@
-"""SQL texts, each generated once by Peewee and then kept.
+"""Statements: SQL that Peewee generates once, and that every later call reuses.
 
-A statement is a function that builds a Peewee query from its arguments. It is called once per kind
-of database, with slots in place of values; what Peewee makes of it is kept as text. Every later
-call binds its arguments to that text and runs it on Peewee's connection, so that query hooks and
-debug logging still see it.
+A statement is a function that builds a Peewee query from its arguments. It is called once per kind of database, with
+slots in place of values, and the SQL that Peewee generates is cached. Each later call binds its arguments to that SQL
+and runs it on Peewee's connection, so query hooks and debug logging still see it.
 
     @rows
     def live_issues(stage: UUID) -> ModelSelect[Issue]:
@@ -22,9 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 import peewee
 
 from dispatch_state.errors import StoreNotOpen
-from dispatch_state.storage.connections import Found
+from dispatch_state.storage.connections import RowsAndCursor
 from dispatch_state.storage.current import DATABASE
-from dispatch_state.storage.fields import Slot
+from dispatch_state.storage.field_base import Slot
 
 if TYPE_CHECKING:
     from peewee import ModelSelect
@@ -32,34 +31,33 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 M = TypeVar("M", bound=peewee.Model)
 
-
 STATEMENTS: list[Statement] = []
-"""Every statement there is."""
+"""Every statement of the package."""
 
 
-def _begin_anew(database: Any) -> None:
-    """Another database was opened, or none is open any more: no statement goes on with the one before."""
+def _forget_all(database: Any) -> None:
+    """Make no statement use the previous database, after another was opened or the last one closed."""
     for statement in STATEMENTS:
         statement.forget()
 
 
-DATABASE.attach_callback(_begin_anew)  # type: ignore[no-untyped-call]
+DATABASE.attach_callback(_forget_all)  # type: ignore[no-untyped-call]
 
 
 class Statement:
-    """One query, its text kept per kind of database.
+    """One query, with its SQL cached per kind of database.
 
-    run: binds its arguments, executes, and returns every row, as the database hands it, and the cursor. Written out
-        for the open store's database when it is called first.
+    run: binds the arguments, executes, and returns every row as the driver does, and the cursor. The first call
+        compiles it for the open store's database. Raises `StoreNotOpen` when no store is open.
 
     Args:
-        build: makes the query from its positional arguments; called with a `Slot` for each.
+        build: makes the query from positional arguments; called with a `Slot` for each.
         size: how many arguments it takes.
     """
 
     __slots__ = ("_build", "_size", "_texts", "run")
 
-    run: Callable[..., Found]
+    run: Callable[..., RowsAndCursor]
 
     def __init__(self, build: Callable[..., Any], size: int) -> None:
         self._build = build
@@ -69,38 +67,42 @@ class Statement:
         STATEMENTS.append(self)
 
     def forget(self) -> None:
-        """Begin anew with the database that is open when it is called next."""
+        """Make the next call use the database that is open then."""
         self.run = self._first_run
 
-    def _first_run(self, *arguments: Any) -> Found:
+    def _first_run(self, *arguments: Any) -> RowsAndCursor:
         database = DATABASE.obj
         if database is None:
             raise StoreNotOpen()
         text = self._text(database.kind)
         names = {**text.names, "run": database.run, "sql": text.sql}
         self.run = run = _compiled(_arguments(self._size), f"run(sql, {text.parameters})", names)
-        if DATABASE.obj is not database:  # another thread has closed it, and perhaps opened another
+        if DATABASE.obj is not database:  # another thread closed it, and perhaps opened another
             self.forget()
         return run(*arguments)  # type: ignore[no-any-return]
 
     def rows(self, *arguments: Any) -> list[tuple[Any, ...]]:
-        """Bind the arguments, execute, and return every row, as the database hands it."""
+        """Bind the arguments, execute, and return every row as the driver does."""
         return self.run(*arguments)[0]
 
     def first(self, *arguments: Any) -> tuple[Any, ...] | None:
-        """Bind the arguments, execute, and return the first row, or None; for a query that is limited to one."""
+        """Bind the arguments, execute, and return the first row, or None. The query should be limited to one row."""
         found = self.run(*arguments)[0]
         return found[0] if found else None
 
     def prepared(self, kind: str) -> tuple[str, Callable[..., tuple[Any, ...]]]:
-        """The text for one kind of database, and what makes its parameters of the arguments."""
+        """Return the SQL for a kind of database, and a function that makes its parameters from the arguments.
+
+        Raises:
+            StoreNotOpen: the open store is not of that kind.
+        """
         text = self._text(kind)
         return text.sql, _compiled(_arguments(self._size), text.parameters, dict(text.names))
 
     def _text(self, kind: str) -> _Text:
         if kind not in self._texts:
             sql, template = self._build(*map(Slot, range(self._size))).sql()
-            if getattr(DATABASE.obj, "kind", None) != kind:  # another thread has opened another meanwhile
+            if getattr(DATABASE.obj, "kind", None) != kind:  # another thread opened another store meanwhile
                 raise StoreNotOpen()
             parameters, names = _parameters(template)
             self._texts[kind] = _Text(sql, parameters, names)
@@ -108,10 +110,10 @@ class Statement:
 
 
 class _Text(NamedTuple):
-    """What Peewee made of a query.
+    """The SQL of a query.
 
-    parameters: what becomes its parameters, as an expression of the arguments `a0`, `a1` and so on.
-    names: what the names in that mean.
+    parameters: its parameters, as a Python expression of the arguments `a0`, `a1` and so on.
+    names: the other names in that expression, with their values.
     """
 
     sql: str
@@ -120,7 +122,7 @@ class _Text(NamedTuple):
 
 
 def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
-    """Each slot's argument through its converter, and the rest as it stands, written out as a tuple."""
+    """Return a tuple expression: each slot's argument, converted, and each fixed parameter; and the names in it."""
     names: dict[str, Any] = {}
     parts = []
     for place, item in enumerate(template):
@@ -128,12 +130,14 @@ def _parameters(template: list[Any]) -> tuple[str, dict[str, Any]]:
             names[f"fixed{place}"] = item
             parts.append(f"fixed{place}")
             continue
-        part = f"a{item.index}"
-        if item.convert is not None:
-            names[f"convert{place}"] = item.convert
-            unless = "" if item.holds_null else f"None if {part} is None else "
-            part = f"{unless}convert{place}({part}.{item.part})" if item.part else f"{unless}convert{place}({part})"
-        parts.append(part)
+        argument = f"a{item.index}"
+        if item.convert is None:
+            parts.append(argument)
+            continue
+        names[f"convert{place}"] = item.convert
+        converted = f"{argument}.{item.attribute}" if item.attribute else argument
+        unless = "" if item.converts_none else f"None if {argument} is None else "
+        parts.append(f"{unless}convert{place}({converted})")
     return f"({''.join(f'{part}, ' for part in parts)})", names
 
 
@@ -142,8 +146,8 @@ def _arguments(size: int) -> str:
 
 
 def _compiled(arguments: str, expression: str, names: dict[str, Any]) -> Any:
-    """A function of these arguments, written out for one statement as a person would: no loop, no look-ups by name."""
-    return eval(f"lambda {arguments}: {expression}", names)  # noqa: S307 - our own text; names of columns at most
+    """Compile a function for one statement, without loops and look-ups by name."""
+    return eval(f"lambda {arguments}: {expression}", names)  # noqa: S307 - our own text, which holds names of columns at most
 
 
 def _statement(build: Callable[..., Any], finish: Callable[[Any], Any] = lambda query: query) -> Statement:
@@ -151,7 +155,7 @@ def _statement(build: Callable[..., Any], finish: Callable[[Any], Any] = lambda 
 
 
 def rows(build: Callable[P, ModelSelect[M]]) -> Callable[P, list[M]]:
-    """A statement that selects whole rows of one model, in order."""
+    """Decorator: a statement that selects whole rows of one model and returns them as a list."""
     statement = _statement(build)
 
     @wraps(build)
@@ -163,7 +167,7 @@ def rows(build: Callable[P, ModelSelect[M]]) -> Callable[P, list[M]]:
 
 
 def one(build: Callable[P, ModelSelect[M]]) -> Callable[P, M | None]:
-    """A statement that selects the first row of one model, or None."""
+    """Decorator: a statement that selects the first row of one model, or returns None."""
     statement = _statement(build, lambda query: query.limit(1))
 
     @wraps(build)
@@ -175,7 +179,7 @@ def one(build: Callable[P, ModelSelect[M]]) -> Callable[P, M | None]:
 
 
 def tuples(build: Callable[P, ModelSelect[Any]]) -> Callable[P, list[tuple[Any, ...]]]:
-    """A statement whose rows are tuples, as the database hands them."""
+    """Decorator: a statement that returns rows as tuples, with the values that the driver returned."""
     statement = _statement(build)
 
     @wraps(build)
@@ -185,8 +189,8 @@ def tuples(build: Callable[P, ModelSelect[Any]]) -> Callable[P, list[tuple[Any, 
     return read
 
 
-def some(build: Callable[P, ModelSelect[Any]]) -> Callable[P, bool]:
-    """A statement that asks whether there is any such row."""
+def exists(build: Callable[P, ModelSelect[Any]]) -> Callable[P, bool]:
+    """Decorator: a statement that returns whether the query has any row."""
     statement = _statement(build, lambda query: query.limit(1))
 
     @wraps(build)
@@ -207,33 +211,37 @@ def _model_of(build: Callable[..., ModelSelect[M]]) -> type[M]:
 
 @cache
 def _reader(model: type[peewee.Model]) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
-    """Compile what makes a row's columns of what the database hands: what Python has alike stays as it is."""
+    """Compile a function that makes a row's columns from a tuple; native values stay as the driver returned them."""
     names: dict[str, Any] = {}
     parts = []
     for place, field in enumerate(_fields(model)):
         names[f"read{place}"] = getattr(field, "fast_read", field.python_value)
-        names[f"alike{place}"] = getattr(field, "alike", None)
+        names[f"native{place}"] = getattr(field, "native", None)
         value = f"found[{place}]"
-        part = f"{value} if {value} is None or {value}.__class__ is alike{place} else read{place}({value})"
+        part = f"{value} if {value} is None or {value}.__class__ is native{place} else read{place}({value})"
         parts.append(f"{field.name!r}: {part}")
     return _compiled("found", f"{{{', '.join(parts)}}}", names)  # type: ignore[no-any-return]
 
 
-_UNREAD = ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError
-"""What a fast_read reader raises for what it does not understand."""
+_NOT_READ = ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError
+"""Raised by a `fast_read` for a value that it cannot convert."""
 
 
 def load(model: type[M], found: tuple[Any, ...]) -> M:
-    """A row object from the columns that `model.select()` names, in its order."""
+    """Return a row object from a tuple of the columns that `model.select()` names, in its order.
+
+    Raises:
+        StoreCorrupt: a stored value is not one that its column holds.
+    """
     try:
-        return made(model, _reader(model)(found))
-    except _UNREAD:
+        return row_object(model, _reader(model)(found))
+    except _NOT_READ:
         columns = zip(_fields(model), found, strict=True)
-        return made(model, {field.name: field.python_value(value) for field, value in columns})
+        return row_object(model, {field.name: field.python_value(value) for field, value in columns})
 
 
-def made(model: type[M], columns: dict[str, Any]) -> M:
-    """A row object that holds these columns, as Peewee makes one that it reads."""
+def row_object(model: type[M], columns: dict[str, Any]) -> M:
+    """Return a row object with these columns, in the state of one that Peewee has read."""
     row: Any = model.__new__(model)
     row.__data__ = columns
     row._dirty = set()
@@ -252,14 +260,14 @@ def _by_key(model: type[peewee.Model]) -> Statement:
 
 
 def find(model: type[M], key: Any) -> M | None:
-    """The row of that key as it stands in the database, or None."""
+    """Read the row with a key; None when there is no such row."""
     found, _ = _by_key(model).run(key)
     return load(model, found[0]) if found else None
 
 
 @cache
-def inserting(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
-    """The statement that inserts one row with these columns."""
+def insert_statement(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
+    """Return the statement that inserts one row with these columns."""
 
     def build(*slots: Slot) -> Any:
         return peewee.ModelInsert(model, {model._meta.fields[c]: s for c, s in zip(columns, slots, strict=True)})
@@ -268,16 +276,16 @@ def inserting(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
 
 
 def insert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
-    """Insert one row."""
-    inserting(model, tuple(columns)).run(*columns.values())
+    """Insert one row with these columns."""
+    insert_statement(model, tuple(columns)).run(*columns.values())
 
 
-def appending(model: type[peewee.Model]) -> Statement:
-    """The statement that inserts one row, its columns in order, into a table whose key the database counts up.
+def append_statement(model: type[peewee.Model]) -> Statement:
+    """Return the statement that inserts one row, its columns in order, into a table whose key the database counts up.
 
-    PostgreSQL returns that key; on SQLite it is the cursor's `lastrowid`.
+    PostgreSQL returns the new key. On SQLite it is the cursor's `lastrowid`.
     """
-    return inserting(model, tuple(f.name for f in model._meta.sorted_fields if not f.primary_key))
+    return insert_statement(model, tuple(f.name for f in model._meta.sorted_fields if not f.primary_key))
 
 
 @cache
@@ -294,17 +302,23 @@ def _update(model: type[peewee.Model], columns: tuple[str, ...], fence: tuple[st
 
 
 def update(model: type[peewee.Model], columns: Mapping[str, Any], key: Any) -> None:
-    """Set columns of the row of that key."""
+    """Set columns of the row with a key."""
     name: str = model._meta.primary_key.name  # type: ignore[union-attr]
     _update(model, tuple(columns), (name,)).run(*columns.values(), key)
 
 
 FENCE = ("id", "version", "status")
-"""The columns that must still hold what is believed, for a row to be moved."""
+"""The columns that must still hold the known values when a row is moved."""
 
 
-def move(model: type[peewee.Model], columns: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
-    """Set columns of a row that is still where it was; whether it is."""
+def move_row(model: type[peewee.Model], columns: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+    """Set columns of a row, unless its version or status has changed.
+
+    Args:
+        model: the row's model.
+        columns: the columns to set.
+        was: its id, with the version and status that it should still have; returns whether it did.
+    """
     statement = _update(model, tuple(columns), FENCE)
     return bool(statement.run(*columns.values(), was["id"], was["version"], was["status"])[1].rowcount)
 
@@ -321,7 +335,7 @@ def _upsert(model: type[peewee.Model], columns: tuple[str, ...]) -> Statement:
 
 
 def upsert(model: type[peewee.Model], columns: Mapping[str, Any]) -> None:
-    """Insert one row, or set these columns of the one that has its key; holds that row until the commit."""
+    """Insert a row, or set these columns of the row that has its key. The row stays locked until the commit."""
     _upsert(model, tuple(columns)).run(*columns.values())
 
 
@@ -331,5 +345,5 @@ def _delete(model: type[peewee.Model]) -> Statement:
 
 
 def delete(model: type[peewee.Model], key: Any) -> bool:
-    """Delete the row of that key; whether there was one."""
+    """Delete the row with a key; returns whether there was one."""
     return bool(_delete(model).run(key)[1].rowcount)

@@ -1,4 +1,4 @@
-"""Where a store is: what a path, a URL, the environment and the configuration file name."""
+"""Where a store is: the path or URL that the caller, the environment or the configuration file names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from dispatch_state.values import shown
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 MEMORY = ":memory:"
 LONGEST_CONFIG = 1 << 16
-"""Bytes of a configuration file."""
+"""Most bytes of a configuration file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a store is: a kind of database, and a path, `:memory:`, or a URL. Its text shows no password."""
+    """Where a store is. Its text shows no password.
+
+    Args:
+        kind: `SQLITE` or `POSTGRESQL`.
+        location: a path, `:memory:`, or a URL.
+    """
 
     kind: str
     location: str = field(repr=False)
@@ -33,7 +38,7 @@ class Target:
 
 
 def without_password(text: str, url: str) -> str:
-    """A text of others about a URL, its password left out should they quote it."""
+    """Return a text that may quote a URL, without the URL's password."""
     password = urlsplit(url).password
     for written in {password, unquote(password)} if password else ():
         text = text.replace(written, "…")
@@ -41,13 +46,17 @@ def without_password(text: str, url: str) -> str:
 
 
 def resolve(target: str | os.PathLike[str] | None) -> Target:
-    """The store that a target names: a path, `:memory:`, a URL, or None for what is configured.
+    """Return where the store is that a target names.
+
+    Args:
+        target: a path, `:memory:`, a URL, or None for the configured store.
 
     Raises:
-        InvalidValue: it names nothing that can be a store, or the configuration is broken.
+        InvalidValue: the target cannot be a store, or the configuration is broken.
+        StoreReadOnly: the path is in a folder that may not be entered.
     """
     if target is None:
-        return _configured()
+        return _configured_target()
     try:
         text = os.fspath(target)
     except TypeError:
@@ -60,15 +69,15 @@ def resolve(target: str | os.PathLike[str] | None) -> Target:
 def _url(text: str) -> Target:
     try:
         url = urlsplit(text)
-        _ = "," in url.netloc or url.port  # several hosts, with a port each, are libpq's to read
+        _ = "," in url.netloc or url.port  # libpq reads several hosts, each with a port
         if "@" in url.path and url.scheme != SQLITE:
-            raise ValueError  # a password with a slash in it, which would be told as the path
+            raise ValueError  # a password with a slash in it would be shown as the path
     except ValueError:
-        raise InvalidValue("target: the URL cannot be read; has its password a sign that must be escaped?") from None
+        raise InvalidValue("target: the URL cannot be read; must a character of the password be escaped?") from None
     if url.scheme in ("postgresql", "postgres"):
         return Target(POSTGRESQL, "postgresql" + text[len(url.scheme) :])
     if url.scheme != SQLITE:
-        raise InvalidValue(f"target: {shown(url.scheme)} is no scheme of ours; use sqlite:///… or postgresql://…")
+        raise InvalidValue(f"target: takes sqlite:///… or postgresql://…, not the scheme {shown(url.scheme)}")
     if url.netloc or not url.path.strip("/") or url.query or url.fragment:
         raise InvalidValue("target: takes sqlite:///relative/path or sqlite:////absolute/path, and no parameters")
     path = unquote(url.path[1:])
@@ -76,81 +85,81 @@ def _url(text: str) -> Target:
 
 
 def _path(text: str) -> str:
-    """An absolute path: a thread that connects after a `chdir` must reach the same file."""
-    path = absolute(text, "target")
+    """Return the absolute path, so that a thread that connects after a `chdir` reaches the same file."""
+    path = absolute_path(text, "target")
     try:
         other = path.exists() and not path.is_file()
     except PermissionError as error:
         raise StoreReadOnly(f"{path} cannot be reached: {error.strerror}") from None
     except OSError as error:
-        raise InvalidValue(f"target: the path cannot be a file's: {error.strerror}") from None
+        raise InvalidValue(f"target: the path cannot name a file: {error.strerror}") from None
     if other:
-        raise InvalidValue(f"target: {path} is {'a folder; name a file in it' if path.is_dir() else 'no plain file'}")
+        raise InvalidValue(f"target: {path} is {'a folder; name a file in it' if path.is_dir() else 'no regular file'}")
     return str(path)
 
 
-def absolute(text: str, what: str) -> Path:
-    """A path with `~` resolved, from the root on.
+def absolute_path(text: str, what: str) -> Path:
+    """Return an absolute path, with `~` expanded.
 
     Args:
         text: the path as it was given.
-        what: where it was given, for the message.
+        what: the argument or variable that gave it, for the message.
 
     Raises:
-        InvalidValue: it cannot name a file.
+        InvalidValue: the text cannot be a path.
     """
     try:
         path = Path(text).expanduser().absolute()
         os.fsencode(path)
     except RuntimeError:
-        raise InvalidValue(f"{what}: {shown(text)} names the home folder of a user who has none here") from None
+        raise InvalidValue(f"{what}: {shown(text)} names the home folder of a user without one here") from None
     except OSError as error:
         raise InvalidValue(f"{what}: the current folder cannot be reached: {error.strerror}") from None
     except ValueError:
-        raise InvalidValue(f"{what}: the path holds what is not a character") from None
+        raise InvalidValue(f"{what}: the path has a character that no file name can have") from None
     if "\0" in text:
         raise InvalidValue(f"{what}: the path has a NUL")
     return path
 
 
-def _configured() -> Target:
+def _configured_target() -> Target:
     if named := os.environ.get("DISPATCH_DATABASE"):
         return resolve(named)
     configured = os.environ.get("DISPATCH_CONFIG")
-    file = absolute(configured, "DISPATCH_CONFIG") if configured else _users("config") / "config.toml"
+    file = absolute_path(configured, "DISPATCH_CONFIG") if configured else _user_folder("config") / "config.toml"
     try:
-        section = _section(file)
+        section = _database_section(file)
     except (FileNotFoundError, NotADirectoryError):
         if configured:
             raise InvalidValue(f"DISPATCH_CONFIG: there is no {file}") from None
         section = {}
     except OSError as error:
         raise InvalidValue(f"{'DISPATCH_CONFIG' if configured else file}: cannot be read: {error.strerror}") from None
-    named = _named(file, section)
-    return resolve(_users("data") / "dispatch.db" if named is None else named)
+    named = _location_in(file, section)
+    return resolve(_user_folder("data") / "dispatch.db" if named is None else named)
 
 
-def _users(kind: str) -> Path:
-    """The user's own folder for what `dispatch` keeps: "config" or "data"."""
-    import platformdirs  # only here, where no store is named: it takes a while
+def _user_folder(kind: str) -> Path:
+    """Return the user's folder for "config" or "data" of `dispatch`."""
+    import platformdirs  # only here, where no store is named, because the import takes a while
 
     try:
         folders = {"config": platformdirs.user_config_path, "data": platformdirs.user_data_path}
-        return absolute(str(folders[kind]("dispatch", appauthor=False)), kind)
+        return absolute_path(str(folders[kind]("dispatch", appauthor=False)), kind)
     except (RuntimeError, InvalidValue):
         raise InvalidValue(
             "target: no store is named, and this user has no home folder to look in; name one, or set DISPATCH_DATABASE"
         ) from None
 
 
-def _section(file: Path) -> Any:
-    """What the file says of the database."""
+def _database_section(file: Path) -> Any:
+    """Return the `[database]` section of a configuration file."""
     import tomllib
 
     with file.open("rb") as opened:
         text = opened.read(LONGEST_CONFIG + 1)
     if len(text) > LONGEST_CONFIG:
-        raise InvalidValue(f"{file}: is longer than {LONGEST_CONFIG:,} bytes, and so no configuration")
+        raise InvalidValue(f"{file}: is longer than {LONGEST_CONFIG:,} bytes, which no configuration is")
     try:
         return tomllib.loads(text.decode()).get("database", {})
     except ValueError as error:
@@ -159,10 +168,10 @@ def _section(file: Path) -> Any:
         raise InvalidValue(f"{file}: cannot be read as TOML: it is nested too deeply") from None
 
 
-def _named(file: Path, section: Any) -> str | None:
-    """The path or URL that the file names, if any."""
+def _location_in(file: Path, section: Any) -> str | None:
+    """Return the path or URL that the section names; None when it names none."""
     if not isinstance(section, dict):
-        raise InvalidValue(f"{file}: [database] is no table")
+        raise InvalidValue(f"{file}: [database] must be a table")
     named = [section[key] for key in ("path", "url") if key in section]
     if len(named) > 1:
         raise InvalidValue(f"{file}: [database] names both a path and a url; keep one")

@@ -1,7 +1,7 @@
-"""Transactions and savepoints as blocks, which end whatever is raised in them, at whatever line.
+"""Transactions and savepoints as blocks, which end correctly whatever exception is raised in them, at whatever line.
 
-A signal's handler may raise at any line. So each block is undone at two levels: by itself, and by the call around it,
-which asks the database to `recover` the depth that it began with.
+A signal handler may raise at any line. So a block is undone in two places: by itself, and by the call around it, which
+makes the database roll back beyond the depth that the call began with.
 """
 
 from __future__ import annotations
@@ -16,31 +16,34 @@ import peewee
 
 from dispatch_state.errors import InvalidValue
 
-GONE = "the transaction of this block is over, or a block in it was never left; nothing is written: begin it again"
+TRANSACTION_IS_OVER = (
+    "the transaction of this block is over, or a block in it was never left; nothing is written: begin it again"
+)
 NO_TASK: Any = object()
-"""Owns a transaction that no `await` can interrupt, because it begins and ends in one call of ours."""
+"""Stands for the task of a transaction that begins and ends within one call of the library, without any `await`."""
 
 
 def running_task() -> object:
-    """The asyncio task that runs in this thread; None outside of one."""
-    asyncio: Any = sys.modules.get("asyncio.tasks")  # nobody runs a loop who has not imported it
+    """Return the asyncio task that runs in this thread; None outside of one."""
+    asyncio: Any = sys.modules.get("asyncio.tasks")  # without the import, no loop can run
     loop = None if asyncio is None else asyncio.events._get_running_loop()
     return None if loop is None else asyncio.current_task(loop)
 
 
 class ThreadLifetime:
-    """Lives as long as its thread does: nothing but the thread's own state holds it.
+    """Lives as long as its thread, because only the thread's own state refers to it.
 
-    `Thread.is_alive` does not tell: a signal's exception in it marks a living thread as stopped (CPython 3.11).
+    `Thread.is_alive` is not reliable: on CPython 3.11, a signal's exception in it marks a running thread as stopped.
     """
 
 
 class ThreadState(peewee._ConnectionLocal):
-    """What Peewee keeps for each thread.
+    """What Peewee keeps for each thread, and a little more.
 
     task: the asyncio task that opened this thread's transaction, or `NO_TASK`.
-    left_open: blocks whose transaction is over, because the one around them has ended, and that nobody has left yet.
-        Until somebody does, nothing is begun in this thread: it would be committed by itself within such a block.
+    left_open: blocks that nobody has left yet, though their transaction is over because the block around them has
+        ended. Until they are left, this thread begins no transaction: within such a block it would commit by itself.
+    lifetime: ends with the thread.
     """
 
     task: object = NO_TASK
@@ -48,22 +51,25 @@ class ThreadState(peewee._ConnectionLocal):
     def __init__(self) -> None:
         super().__init__()
         self.left_open: set[Block] = set()
-        self.life = ThreadLifetime()
+        self.lifetime = ThreadLifetime()
 
 
 class Block(peewee._transaction):
-    """Commits as one: a transaction, or, where one is open, a savepoint in it or simply a part of it.
+    """Commits as one: a transaction, or in an open transaction either a savepoint or simply a part of it.
 
-    One object serves for all blocks that begin alike, also for several threads at once. An exception may be raised at
-    any line, by a signal's handler: whatever was begun is then undone, here or by `recover` further out.
+    One object serves all blocks that begin in the same way, also in several threads at once. A signal handler may raise
+    at any line; what was begun is then undone, here or by `roll_back_beyond` in a call further out.
 
     Args:
-        savepoint: whether it is a savepoint where a transaction is open; else it is a part of that.
-        of_caller: whether a caller's code runs in it, which may be a coroutine that awaits.
+        database: the database.
+        arguments: as `begin` takes them.
+        savepoint: whether it sets a savepoint when a transaction is open.
+        of_caller: whether it runs a caller's code, which may be a coroutine that awaits.
+        options: as `begin` takes them.
     """
 
-    guarded = False
-    """Whether it is undone when its owner is dropped, so that it is certain to end some time."""
+    ends_when_dropped = False
+    """Whether it is undone when its owner is dropped, so that it always ends at some time."""
 
     def __init__(
         self, database: Any, *arguments: Any, savepoint: bool = False, of_caller: bool = True, **options: Any
@@ -81,14 +87,14 @@ class Block(peewee._transaction):
                 self._join(depth)
             else:
                 if database._state.left_open:
-                    raise peewee.InternalError(GONE)
-                self._start()  # which may make a connection, and with it another list
+                    raise peewee.InternalError(TRANSACTION_IS_OVER)
+                self._start()  # this may connect, and replace the list of transactions
                 if self._of_caller:
                     database._state.task = running_task()
             database._state.transactions.append(self)
             return self
         except BaseException:
-            database.recover(depth)
+            database.roll_back_beyond(depth)
             raise
 
     def _join(self, depth: int) -> None:
@@ -105,11 +111,11 @@ class Block(peewee._transaction):
         in_order = depth >= 0 and state.transactions[depth] is self
         try:
             if not in_order:
-                depth = self._left_out_of_order(state)
+                depth = self._leave_out_of_order(state)
             if kind is not None:
-                database.recover(depth)
+                database.roll_back_beyond(depth)
             elif not in_order:
-                raise peewee.InternalError(GONE)
+                raise peewee.InternalError(TRANSACTION_IS_OVER)
             elif depth:
                 if self.savepoint:
                     database.run(f"RELEASE SAVEPOINT {savepoint_name(depth)}")
@@ -118,27 +124,27 @@ class Block(peewee._transaction):
                 state.task = NO_TASK
             del state.transactions[depth:]
         except BaseException:
-            database.recover(depth)
+            database.roll_back_beyond(depth)
             raise
         if state.commit_callbacks and not depth:
             database._run_commit_callbacks()
 
-    def _left_out_of_order(self, state: ThreadState) -> int:
-        """Note the blocks in it that nobody has left; returns where it is among the open ones, or behind them."""
+    def _leave_out_of_order(self, state: ThreadState) -> int:
+        """Note the blocks in it that nobody has left; returns its depth among the open blocks, or one beyond them."""
         opened = state.transactions
         state.left_open.discard(self)
         depth = max((depth for depth, block in enumerate(opened) if block is self), default=len(opened))
-        state.left_open.update(guarded(opened[depth + 1 :]))
+        state.left_open.update(ending_when_dropped(opened[depth + 1 :]))
         return depth
 
 
-def guarded(blocks: list[Any]) -> list[Block]:
-    """Those of some blocks, Peewee's own among them, that are certain to end some time."""
-    return [block for block in blocks if isinstance(block, Block) and block.guarded]
+def ending_when_dropped(blocks: list[Any]) -> list[Block]:
+    """Return the blocks that end when their owner is dropped; the others may be Peewee's own."""
+    return [block for block in blocks if isinstance(block, Block) and block.ends_when_dropped]
 
 
 class Savepoint(Block):
-    """What Peewee's `savepoint()` gives: a savepoint that a caller may end and begin again."""
+    """The block of Peewee's `savepoint()`: a savepoint that a caller may end and set again."""
 
     _name: str | None = None
 
@@ -150,7 +156,11 @@ class Savepoint(Block):
         self._name = savepoint_name(depth)
 
     def commit(self, begin: bool = True) -> None:
-        """Keep what was done since it was set, and set it again unless `begin` is False."""
+        """Keep what was done since it was set.
+
+        Args:
+            begin: whether to set it again.
+        """
         if self._name is None:
             super().commit(begin)
             return
@@ -159,7 +169,11 @@ class Savepoint(Block):
             self.db.run(f"SAVEPOINT {self._name}")
 
     def rollback(self, begin: bool = True) -> None:
-        """Undo what was done since it was set, and set it again unless `begin` is False."""
+        """Undo what was done since it was set.
+
+        Args:
+            begin: whether to set it again.
+        """
         if self._name is None:
             super().rollback(begin)
             return
@@ -169,19 +183,19 @@ class Savepoint(Block):
 
 
 def savepoint_name(depth: int) -> str:
-    """What the savepoint at a depth is called.
+    """Return the name of the savepoint at a depth of blocks.
 
-    Constant names find their statements in SQLite's cache. One for each depth is exact where an exception left a
-    savepoint behind: that one is never taken for the savepoint of the block around it.
+    Names are constant, so that SQLite finds the statements in its cache. Each depth has its own, so that a savepoint
+    which an exception left behind is never mistaken for that of the block around it.
     """
     return f"dispatch_state_{depth}"
 
 
 class Atomic(peewee._atomic):
-    """What `atomic()` gives: a transaction, or a savepoint in the one that is open.
+    """The block of `atomic()`: a transaction, or a savepoint in the open one.
 
-    A signal's exception may come between `with` and the first line of `__exit__`, which is never reached then. So
-    what is still open is undone when the interpreter drops this object, together with that exception.
+    A signal's exception may come just before the first line of `__exit__`, which then never runs. So a block that is
+    still open is undone when the interpreter drops this object, together with that exception.
     """
 
     _depth: int | None = None
@@ -189,77 +203,81 @@ class Atomic(peewee._atomic):
 
     def __enter__(self) -> Any:
         if self._depth is not None:
-            raise InvalidValue("this atomic() block is open already; each block takes an object of its own")
-        self.db.undo_interrupted()
+            raise InvalidValue("this atomic() block is open already; call atomic() for each block")
+        self.db.undo_interrupted_block()
         self._thread = threading.get_ident()
         self._depth = self.db.transaction_depth()
         try:
-            given = self._entered(self._depth)
+            bound = self._begin(self._depth)
             opened = self.db._state.transactions[self._depth]
-            opened.guarded = True
-            self._guard = _guard(self._thread, self.db._state, opened, self._undoing(self._depth))
-            next(self._guard)
-            return given
+            opened.ends_when_dropped = True
+            self._undo_on_drop = _undo_when_dropped(
+                self._thread, self.db._state, opened, self._undo_function(self._depth)
+            )
+            next(self._undo_on_drop)
+            return bound
         except BaseException:
             self._undo()
             raise
 
-    def _entered(self, depth: int) -> Any:
-        """Begin; returns what `with` gives to the caller."""
+    def _begin(self, depth: int) -> Any:
+        """Begin; returns what `with … as` binds."""
         arguments, options = self._transaction_args
         self._block = self.db.savepoint() if depth else self.db.transaction(*arguments, **options)
         return self._block.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        mine = True
+        is_own = True
         try:
-            mine = self.db.is_own_task() and self._thread == threading.get_ident()
-            if not mine:
-                self._refuse()
-            self._left(kind, error, trace)
+            is_own = self.db.is_own_task() and self._thread == threading.get_ident()
+            if not is_own:
+                self._refuse_others()
+            self._end(kind, error, trace)
             self._depth = None
-            next(self._guard, None)
+            next(self._undo_on_drop, None)
         except BaseException:
-            if mine:
+            if is_own:
                 self._undo()
             raise
 
-    def _refuse(self) -> None:
+    def _refuse_others(self) -> None:
         self.db.refuse_other_tasks()
-        raise InvalidValue("this atomic() block was opened in another thread, which is to leave it")
+        raise InvalidValue("this atomic() block was opened in another thread; leave it there")
 
-    def _left(self, *error: Any) -> None:
+    def _end(self, *error: Any) -> None:
         """End: commit, or roll back when there is an error."""
         self._block.__exit__(*error)
 
     def _undo(self) -> None:
-        """Roll back what is still open of it."""
+        """Roll back what is still open in it."""
         if self._depth is not None:
-            self._undoing(self._depth)()
+            self._undo_function(self._depth)()
             self._depth = None
 
     def undo_in(self, database: Any) -> None:
-        """Undo it, if it is this thread's block of a database and still open."""
+        """Undo the block if it is open, and belongs to this thread and this database."""
         if self.db is database and self._depth is not None and self._thread == threading.get_ident():
             self._undo()
-            next(self._guard, None)
+            next(self._undo_on_drop, None)
 
-    def _undoing(self, depth: int) -> Callable[[], None]:
-        """What undoes it, without a reference to this object."""
-        return partial(self.db.recover, depth)
+    def _undo_function(self, depth: int) -> Callable[[], None]:
+        """Return a function that undoes the block and does not refer to this object."""
+        return partial(self.db.roll_back_beyond, depth)
 
 
-def _guard(thread: int, state: ThreadState, opened: Block, undo: Callable[[], None]) -> Generator[None, None, None]:
-    """Undoes a block when it is dropped before it was run to its end.
+def _undo_when_dropped(
+    thread: int, state: ThreadState, opened: Block, undo: Callable[[], None]
+) -> Generator[None, None, None]:
+    """Undo a block when this generator is dropped before it was run to its end.
 
-    It is no `__del__`, which would run at the end of each block too: a signal's exception in it would be lost.
+    A `__del__` would run at the end of each block too, and a signal's exception in it would be lost.
     """
     try:
         yield
     except GeneratorExit:
         if thread == threading.get_ident() and not sys.is_finalizing():
             if opened in state.transactions:
-                state.left_open.update(guarded(state.transactions[state.transactions.index(opened) + 1 :]))
+                state.left_open.update(ending_when_dropped(state.transactions[state.transactions.index(opened) + 1 :]))
                 undo()
             state.left_open.discard(opened)
         raise

@@ -1,14 +1,15 @@
-"""Turns at writing, taken through a file beside a SQLite database.
+"""The queue of writers: who may write next to a SQLite file, agreed through a file beside it.
 
-SQLite lets whoever asks at the right moment write next, and those who wait ask ever more rarely: with eight writers
-some of them starve until their timeout. So writers of ours ask for the lock of this file first, and queue for it.
-Who writes without pause goes on for a while, because what a connection has read is forgotten when another one has
-written; then it goes to the end of the queue.
+SQLite gives its write lock to whoever asks at the right moment, and a writer that waits asks ever more rarely. With
+eight writers, some of them starve until their timeout. So our writers lock the queue's file first, and wait in a queue
+for it. A writer that writes without pause keeps its turn for a while, because a connection loses its cached pages when
+another one has written. Then it goes to the end of the queue.
 
-The file holds who is first in the queue and until when the turn is kept for the last one, by a clock that all
-processes of a machine share. It is empty until somebody has to wait. All this is a courtesy among us: SQLite's own
-lock stays the authority, and whoever does not get the turn in time goes on without it. So does the first in the queue
-when the turn is taken and yet nobody writes: then another program holds the lock of the file.
+The file holds who is first in the queue, and until when the turn is reserved for the last writer. Times are of a clock
+that all processes of a machine share. The file is empty until somebody has to wait.
+
+SQLite's own lock stays the authority. A writer that does not get its turn in time goes on without it. So does the first
+in the queue when the turn is taken though nobody writes: then another program holds the lock of the queue's file.
 """
 
 from __future__ import annotations
@@ -23,48 +24,48 @@ from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
 
-WHILE = 0.025
-"""For how long one goes on while others wait, in seconds."""
-GAP = 0.001
-"""Who begins a transaction within so many seconds of its last one goes on; so long the turn is kept for it."""
-SOON, LATER = 0.0005, 0.003
+LONGEST_STREAK = 0.025
+"""Seconds for which a writer may keep its turn while others wait."""
+STREAK_GAP = 0.001
+"""Seconds within which a writer must begin its next transaction to keep its turn. It is reserved for that long."""
+FIRST_POLL, OTHER_POLL = 0.0005, 0.003
 """Seconds between two looks of the first in the queue, and of the others."""
-GONE = 0.05
-"""A first in the queue that has not looked for so many seconds waits no more."""
+LOST_AFTER = 0.05
+"""The first in the queue counts as gone when it has not looked for this many seconds."""
 PATIENCE = 0.1
-"""After so many seconds the first in the queue asks whether anybody writes at all."""
-NONE, UNOPENED = -1, -2
-"""Stand for a file that there is not, and for one that was not needed yet."""
-_AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
+"""Seconds after which the first in the queue asks whether anybody writes at all."""
+NO_FILE, NOT_OPENED = -1, -2
+"""In place of a file descriptor: there is no file, or it was not needed yet."""
+_TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class _Queue(NamedTuple):
-    """What the file says; moments are of the monotonic clock.
+    """The content of the file; times are of the monotonic clock.
 
-    kept: until then the turn is kept for who had it last.
+    reserved_until: until then the turn is reserved for the last writer.
     arrived: since when the first in the queue has been waiting.
-    seen: when that one looked last.
+    last_look: when the first in the queue looked last.
     """
 
-    kept: float = 0.0
+    reserved_until: float = 0.0
     arrived: float = math.inf
-    seen: float = -math.inf
+    last_look: float = -math.inf
 
-    def waits(self, now: float) -> bool:
-        """Whether anybody waits; what is of another machine, or from before it was started, is nobody."""
-        return abs(now - self.seen) < GONE
+    def is_waited_in(self, now: float) -> bool:
+        """Return whether anybody waits. Times of another machine, or from before a restart, do not count."""
+        return abs(now - self.last_look) < LOST_AFTER
 
-    def is_kept(self, now: float) -> bool:
-        """Whether the turn is kept for who had it last; for longer nobody keeps it, and it is of another machine."""
-        return 0 < self.kept - now < 2 * GAP
-
-
-_NOBODY = _Queue()
-_FORM, _KEPT = Struct("<3d"), Struct("<d")
+    def is_reserved(self, now: float) -> bool:
+        """Return whether the turn is reserved. A time that is too far ahead is of another machine."""
+        return 0 < self.reserved_until - now < 2 * STREAK_GAP
 
 
-class Known:
-    """What the connections of one store know together: whether another program held the file's lock at the last try."""
+_EMPTY = _Queue()
+_CONTENT, _RESERVATION = Struct("<3d"), Struct("<d")
+
+
+class QueueState:
+    """Shared by the connections of a store: whether another program held the queue's file at the last attempt."""
 
     held_by_another = False
 
@@ -73,10 +74,11 @@ class WriteQueue:
     """One writer's place in the queue; each connection has its own.
 
     Args:
-        path: the file, made when the first turn is taken; None, or one that cannot be made, for no turns at all.
+        path: the queue's file, which is made for the first turn. Without a path, or when the file cannot be made, a
+            writer always has its turn.
         timeout: how long to wait for a turn, in seconds.
-        nobody_writes: asks SQLite whether its lock is free, which it is not while one of ours has the turn; or None.
-        known: shared by all connections of a store.
+        nobody_writes: asks SQLite whether its write lock is free; None when it cannot be asked.
+        state: shared by all connections of a store.
     """
 
     def __init__(
@@ -84,128 +86,137 @@ class WriteQueue:
         path: str | None,
         timeout: float,
         nobody_writes: Callable[[], bool] | None = None,
-        known: Known | None = None,
+        state: QueueState | None = None,
     ) -> None:
         self._path = path
         self._timeout = timeout
         self._nobody_writes = nobody_writes
-        self._known = known or Known()
-        self._file = UNOPENED
+        self._state = state or QueueState()
+        self._file = NOT_OPENED
         self._closing = threading.RLock()
-        self._mine = False
-        self._goes_on = False  # whether its last turn began within GAP of the one before
-        self._wanted = False  # whether others waited when it looked last
-        self._yields = False  # whether it has had its while, and others are to go first
-        self._since = self._given = (
-            self._looked
-        ) = -math.inf  # when its while began, its last turn ended, it looked last
+        self._has_turn = False
+        self._in_streak = False  # whether its last turn began within STREAK_GAP of the one before
+        self._others_wait = False  # at its last look
+        self._must_yield = False  # whether its streak has been too long, and others come first
+        self._streak_began = self._last_end = self._last_look = -math.inf
 
     def take(self) -> bool:
-        """Take the turn, and have it still when it was taken; False when it is another's, or others are to go first."""
+        """Take the turn if it is free, or keep it if it was taken before.
+
+        Returns:
+            False when another writer has the turn, or others come first.
+        """
         with self._closing:
-            if self._file == UNOPENED:
-                self._file = NONE if self._path is None else _opened(self._path)
-            if self._file == NONE or self._mine:
+            if self._file == NOT_OPENED:
+                self._file = NO_FILE if self._path is None else _opened(self._path)
+            if self._file == NO_FILE or self._has_turn:
                 return True
             now = time.monotonic()
-            self._goes_on = goes_on = now - self._given < GAP
-            if self._yields or not (goes_on or self._is_free(now)):
+            self._in_streak = in_streak = now - self._last_end < STREAK_GAP
+            if self._must_yield or not (in_streak or self._is_unreserved(now)):
                 return False
-            self._mine = True  # before it is: a signal's exception may come in between, and `give` must know
+            self._has_turn = True  # set first: a signal's exception may come here, and `give_back` must know
             try:
-                fcntl.flock(self._file, _AT_ONCE)
+                fcntl.flock(self._file, _TRY_EXCLUSIVE)
             except BlockingIOError:
-                self._mine = False
+                self._has_turn = False
                 return False
             except OSError:  # a file system without locks
                 self.close()
                 return True
-            self._known.held_by_another = False
-            if not goes_on:
-                self._since = now
+            self._state.held_by_another = False
+            if not in_streak:
+                self._streak_began = now
             return True
 
     def wait(self) -> bool:
-        """Queue for the turn that `take` did not get, until nobody of ours has it; False when that takes too long."""
+        """Wait in the queue for a turn that `take` did not get.
+
+        Returns:
+            Whether none of our writers has the turn now; False when the timeout has passed.
+        """
         arrived = first_since = now = time.monotonic()
-        goes_on, self._yields, first = self._goes_on, False, False
+        in_streak, self._must_yield, first = self._in_streak, False, False
         try:
             while True:
                 first = self._is_first(arrived, now)
                 if first and self.take():
-                    self._goes_on, self._since = goes_on, now
+                    self._in_streak, self._streak_began = in_streak, now
                     return True
                 first_since = first_since if first else now
                 if first and self._is_held_by_another(now - first_since):
                     return True
                 if now - arrived > self._timeout:
                     return False
-                time.sleep(SOON if first else LATER)
+                time.sleep(FIRST_POLL if first else OTHER_POLL)
                 now = time.monotonic()
         finally:
             if first:
-                self._write(_FORM.pack(*_NOBODY))  # whoever is next will say so
+                self._write(_CONTENT.pack(*_EMPTY))  # the next one will write itself down
 
-    def give(self) -> None:
-        """End the turn, if it was taken; while others wait it is kept for one that goes on, for its while."""
+    def give_back(self) -> None:
+        """End the turn, if it was taken. While others wait, it stays reserved for a writer that is in a streak."""
         with self._closing:
-            if not self._mine:
+            if not self._has_turn:
                 return
             try:
-                self._given = now = time.monotonic()
-                if self._goes_on:
-                    if now - self._looked > GAP:
-                        queue, self._looked = self._read(), now
-                        self._wanted = queue is not None and queue.waits(now)
-                    if self._wanted:
-                        self._yields = now - self._since > WHILE
-                        self._write(_KEPT.pack(0.0 if self._yields else now + GAP))
+                self._last_end = now = time.monotonic()
+                if self._in_streak:
+                    if now - self._last_look > STREAK_GAP:
+                        queue, self._last_look = self._read(), now
+                        self._others_wait = queue is not None and queue.is_waited_in(now)
+                    if self._others_wait:
+                        self._must_yield = now - self._streak_began > LONGEST_STREAK
+                        self._write(_RESERVATION.pack(0.0 if self._must_yield else now + STREAK_GAP))
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
-                self._mine = False
+                self._has_turn = False
 
     def _is_held_by_another(self, waited: float) -> bool:
-        """Whether the turn is taken and nobody writes; asked after a while, or at once when it was so before."""
-        patience = 0 if self._known.held_by_another else min(PATIENCE, self._timeout / 2)
+        """Return whether the turn is taken though nobody writes.
+
+        It asks after a while. If another program was found at the last attempt, it asks at once.
+        """
+        patience = 0 if self._state.held_by_another else min(PATIENCE, self._timeout / 2)
         if self._nobody_writes is None or waited < patience or not self._nobody_writes():
             return False
-        self._known.held_by_another = True
+        self._state.held_by_another = True
         return True
 
-    def _is_free(self, now: float) -> bool:
+    def _is_unreserved(self, now: float) -> bool:
         queue = self._read()
-        return queue is None or not queue.is_kept(now)
+        return queue is None or not queue.is_reserved(now)
 
     def _is_first(self, arrived: float, now: float) -> bool:
-        """Whether nobody waits who came earlier; who is first says so."""
-        queue = self._read() or _NOBODY
-        first = arrived <= queue.arrived or not queue.waits(now)
+        """Return whether nobody waits who arrived earlier; the first writes that into the file."""
+        queue = self._read() or _EMPTY
+        first = arrived <= queue.arrived or not queue.is_waited_in(now)
         if first:
-            self._write(_FORM.pack(queue.kept, arrived, now))
+            self._write(_CONTENT.pack(queue.reserved_until, arrived, now))
         return first
 
     def _read(self) -> _Queue | None:
-        """What the file says; None when nobody has ever waited, or it cannot be read."""
+        """Return the content of the file; None when nobody has ever waited, or it cannot be read."""
         try:
-            found = os.pread(self._file, _FORM.size, 0)
+            found = os.pread(self._file, _CONTENT.size, 0)
         except OSError:
             return None
-        return _Queue(*_FORM.unpack(found)) if len(found) == _FORM.size else None
+        return _Queue(*_CONTENT.unpack(found)) if len(found) == _CONTENT.size else None
 
-    def _write(self, said: bytes) -> None:
-        """Say it; where that is impossible, as on a full disk, those who wait all ask alike."""
+    def _write(self, content: bytes) -> None:
+        """Write to the file. When that fails, as on a full disk, all who wait ask for the lock without an order."""
         with self._closing, suppress(OSError):
-            os.pwrite(self._file, said, 0)
+            os.pwrite(self._file, content, 0)
 
     def abandon(self) -> None:
-        """Leave the place to the parent, in a forked child: a thread that is not here may hold the lock for ever."""
+        """In a forked child: leave the queue to the parent. A thread that is not here may hold the lock for ever."""
         self._closing = threading.RLock()
         self.close()
 
     def close(self) -> None:
-        """Give up the place."""
+        """Leave the queue, and end the turn if it was taken."""
         with self._closing:
-            file, self._file, self._mine = self._file, NONE, False
+            file, self._file, self._has_turn = self._file, NO_FILE, False
             if file >= 0:
                 os.close(file)
 
@@ -214,4 +225,4 @@ def _opened(path: str) -> int:
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:
-        return NONE
+        return NO_FILE

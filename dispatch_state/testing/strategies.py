@@ -13,7 +13,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.actors import Actor
 from dispatch_state.engine.checks import require_actor
 from dispatch_state.errors import InvalidValue
@@ -97,10 +97,10 @@ def _options() -> SearchStrategy[list[Any]]:
 
 
 SHAPES: dict[Callable[..., Any], Callable[[], SearchStrategy[Any]]] = {
-    values.any_json: lambda: st.none() | json_objects(),
-    values.json_object: json_objects,
-    values.list_of_text: lambda: st.lists(texts(), max_size=3) | _options(),
-    values.names: lambda: _options() | _options().map(lambda names: [{"id": name} for name in names]),
+    json_values.any_json: lambda: st.none() | json_objects(),
+    json_values.json_object: json_objects,
+    json_values.list_of_text: lambda: st.lists(texts(), max_size=3) | _options(),
+    json_values.option_names: lambda: _options() | _options().map(lambda names: [{"id": name} for name in names]),
     measurements: lambda: st.dictionaries(st.sampled_from([*COUNTERS, MEAN_TIME]), st.integers(0, 1 << 40)),
     agent_types: lambda: st.lists(st.sampled_from(list(AgentType)).map(str), min_size=1, unique=True),
     approvers: _logins,

@@ -17,7 +17,7 @@ from dispatch_state.errors import InvalidValue, StoreBusy, StoreError
 from dispatch_state.models.tables import EVERY
 from dispatch_state.schema import enforcement
 from dispatch_state.storage.connect import Database
-from dispatch_state.storage.files import unwritable
+from dispatch_state.storage.files import unwritable_error
 from dispatch_state.storage.postgresql import PostgresStore
 from dispatch_state.storage.sqlite import SqliteStore
 from dispatch_state.storage.targets import SQLITE
@@ -51,7 +51,7 @@ def backup(database: Database, path: str | os.PathLike[str]) -> Path:
         for file in (partial, target):
             file.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise unwritable(target, error) from error
+            raise unwritable_error(target, error) from error
         raise
     return target
 
@@ -68,7 +68,7 @@ def new_file(path: str | os.PathLike[str], what: str) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InvalidValue(f"{what}: the path is too long") from None
-        raise unwritable(target, error) from None
+        raise unwritable_error(target, error) from None
     return target
 
 

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from peewee import SQL
 
-from dispatch_state import values
+from dispatch_state import json_values, values
 from dispatch_state.audit.verify import one_moment
 from dispatch_state.errors import DispatchError, InvalidValue, StoreError, StoreFull
 from dispatch_state.models.agent import Agent
@@ -39,9 +39,9 @@ from dispatch_state.models.tables import PLAIN
 from dispatch_state.schema import numbering
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.fields import IdField, JsonField, StampField, TextField
-from dispatch_state.storage.files import unwritable
-from dispatch_state.storage.paging import groups, size
-from dispatch_state.storage.statements import inserting, rows, tuples, update
+from dispatch_state.storage.files import unwritable_error
+from dispatch_state.storage.paging import grouped, size_sql
+from dispatch_state.storage.statements import insert_statement, rows, tuples, update
 from dispatch_state.transfer.backups import new_file, suspended
 from dispatch_state.values import Progress, check_progress
 
@@ -100,7 +100,7 @@ def _written(file: Target) -> Iterator[IO[bytes]]:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, DispatchError):
-            raise unwritable(path, error) from error
+            raise unwritable_error(path, error) from error
         raise
 
 
@@ -168,10 +168,10 @@ def _rows(database: Database, model: Any) -> Iterator[Any]:
     key = model._meta.primary_key
     sized = ((key.python_value(held), size) for held, size in _sizes(database.kind, model))
     if isinstance(key, IdField) or model is TransitionLog:
-        for keys in groups(sized, PAGE):
+        for keys in grouped(sized, PAGE):
             yield from _between(model)(keys[0], keys[-1])
     else:  # text sorts by the database's own rules; these tables are short
-        for keys in groups(sorted(sized), PAGE):
+        for keys in grouped(sorted(sized), PAGE):
             yield from sorted(model.select().where(key.in_(keys)), key=lambda row: row._pk)
 
 
@@ -196,7 +196,7 @@ def _after(model: Any, kind: str) -> Callable[[Any], list[Any]]:
 def _sized(model: Any, kind: str) -> Any:
     long = [field.column_name for field in model._meta.sorted_fields if isinstance(field, TextField | JsonField)]
     key = model._meta.primary_key
-    return model.select(key, SQL(size(long, kind))).order_by(key).limit(PAGE)
+    return model.select(key, SQL(size_sql(long, kind))).order_by(key).limit(PAGE)
 
 
 @cache
@@ -260,7 +260,7 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
     counts = dict.fromkeys(TABLES, 0)
     pointers: list[tuple[type[Row], Any, dict[str, Any]]] = []
     ended = False
-    for batch in groups(((line, len(line[1])) for line in lines), PAGE):
+    for batch in grouped(((line, len(line[1])) for line in lines), PAGE):
         waiting: dict[type[Row], list[dict[str, Any]]] = {}
         for number, line in batch:
             table, held = _parsed(number, line)
@@ -290,7 +290,7 @@ def _filled(database: Database, lines: Iterator[tuple[int, bytes]], progress: Pr
 
 
 def _parsed(number: int, line: bytes) -> tuple[str, Any]:
-    found = values.parse_payload(line, f"line {number}", longest=LONGEST, deepest=DEEPEST)
+    found = json_values.parse_payload(line, f"line {number}", longest=LONGEST, deepest=DEEPEST)
     if not isinstance(found, dict) or not (len(found) == 1 or number == 1):
         raise InvalidValue(f"line {number}: takes a JSON object with a table's name")
     return ("format", found) if number == 1 else next(iter(found.items()))
@@ -358,8 +358,8 @@ def _meant_json(field: JsonField, value: Any, place: str) -> Any:
     """What the library itself gathers may be longer than what it takes from others."""
     if value is None:
         return field.check(None)
-    values.json_text(value, place, longest=None)
-    field.shaped(value)
+    json_values.json_text(value, place, longest=None)
+    field.check_shape(value)
     return value
 
 
@@ -371,5 +371,5 @@ def _later(model: type[Row]) -> tuple[str, ...]:
 
 
 def _insert(database: Database, model: type[Row], together: list[dict[str, Any]]) -> None:
-    sql, bound = inserting(model, tuple(together[0])).prepared(database.kind)
+    sql, bound = insert_statement(model, tuple(together[0])).prepared(database.kind)
     database.cursor().executemany(sql, [bound(*columns.values()) for columns in together])

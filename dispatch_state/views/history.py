@@ -11,7 +11,7 @@ from uuid import UUID
 from peewee import JOIN, ModelSelect, fn
 
 from dispatch_state import values
-from dispatch_state.actors import STORE, Actor, well_formed
+from dispatch_state.actors import STORE, Actor, is_actor_text
 from dispatch_state.errors import InvalidValue
 from dispatch_state.github.progress import CLOSED, EDITED, closed_issues, edited_issues, needed_since
 from dispatch_state.lifecycle.interface import Firing, session
@@ -78,7 +78,7 @@ def explained(row: Stateful) -> list[str]:
 
 def who(actor: str) -> str:
     """What an actor is called where people read: an agent by its type and the end of its id."""
-    if not actor.startswith("agent:") or not well_formed(actor):
+    if not actor.startswith("agent:") or not is_actor_text(actor):
         return actor
     agent = find(Agent, UUID(actor.removeprefix("agent:")))
     return called(agent) if agent else f"agent {actor[-8:]}"

@@ -82,7 +82,7 @@ def _next(database: Database, behind: int, patience: float) -> list[TransitionLo
 
 def _settled(database: Database, behind: int) -> list[TransitionLog]:
     newest = _newest()
-    if newest <= behind or not database.settled(SLICE):
+    if newest <= behind or not database.wait_for_earlier_moves(SLICE):
         return []
     return _between(behind, newest)
 

@@ -344,7 +344,7 @@ def test_a_store_in_which_somebody_scribbled(table: str, column: str, value: Any
             code, _ = shell.run(*words, *form)
             codes.add(code)
             assert code in (0, 3)
-            assert not code or "is no value of it; store.verify() names the row" in shell.err
+            assert not code or "is not one it can hold; store.verify() names the row" in shell.err
     assert (3 in codes) == ((column, value) not in READ)
     assert shell("verify", code=1)
 

@@ -35,7 +35,7 @@ def reading_models() -> tuple[Any, ...]:
 @reads
 def test_one_row(shell: Shell, ids: Ids) -> None:
     told = shell("show", ids["issue"])
-    assert "  status             queued (Offered: the next fitting agent that claims gets it.)" in told
+    assert "  status             queued (It is offered: the next agent that claims work and fits gets it.)" in told
     assert "  assign agent=AGENT [worktree_path=TEXT] [branch_name=TEXT] [--reason TEXT]\n" in told
     assert "  cancel --reason TEXT (an override)\n" in told
     assert re.search(r"^ +\d+ .*queue \(unassigned -> queued\) by human:maintainer", told, re.MULTILINE)

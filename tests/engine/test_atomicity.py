@@ -213,7 +213,7 @@ def test_a_block_that_passes_over_an_error_of_the_database_is_told(store: Store,
     row = World(store).new_issue()
     if watched:
         store.database.query_hooks.append(lambda event: None)
-    with pytest.raises(StoreError, match="nothing of it is written"), store.atomic():
+    with pytest.raises(StoreError, match="nothing is written"), store.atomic():
         row.queue(by=MAINTAINER)
         with suppress(peewee.ProgrammingError):
             store.database.execute_sql("SELECT nonsense")

@@ -519,7 +519,7 @@ def test_the_servers_clock_rules(url: str, monkeypatch: pytest.MonkeyPatch) -> N
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) - timedelta(minutes=3)
 
-    monkeypatch.setattr("dispatch_state.storage.postgresql.datetime", Behind)
+    monkeypatch.setattr("dispatch_state.storage.server_clock.datetime", Behind)
     with open_store(url) as store:
         now = datetime.now(UTC)
         agent = Agent.create(agent_type="coder")
@@ -539,16 +539,16 @@ def test_the_clock_is_measured_anew_without_another_trip(opened: Store, monkeypa
     """With the statement that begins a transaction, when it is due: after a while, or when this machine's was set."""
     issue = an_issue()
     measured: list[datetime] = []
-    take = ServerClock.measured
+    take = ServerClock.set_from
 
     def counted(clock: ServerClock, asked: Any, moment: datetime) -> None:
         measured.append(moment)
         take(clock, asked, moment)
 
-    monkeypatch.setattr(ServerClock, "measured", counted)
+    monkeypatch.setattr(ServerClock, "set_from", counted)
     issue.queue(by=MAINTAINER)
     assert measured == []
-    monkeypatch.setattr(ServerClock, "AGE", -1.0)
+    monkeypatch.setattr(ServerClock, "MAX_AGE", -1.0)
     issue.dequeue(by=MAINTAINER)
     assert len(measured) == 1
     assert abs((measured[0] - datetime.now(UTC)).total_seconds()) < 60
@@ -557,7 +557,7 @@ def test_the_clock_is_measured_anew_without_another_trip(opened: Store, monkeypa
 
 def test_a_clock_that_is_set_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ServerClock()
-    clock.measured(ServerClock.local(), datetime.now(UTC))
+    clock.set_from(ServerClock.local(), datetime.now(UTC))
     assert not clock.is_due()
     wall = time.time
     monkeypatch.setattr(time, "time", lambda: wall() + 180)

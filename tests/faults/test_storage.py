@@ -284,7 +284,7 @@ def test_a_value_that_cannot_be_read_is_told(column: str, stored: str, file: Pat
         with pytest.raises(StoreError), store.enforcement_suspended():
             store.database.execute_sql("PRAGMA defer_foreign_keys = 1")
             store.database.execute_sql(f"UPDATE issues SET {column} = ?", (stored,))
-            with pytest.raises(StoreCorrupt, match=f"issues.{column}: what is stored there"):
+            with pytest.raises(StoreCorrupt, match=f"issues.{column}: the stored value is not one it can hold"):
                 Issue.get()
             if column != "id":
                 with pytest.raises(StoreCorrupt, match=r"verify\(\) names the row"):
@@ -427,6 +427,6 @@ def test_what_is_no_plain_file(kind: str, file: Path) -> None:
     elif kind == "folder":
         file.mkdir()
     target = Path("/dev/null") if kind == "device" else file
-    with pytest.raises(InvalidValue, match=r"no plain file|is a folder"):
+    with pytest.raises(InvalidValue, match=r"no regular file|is a folder"):
         open_store(target)
     assert not target.with_name(f"{target.name}-turn").exists()

@@ -31,6 +31,7 @@ from dispatch_state import (
     StaleRow,
     Store,
     errors,
+    json_values,
     schemas,
     values,
 )
@@ -240,19 +241,19 @@ LONG = [
 
 @pytest.mark.parametrize(("text", "kind"), LONG)
 def test_an_integer_beyond_64_bits_was_a_float(text: str, kind: type) -> None:
-    found = values.parse_json(f"[{text}]")[0]
+    found = json_values.parse_json(f"[{text}]")[0]
     assert (type(found), found) == (kind, kind(json.loads(text)))
 
 
 @pytest.mark.parametrize("text", ["[1] x", "[1]]", "{}{}", "1 2", "", " ", " [1] x"])
 def test_json_with_more_behind_it_is_none(text: str) -> None:
     with pytest.raises(ValueError):
-        values.parse_json(text)
+        json_values.parse_json(text)
 
 
 @pytest.mark.parametrize("text", ["[1] \n", " [1]", "\t[1]\t"])
 def test_json_with_space_around_it_is_read(text: str) -> None:
-    assert values.parse_json(text) == values.parse_json(text.encode()) == [1]
+    assert json_values.parse_json(text) == json_values.parse_json(text.encode()) == [1]
 
 
 def test_the_present_is_asked_of_datetime_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ ADA, RUNNER = Human("ada"), System("runner")
 KINDS = ("coder", "architect", "security", "docs")
 
 
-class ThreadLifetime(StoreMachine):
+class ProposalLife(StoreMachine):
     """One proposal at a time, and five agents."""
 
     @initialize(threshold=st.sampled_from(["unanimous", "super_majority", "simple_majority", "single_approval"]))
@@ -97,4 +97,4 @@ class ThreadLifetime(StoreMachine):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_proposals_life(backend: str) -> None:
-    run(on(ThreadLifetime, backend), examples=25 if backend == "sqlite" else 6)
+    run(on(ProposalLife, backend), examples=25 if backend == "sqlite" else 6)

@@ -102,11 +102,11 @@ def test_a_log_that_grew_under_a_reader_is_cut_when_the_reader_is_gone(tmp_path:
         reader.execute("SELECT count(*) FROM agents").fetchone()
         for number in range(40):
             ConfigEntry.write("key", str(number % 10) * 900_000)
-        assert log.stat().st_size > 2 * sqlite.LARGEST_LOG
+        assert log.stat().st_size > 2 * sqlite.MAX_WAL
         reader.close()
         for number in range(3):
             ConfigEntry.write("key", number)
-        assert log.stat().st_size <= sqlite.LARGEST_LOG
+        assert log.stat().st_size <= sqlite.MAX_WAL
 
 
 def test_a_log_that_nobody_reads_is_written_over_and_not_cut(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_log_that_nobody_reads_is_written_over_and_not_cut(tmp_path: Path) -> 
             ConfigEntry.write("key", str(number % 10) * 90_000)
             sizes.append((tmp_path / "x.db-wal").stat().st_size)
     assert sizes == sorted(sizes)
-    assert 4_000_000 < sizes[-1] < sqlite.LARGEST_LOG
+    assert 4_000_000 < sizes[-1] < sqlite.MAX_WAL
 
 
 # ---- connections -------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_a_thread_reaches_the_same_file_after_the_process_went_elsewhere(
 def test_threads_that_ended_leave_no_connection_behind(database: Database) -> None:
     for _ in range(30):
         in_thread(lambda: database.execute_sql("SELECT 1").fetchone())
-    assert len(database._owners) <= 2
+    assert len(database._thread_connections) <= 2
 
 
 def test_any_number_of_threads_is_served_at_once(database: Database) -> None:
@@ -392,5 +392,5 @@ def test_a_transaction_may_ask_for_its_isolation(database: Database) -> None:
 def test_a_long_result_is_not_kept(database: Database) -> None:
     found, _ = database.run("SELECT generate_series(1, 5000)")
     assert len(found) == 5000
-    assert database.connection().kept.pgresult is None
+    assert database.connection().reused_cursor.pgresult is None
     assert database.run("SELECT 1")[0] == [(1,)]

@@ -96,7 +96,7 @@ def test_mounts(call: Callable[[Path], None], tmp_path: Path) -> None:
 def test_a_system_that_says_nothing_of_mounts_opens_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As macOS does, or Linux where there is no /proc."""
     with monkeypatch.context() as without:
-        without.setattr(mounts, "_TOLD", "/no/such/place/{}")
+        without.setattr(mounts, "_FDINFO", "/no/such/place/{}")
         open_store(tmp_path / "x.db").close()
     monkeypatch.delattr(os, "O_PATH", raising=False)
     open_store(tmp_path / "x.db").close()

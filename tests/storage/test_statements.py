@@ -21,9 +21,9 @@ from dispatch_state import (
     open_store,
 )
 from dispatch_state.engine.unit_of_work import UnitOfWork
-from dispatch_state.ids import REMEMBERED, Remembered, new_id
+from dispatch_state.ids import CACHE_SIZE, ConversionCache, new_id
 from dispatch_state.models.keys import present
-from dispatch_state.storage.statements import DATABASE, Statement, find, move
+from dispatch_state.storage.statements import DATABASE, Statement, find, move_row
 from tests import postgres
 from tests.world import MAINTAINER, WHY, World
 
@@ -46,8 +46,8 @@ def test_a_row_moves_only_from_where_it_is_believed_to_be(
 ) -> None:
     row = world.issues("queued")
     with store.atomic():
-        assert not move(Issue, {"title": "moved"}, {**row.__data__, **believed(row)})
-        assert move(Issue, {"title": "moved"}, row.__data__)
+        assert not move_row(Issue, {"title": "moved"}, {**row.__data__, **believed(row)})
+        assert move_row(Issue, {"title": "moved"}, row.__data__)
     assert row.reload().title == "moved"
 
 
@@ -89,9 +89,9 @@ def test_an_object_whose_id_is_replaced_by_text_is_refused(world: World, store: 
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    texts = Remembered(str)
-    assert [texts[number] for number in range(3 * REMEMBERED)] == [str(n) for n in range(3 * REMEMBERED)]
-    assert 0 < len(texts) <= REMEMBERED
+    texts = ConversionCache(str)
+    assert [texts[number] for number in range(3 * CACHE_SIZE)] == [str(n) for n in range(3 * CACHE_SIZE)]
+    assert 0 < len(texts) <= CACHE_SIZE
 
 
 # ---- whose they are ----------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_a_configuration_that_cannot_be_read_or_names_no_store_is_refused(
 
 
 UNREADABLE = {
-    "the home of nobody": ("~nobody-of-that-name/x", "names the home folder of a user who has none here"),
+    "the home of nobody": ("~nobody-of-that-name/x", "names the home folder of a user without one here"),
     "a name that is too long": ("x" * 5000, "cannot be read: File name too long"),
     "a folder": ("/", "cannot be read: Is a directory"),
     "below a file": (__file__ + "/x", "there is no "),
@@ -247,7 +247,7 @@ def test_a_user_without_a_home_is_told_what_to_name() -> None:
     assert ended.stdout.splitlines() == [
         "InvalidValue target: no store is named, and this user has no home folder to look in; "
         "name one, or set DISPATCH_DATABASE",
-        'InvalidValue target: "~/x.db" names the home folder of a user who has none here',
+        'InvalidValue target: "~/x.db" names the home folder of a user without one here',
     ], ended.stderr
 
 

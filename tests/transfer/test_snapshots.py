@@ -159,11 +159,11 @@ REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "no header": (lambda lines: lines[1:], InvalidValue, "line 1: this is no snapshot"),
     "a newer format": (lambda lines: [NEWER, *lines[1:]], InvalidValue, "line 1: takes version 1"),
     "cut": (lambda lines: lines[:-1], InvalidValue, "cut"),
-    "cut within a line": (lambda lines: [*lines[:-2], lines[-2][:40]], InvalidValue, "no JSON"),
+    "cut within a line": (lambda lines: [*lines[:-2], lines[-2][:40]], InvalidValue, "not JSON"),
     "a line short": (lambda lines: [*lines[:-3], *lines[-2:]], InvalidValue, "other rows than"),
     "behind the end": (lambda lines: [*lines, lines[1]], InvalidValue, "behind the end"),
-    "no JSON": (lambda lines: [*lines[:3], b"nonsense\n", *lines[3:]], InvalidValue, "line 4: no JSON"),
-    "no UTF-8": (lambda lines: [*lines[:3], b'{"a":"\xff"}\n', *lines[3:]], InvalidValue, "line 4: no JSON"),
+    "no JSON": (lambda lines: [*lines[:3], b"nonsense\n", *lines[3:]], InvalidValue, "line 4: not JSON"),
+    "no UTF-8": (lambda lines: [*lines[:3], b'{"a":"\xff"}\n', *lines[3:]], InvalidValue, "line 4: not JSON"),
     "an empty line": (lambda lines: [*lines[:3], b"\n", *lines[3:]], InvalidValue, "line 4"),
     "a list": (lambda lines: [*lines[:3], b"[]\n", *lines[3:]], InvalidValue, "line 4: takes a JSON object"),
     "two tables": (lambda lines: [*lines[:3], b'{"a":1,"b":2}\n', *lines[3:]], InvalidValue, "line 4: takes"),
@@ -303,7 +303,7 @@ def test_memory_does_not_grow_with_long_texts(
     way: str, store: Store, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of more than 50 MB no more are held than a page and what is made of it."""
-    monkeypatch.setattr(paging, "BYTES", 2_000_000)
+    monkeypatch.setattr(paging, "MAX_BYTES", 2_000_000)
     if way != "import":
         store.import_snapshot(long)
     out: Any = Nowhere()
@@ -323,10 +323,10 @@ def test_memory_does_not_grow_with_long_texts(
 
 
 def test_groups_are_bounded_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "BYTES", 10)
+    monkeypatch.setattr(paging, "MAX_BYTES", 10)
     sized = [("a", 4), ("b", 6), ("c", 1), ("d", 30), ("e", 0), ("f", 0), ("g", 0), ("h", 10)]
-    assert list(paging.groups(sized, 3)) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
-    assert list(paging.groups([], 3)) == []
+    assert list(paging.grouped(sized, 3)) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
+    assert list(paging.grouped([], 3)) == []
 
 
 # ---- metrics -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import pytest
 
 from dispatch_state import ConfigEntry, Store, StoreBusy, open_store
 from dispatch_state.storage import write_queue
-from dispatch_state.storage.write_queue import GAP, GONE, PATIENCE, SOON, WHILE, WriteQueue
+from dispatch_state.storage.write_queue import FIRST_POLL, LONGEST_STREAK, LOST_AFTER, PATIENCE, STREAK_GAP, WriteQueue
 from tests.threads import in_thread
 
 
@@ -83,7 +83,7 @@ def test_one_has_the_turn_until_it_gives_it(places: list[WriteQueue], moments: M
     assert first.take()
     assert first.take(), "who has the turn has it still"
     assert not second.take()
-    first.give()
+    first.give_back()
     assert second.take()
     second.close()
     assert first.take(), "closing ends the turn"
@@ -96,7 +96,7 @@ def test_who_waits_gives_up_in_time(places: list[WriteQueue], moments: Moments) 
     assert 1 <= moments.now - 1000 < 1.01
 
 
-@pytest.mark.parametrize("long", [0, 2 * GAP])
+@pytest.mark.parametrize("long", [0, 2 * STREAK_GAP])
 def test_who_has_the_turn_goes_on_for_a_while(places: list[WriteQueue], moments: Moments, long: float) -> None:
     """And then whoever waits is next, though the other one asks at once."""
     busy, patient, newcomer, _ = places
@@ -105,40 +105,40 @@ def test_who_has_the_turn_goes_on_for_a_while(places: list[WriteQueue], moments:
     def goes_on(until: float) -> None:
         while moments.now < until and busy.take():
             turns.append(moments.now)
-            moments.now += GAP / 10
-            busy.give()
+            moments.now += STREAK_GAP / 10
+            busy.give_back()
 
-    goes_on(moments.now + GAP)
+    goes_on(moments.now + STREAK_GAP)
     assert busy.take()
     assert not patient.take()
     moments.meanwhile = goes_on
     assert patient.wait()
-    assert turns[-1] - turns[0] == pytest.approx(WHILE, abs=2 * GAP)
-    assert max(later - earlier for earlier, later in pairwise(turns)) < GAP
+    assert turns[-1] - turns[0] == pytest.approx(LONGEST_STREAK, abs=2 * STREAK_GAP)
+    assert max(later - earlier for earlier, later in pairwise(turns)) < STREAK_GAP
     assert not busy.take()
     moments.now += long
-    patient.give()
+    patient.give_back()
     assert busy.wait(), "it is served again, behind the other one"
     assert patient._is_first(moments.now, moments.now)
-    busy.give()
-    moments.now += GAP / 2
+    busy.give_back()
+    moments.now += STREAK_GAP / 2
     assert not newcomer.take(), "and goes on"
 
 
 def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[WriteQueue], moments: Moments) -> None:
     busy, patient, newcomer, _ = places
     assert busy.take()
-    busy.give()
+    busy.give_back()
     assert busy.take()
     assert not patient.take()
     assert patient._is_first(moments.now, moments.now)  # and it waits
-    busy.give()
-    moments.now += GAP / 2
+    busy.give_back()
+    moments.now += STREAK_GAP / 2
     assert not patient.take()
     assert not newcomer.take()
     assert busy.take()
-    busy.give()
-    moments.now += 2 * GAP  # it does something else
+    busy.give_back()
+    moments.now += 2 * STREAK_GAP  # it does something else
     assert newcomer.take()
 
 
@@ -147,9 +147,9 @@ def test_the_turn_is_not_kept_for_who_took_it_once(places: list[WriteQueue], mom
     single, patient, *_ = places
     assert single.take()
     assert not patient.take()
-    moments.meanwhile = lambda until: single.give()
+    moments.meanwhile = lambda until: single.give_back()
     assert patient.wait()
-    assert moments.now == 1000 + SOON, "at its next look"
+    assert moments.now == 1000 + FIRST_POLL, "at its next look"
 
 
 def test_who_gives_up_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
@@ -170,7 +170,7 @@ def test_first_come_first_served(places: list[WriteQueue], moments: Moments) -> 
             place._is_first(arrived, moments.now) for place, arrived in zip(queue[::-1], arrivals[::-1], strict=True)
         ]
     assert looks == [False, False, True]
-    moments.now += 2 * GONE  # the first one was killed
+    moments.now += 2 * LOST_AFTER  # the first one was killed
     assert queue[2]._is_first(arrivals[2], moments.now)
     assert queue[1]._is_first(arrivals[1], moments.now), "who came before it and looked later"
     assert not queue[2]._is_first(arrivals[2], moments.now)
@@ -199,23 +199,23 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
     file: Path, moments: Moments, stranger: Callable[[], None]
 ) -> None:
     """By all connections of a store together, until it has been free again."""
-    known = write_queue.Known()
-    one, other = [WriteQueue(str(turn_file(file)), 30, lambda: True, known) for _ in range(2)]
+    state = write_queue.QueueState()
+    one, other = [WriteQueue(str(turn_file(file)), 30, lambda: True, state) for _ in range(2)]
 
     def waited(place: WriteQueue) -> float:
         began = moments.now
         assert place.take() or place.wait()
-        place.give()
+        place.give_back()
         return moments.now - began
 
-    assert waited(one) == pytest.approx(PATIENCE, abs=2 * SOON)
+    assert waited(one) == pytest.approx(PATIENCE, abs=2 * FIRST_POLL)
     assert [waited(place) for place in (one, other, one)] == [0, 0, 0]
     stranger()
     assert waited(other) == 0
-    assert not known.held_by_another
+    assert not state.held_by_another
     with turn_file(file).open() as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        assert waited(one) == pytest.approx(PATIENCE, abs=2 * SOON)
+        assert waited(one) == pytest.approx(PATIENCE, abs=2 * FIRST_POLL)
     for place in (one, other):
         place.close()
 
@@ -223,15 +223,15 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
 def test_whoever_writes_is_waited_for(file: Path, moments: Moments, places: list[WriteQueue]) -> None:
     """However long it takes, as long as the timeout allows; and then the turn is had."""
     busy, *_ = places
-    known = write_queue.Known()
-    patient = WriteQueue(str(file), 30, lambda: False, known)
+    state = write_queue.QueueState()
+    patient = WriteQueue(str(file), 30, lambda: False, state)
     assert busy.take()
     assert not patient.wait()
     assert moments.now - 1000 == pytest.approx(30, abs=0.1)
-    moments.meanwhile = lambda until: busy.give() if until > 1050 else None
+    moments.meanwhile = lambda until: busy.give_back() if until > 1050 else None
     assert patient.wait()
-    assert patient._mine
-    assert not known.held_by_another
+    assert patient._has_turn
+    assert not state.held_by_another
     patient.close()
 
 
@@ -239,14 +239,14 @@ def test_who_is_not_the_first_does_not_ask(file: Path, moments: Moments, places:
     """Nor does who has just become the first: behind a long queue nobody is taken for another program."""
     busy, first, *_ = places
     asked: list[float] = []
-    known = write_queue.Known()
-    second = WriteQueue(str(file), 1, lambda: bool(asked.append(moments.now)), known)
+    state = write_queue.QueueState()
+    second = WriteQueue(str(file), 1, lambda: bool(asked.append(moments.now)), state)
     assert busy.take()
     assert not first.take()
     moments.meanwhile = lambda until: first._is_first(0, until) if until < 1000.5 else None
     assert not second.wait()
     assert min(asked) > 1000.5 + PATIENCE
-    known.held_by_another = True  # then it asks at once, but as the first only
+    state.held_by_another = True  # then it asks at once, but as the first only
     asked.clear()
     began = moments.now
     moments.meanwhile = lambda until: first._is_first(0, until)
@@ -275,10 +275,10 @@ def test_what_another_machine_or_anybody_wrote_stops_nobody(
     first, second, *_ = places
     assert first.take()
     assert not second.wait()
-    first.give()
-    moments.now += 2 * GONE
+    first.give_back()
+    moments.now += 2 * LOST_AFTER
     assert second.wait()
-    second.give()
+    second.give_back()
     assert first.take() or first.wait()
 
 
@@ -289,7 +289,7 @@ def test_a_file_system_without_locks_stops_nobody(places: list[WriteQueue], monk
     monkeypatch.setattr(fcntl, "flock", unknown)
     for place in places:
         assert place.take()
-        place.give()
+        place.give_back()
         assert place.take()
 
 
@@ -301,7 +301,7 @@ def test_a_full_disk_stops_nobody(places: list[WriteQueue], moments: Moments, mo
     monkeypatch.setattr(os, "pread", full)
     first, second, *_ = places
     assert first.take()
-    moments.meanwhile = lambda until: first.give()
+    moments.meanwhile = lambda until: first.give_back()
     assert second.wait()
 
 
@@ -310,7 +310,7 @@ def test_without_a_file_there_are_no_turns(tmp_path: Path) -> None:
         for _ in range(2):
             turn = WriteQueue(path, 60)
             assert turn.take()
-            turn.give()
+            turn.give_back()
             turn.close()
 
 
@@ -378,7 +378,7 @@ def test_writing_under_a_strangers_lock(file: Path, moments: Moments, stranger: 
             in_thread(lambda: ConfigEntry.write("key", number))  # noqa: B023 - it has ended when the next one begins
             ConfigEntry.write("key", -number)
         assert moments.now - began == 0, "it was waited for when the store was opened"
-        assert moments.now - 1000 == pytest.approx(PATIENCE, abs=2 * SOON)
+        assert moments.now - 1000 == pytest.approx(PATIENCE, abs=2 * FIRST_POLL)
         assert ConfigEntry.read("key") == -19
         assert store.database.execute_sql("PRAGMA busy_timeout").fetchone() == (30_000,)
         stranger()
@@ -413,7 +413,7 @@ def test_a_query_that_is_still_being_read_is_told_under_a_strangers_lock(
         began = moments.now
         with pytest.raises(StoreBusy, match="still being read"):
             ConfigEntry.write("key", 2)
-        assert moments.now - began == pytest.approx(PATIENCE, abs=2 * SOON), "and at once"
+        assert moments.now - began == pytest.approx(PATIENCE, abs=2 * FIRST_POLL), "and at once"
     reading.close()
 
 
