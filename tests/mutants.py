@@ -104,12 +104,12 @@ FAULTS = [
     ),
     Fault(
         "a cause that is its own",
-        "views/history.py", "move.cause_seq < move.seq", "move.cause_seq <= move.seq + 1",
+        "views/explain.py", "move.cause_seq < move.seq", "move.cause_seq <= move.seq + 1",
         "test_overview.py -k tampered",
     ),
     Fault(
         "metrics of any shape, written by SQL",
-        "schema/constraints.py", "_no_metrics(dialect) if field is Agent.metrics else None", "None",
+        "schema/column_constraints.py", "if field is Agent.metrics:", "if False:",
         "test_rows.py -k metrics",
     ),
     Fault(
@@ -349,7 +349,7 @@ FAULTS = [
     Fault(
         "a row that is replaced",
         "schema/constraints.py",
-        'yield Refusal(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: there is such a row")',
+        'yield Constraint(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: a row with this key exists")',
         "pass",
         "test_enforcement.py -k 'round and sqlite'",
     ),
@@ -360,12 +360,12 @@ FAULTS = [
     ),
     Fault(
         "a timestamp that SQLite rounds",
-        "schema/constraints.py", 'whole = f"substr({new}, 1, 19)"', 'whole = new',
+        "schema/column_constraints.py", 'whole = f"substr({new}, 1, 19)"', 'whole = new',
         "test_enforcement.py -k moment",
     ),
     Fault(
         "a verify that does not fold the log",
-        "audit/verify.py", "chains, edges, fold,", "chains, edges,",
+        "audit/verify.py", "    statuses_match_log,\n", "",
         "test_verify.py -k alone",
     ),
     Fault(
@@ -375,7 +375,7 @@ FAULTS = [
     ),
     Fault(
         "a backup over what is there",
-        "transfer/backups.py",
+        "transfer/files.py",
         "os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC", "os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC",
         "test_backups.py",
     ),

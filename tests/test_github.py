@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from dispatch_state import ConfigEntry, InvalidValue, Issue, PullRequest, StaleRow, Store, SyncState, github
-from dispatch_state.github import apply_event, events, issue_from, pull_request_from, signed
+from dispatch_state.github import (
+    apply_event,
+    events,
+    issue_from,
+    issues,
+    pull_request_from,
+    pull_requests,
+    signed,
+)
 from dispatch_state.testing import scratch_store
 from dispatch_state.testing.outcomes import everything
 from tests.conftest import Clock
@@ -271,13 +279,13 @@ def test_a_text_closes_at_most_twenty_different_issues(memory: Store, monkeypatc
     """Each number is looked for once, and no more than twenty, however long the text is."""
     issue = opened()
     looked_for: list[int] = []
-    by_number = events.issue_by_number
+    by_number = pull_requests.issue_by_number
 
     def counted(repository: str, number: int) -> Any:
         looked_for.append(number)
         return by_number(repository, number)
 
-    monkeypatch.setattr(events, "issue_by_number", counted)
+    monkeypatch.setattr(pull_requests, "issue_by_number", counted)
     others = " ".join(f"fix #{number}" for number in range(1_000, 80_000))
     branch = {"head": {"ref": "elsewhere", "sha": "1" * 40, "repo": {"html_url": SHOP}}}
     for before, found in ((19, True), (20, False)):
@@ -437,8 +445,8 @@ def test_a_row_that_moves_meanwhile_is_read_again(store: Store, monkeypatch: pyt
     issue = opened()
     copies = [Issue.get_by_id(issue.id)]
     issue.queue(by=MAINTAINER)
-    read = events.issue_by_number
-    monkeypatch.setattr(events, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
+    read = issues.issue_by_number
+    monkeypatch.setattr(issues, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
     applied = apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))
     assert [(move.trigger, move.source) for move in applied.moves] == [("cancel", "queued")]
     assert not copies
@@ -448,7 +456,7 @@ def test_a_row_that_never_stands_still_is_told(memory: Store, monkeypatch: pytes
     issue = opened()
     copies = [Issue.get_by_id(issue.id) for _ in range(events.TRIES + 1)]
     issue.queue(by=MAINTAINER)
-    monkeypatch.setattr(events, "issue_by_number", lambda *where: copies.pop())
+    monkeypatch.setattr(issues, "issue_by_number", lambda *where: copies.pop())
     before = everything()
     with pytest.raises(StaleRow):
         apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))

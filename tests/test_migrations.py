@@ -125,9 +125,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may change, in place of the released ones."""
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
-    monkeypatch.setattr(migrations, "_folder", lambda: copy)
+    monkeypatch.setattr(migrations, "_migrations_folder", lambda: copy)
     for module, name, otherwise in (
-        (enforcement, "install", None), (enforcement, "differences", []), (numbering, "is_wrong", False)
+        (enforcement, "install", None), (enforcement, "differences", []), (numbering, "counter_is_wrong", False)
     ):  # fmt: skip
         monkeypatch.setattr(module, name, _at_the_end(getattr(module, name), otherwise))
     return copy
@@ -434,7 +434,7 @@ def test_an_old_database_is_left_alone_when_migrating_is_not_wanted(
     if steps:
         migrate(database)
     before = schema(database)
-    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "_migrations_folder", lambda: RELEASED)
     with pytest.raises(SchemaTooOld, match=NAMES[steps]):
         migrate(database, wanted=False)
     assert schema(database) == before
@@ -489,7 +489,7 @@ def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
         migrate(database)
     assert history(database) == NAMES[:2]
     assert "proposals" not in database.get_tables()
-    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "_migrations_folder", lambda: RELEASED)
     migrate(database)
     assert history(database) == NAMES
 
@@ -627,10 +627,11 @@ def test_a_name_that_a_later_step_takes_is_told_before_any_step(database: Databa
 
 def as_it_was(database: Database) -> None:
     """Put the history where it was kept at first."""
-    runner = Runner(database, str(RELEASED), migrations.FORMER)
+    runner = Runner(database, str(RELEASED), migrations.FORMER_HISTORY)
     runner.History.create_table()
     database.execute_sql(
-        f"INSERT INTO {migrations.FORMER} (name, applied) SELECT name, applied FROM {migrations.HISTORY} ORDER BY name"
+        f"INSERT INTO {migrations.FORMER_HISTORY} (name, applied) "
+        f"SELECT name, applied FROM {migrations.HISTORY} ORDER BY name"
     )
     database.execute_sql(f"DROP TABLE {migrations.HISTORY}")
 
@@ -654,12 +655,12 @@ def test_an_older_librarys_old_schema_is_brought_up_to_date(
         (folder / f"{name}.py").unlink()
     migrate(database)
     as_it_was(database)
-    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "_migrations_folder", lambda: RELEASED)
     with pytest.raises(SchemaTooOld, match=NAMES[5]):
         migrate(database, wanted=False)
     migrate(database)
     assert history(database) == NAMES
-    assert migrations.FORMER not in database.get_tables()
+    assert migrations.FORMER_HISTORY not in database.get_tables()
 
 
 def mine(database: Database, tmp_path: Path, name: str = "0001_mine") -> list[str]:

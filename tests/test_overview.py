@@ -18,7 +18,7 @@ from dispatch_state.github import apply_event
 from dispatch_state.ids import new_id
 from dispatch_state.schema import enforcement
 from dispatch_state.storage.statements import find
-from dispatch_state.views import history
+from dispatch_state.views import explain
 from tests.conftest import Clock
 from tests.test_github import changed, closed, in_status, opened
 from tests.world import MAINTAINER, WHY, World
@@ -324,7 +324,7 @@ def test_a_cause_that_was_tampered_with_ends_the_explanation(
         assert len(looked_up) < 50, "it never ends"
         return find(*key)
 
-    monkeypatch.setattr(history, "find", counted)
+    monkeypatch.setattr(explain, "find", counted)
     issue = world.issues("assigned")
     agent = issue.assigned_agent
     assign, dispatch = store.history(issue)[-1].seq, store.history(agent)[-1].seq

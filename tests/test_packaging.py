@@ -142,7 +142,7 @@ def test_the_wheel_installs_one_package_and_opens_a_store(installed: Path, tmp_p
         "    epic = d.Epic.create(title='t', description='d', repo_path='/src')\n"
         "    epic.add_stage('first')\n"
         "    epic.mark_ready(by=d.Human('me'))\n"
-        "    print(epic.status, migrate._folder())\n"
+        "    print(epic.status, migrate._migrations_folder())\n"
     )
     assert in_installed(installed, code, tmp_path) == f"ready {packages(installed) / 'dispatch_state' / 'migrations'}"
 

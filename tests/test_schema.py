@@ -134,7 +134,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may change, in place of the released ones."""
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
-    monkeypatch.setattr(migrations, "_folder", lambda: copy)
+    monkeypatch.setattr(migrations, "_migrations_folder", lambda: copy)
     return copy
 
 

@@ -17,7 +17,7 @@ from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.values import json_text
-from dispatch_state.views.history import causes, explained, objections, waits_for
+from dispatch_state.views.explain import causes, explanation, objections, waits_for
 
 PRIVATE = "prompt"
 """The column that is shown on demand only."""
@@ -144,7 +144,7 @@ def explain(call: Call) -> Exit:
         because = list(map(move_data, chain))
         out.json({**row_data(row, without=(PRIVATE,)), "because": because, "waits_for": waits})
     else:
-        for line in session().read(lambda: explained(row)):
+        for line in session().read(lambda: explanation(row)):
             out.line(line)
     return Exit.OK
 

@@ -20,7 +20,8 @@ from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.values import positive
-from dispatch_state.views.history import NeedsHuman, objections, who_may_approve
+from dispatch_state.views.explain import objections
+from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
 from dispatch_state.vocabulary import EpicStatus, StageStatus
 
 NEXT: Mapping[str, tuple[str, ...]] = {
