@@ -26,7 +26,7 @@ from dispatch_state.cli import log, status, terminal
 from dispatch_state.cli.commands import COMMANDS, main
 from dispatch_state.cli.parsing import Call
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
-from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema import runner as migrations
 from dispatch_state.storage.targets import resolve
 from tests import postgres
 from tests.conftest import Clock
@@ -155,12 +155,12 @@ def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
 
 
 def test_an_old_store_is_brought_up_to_date(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    released = migrations._migrations_folder()
+    released = migrations.migrations_folder()
     older = tmp_path / "older"
     shutil.copytree(released, older)
     sorted(older.glob("0*.py"))[-1].unlink()
     with monkeypatch.context() as old:
-        old.setattr(migrations, "_migrations_folder", lambda: older)
+        old.setattr(migrations, "migrations_folder", lambda: older)
         open_store(shell.target).close()
     shell("status", code=3)
     assert " migrate brings it up to date\n" in shell.err

@@ -19,7 +19,7 @@ from dispatch_state.cli.parsing import parsed
 from dispatch_state.github import Applied
 from dispatch_state.models.tables import EVERY
 from dispatch_state.models.voting import Tally
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema.runner import HISTORY
 from dispatch_state.storage.targets import resolve
 from tests import grids
 from tests.pages import PAGES, ROOT

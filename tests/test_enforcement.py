@@ -19,7 +19,7 @@ import pytest
 from dispatch_state import Decision, Issue, PullRequest, SchemaTooNew, Stage, Store, StoreError, open_store
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import EVERY
-from dispatch_state.schema import enforcement, migrate
+from dispatch_state.schema import enforcement, runner
 from tests import grids, postgres
 from tests.conftest import Clock
 from tests.invariants import broken
@@ -471,9 +471,9 @@ def test_a_migration_that_rebuilds_every_table(target: str, tmp_path: Path, monk
         issue = scene(store).queued
         before = everything(store)
     folder = tmp_path / "migrations"
-    shutil.copytree(migrate._migrations_folder(), folder)
+    shutil.copytree(runner.migrations_folder(), folder)
     (folder / "900_rebuild.py").write_text(REBUILD)
-    monkeypatch.setattr(migrate, "_migrations_folder", lambda: folder)
+    monkeypatch.setattr(runner, "migrations_folder", lambda: folder)
     with open_store(target) as store:
         assert everything(store) == before
         assert enforcement.differences(store.database) == []

@@ -18,7 +18,7 @@ from playhouse.migrations import Runner
 from dispatch_state import Agent, open_store
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.schema import enforcement, numbering
-from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema import runner as migrations
 from dispatch_state.schema.migrate import migrate
 from dispatch_state.storage import connect as databases
 from dispatch_state.storage.connect import Database
@@ -125,7 +125,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may change, in place of the released ones."""
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
-    monkeypatch.setattr(migrations, "_migrations_folder", lambda: copy)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: copy)
     for module, name, otherwise in (
         (enforcement, "install", None), (enforcement, "differences", []), (numbering, "counter_is_wrong", False)
     ):  # fmt: skip
@@ -434,7 +434,7 @@ def test_an_old_database_is_left_alone_when_migrating_is_not_wanted(
     if steps:
         migrate(database)
     before = schema(database)
-    monkeypatch.setattr(migrations, "_migrations_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: RELEASED)
     with pytest.raises(SchemaTooOld, match=NAMES[steps]):
         migrate(database, wanted=False)
     assert schema(database) == before
@@ -489,7 +489,7 @@ def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
         migrate(database)
     assert history(database) == NAMES[:2]
     assert "proposals" not in database.get_tables()
-    monkeypatch.setattr(migrations, "_migrations_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: RELEASED)
     migrate(database)
     assert history(database) == NAMES
 
@@ -655,7 +655,7 @@ def test_an_older_librarys_old_schema_is_brought_up_to_date(
         (folder / f"{name}.py").unlink()
     migrate(database)
     as_it_was(database)
-    monkeypatch.setattr(migrations, "_migrations_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: RELEASED)
     with pytest.raises(SchemaTooOld, match=NAMES[5]):
         migrate(database, wanted=False)
     migrate(database)

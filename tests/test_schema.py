@@ -25,8 +25,8 @@ from dispatch_state import (
     StoreNotOpen,
     open_store,
 )
-from dispatch_state.schema import migrate as migrations
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema import runner as migrations
+from dispatch_state.schema.runner import HISTORY
 from dispatch_state.storage import connect
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.targets import resolve
@@ -134,7 +134,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may change, in place of the released ones."""
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
-    monkeypatch.setattr(migrations, "_migrations_folder", lambda: copy)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: copy)
     return copy
 
 

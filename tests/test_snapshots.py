@@ -25,7 +25,7 @@ import pytest
 
 from dispatch_state import Agent, ConfigEntry, InvalidValue, Store, StoreError, StoreFull, StoreReadOnly, open_store
 from dispatch_state.cli.commands import main
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema.runner import HISTORY
 from dispatch_state.storage import paging
 from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.outcomes import everything
