@@ -311,7 +311,7 @@ def test_what_sqlx_made_is_adopted_and_its_history_stays(file: Path) -> None:
             "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2",
             "migration 2 of the program that made the database failed",
         ),
-        ("INSERT INTO _sqlx_migrations VALUES (4, 'more', '2026-01-31', TRUE, x'04', 1)", "made migration 4"),
+        ("INSERT INTO _sqlx_migrations VALUES (4, 'more', '2026-01-31', TRUE, x'04', 1)", "applied migration 4"),
         ("INSERT INTO _sqlx_migrations VALUES (20260131, 'more', '2026-01-31', FALSE, x'04', 1)", "20260131"),
     ],
 )

@@ -617,7 +617,7 @@ def test_a_name_that_a_later_step_takes_is_told_before_any_step(database: Databa
         f"SCHEMA = 'CREATE TABLE notes (x INTEGER); {rebuilt}'\n\ndef up(m, db): 1 / 0\n"
     )
     before = schema(database)
-    with pytest.raises(MigrationFailed, match=r"taken in it: notes; nothing was changed"):
+    with pytest.raises(MigrationFailed, match=r"taken: notes; nothing was changed"):
         migrate(database)
     assert schema(database) == before
 

@@ -139,12 +139,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("missing", NAMES[:-1])
-def test_each_hole_in_the_history_is_refused(missing: str, target: str) -> None:
+def test_each_gap_in_the_history_is_refused(missing: str, target: str) -> None:
     """What a late step would do to a schema that is past it, nobody has tried."""
     open_store(target).close()
     with asked(target) as found:
         found.execute_sql(f"DELETE FROM {HISTORY} WHERE name = '{missing}'")
-    with pytest.raises(MigrationFailed, match=rf"{missing}.*hole"):
+    with pytest.raises(MigrationFailed, match=rf"{missing}.*gap"):
         open_store(target)
     with asked(target) as found:
         assert history(found) == [name for name in NAMES if name != missing]

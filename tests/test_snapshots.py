@@ -359,12 +359,12 @@ def last_move(**columns: Any) -> Change:
 NEWER = b'{"format": "dispatch_state", "version": 2}\n'
 REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "nothing": (lambda lines: [], InvalidValue, "line 1"),
-    "no header": (lambda lines: lines[1:], InvalidValue, "line 1: this is no snapshot"),
+    "no header": (lambda lines: lines[1:], InvalidValue, "line 1: this is not a snapshot"),
     "a newer format": (lambda lines: [NEWER, *lines[1:]], InvalidValue, "line 1: takes version 1"),
     "cut": (lambda lines: lines[:-1], InvalidValue, "cut"),
     "cut within a line": (lambda lines: [*lines[:-2], lines[-2][:40]], InvalidValue, "no JSON"),
-    "a line short": (lambda lines: [*lines[:-3], *lines[-2:]], InvalidValue, "other rows than"),
-    "behind the end": (lambda lines: [*lines, lines[1]], InvalidValue, "behind the end"),
+    "a line short": (lambda lines: [*lines[:-3], *lines[-2:]], InvalidValue, "do not match the rows above"),
+    "behind the end": (lambda lines: [*lines, lines[1]], InvalidValue, "after the last line"),
     "no JSON": (lambda lines: [*lines[:3], b"nonsense\n", *lines[3:]], InvalidValue, "line 4: no JSON"),
     "no UTF-8": (lambda lines: [*lines[:3], b'{"a":"\xff"}\n', *lines[3:]], InvalidValue, "line 4: no JSON"),
     "an empty line": (lambda lines: [*lines[:3], b"\n", *lines[3:]], InvalidValue, "line 4"),
@@ -386,7 +386,7 @@ REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "an orphan": (
         edited(1, current_stage_id="01890a5d-ac96-774b-bcce-b302099a8057"), StoreError, "."
     ),
-    "a row more": (lambda lines: [*lines[:2], lines[1], *lines[2:]], InvalidValue, "other rows than"),
+    "a row more": (lambda lines: [*lines[:2], lines[1], *lines[2:]], InvalidValue, "do not match the rows above"),
     "a row twice": (twice, StoreError, "."),
 }  # fmt: skip
 

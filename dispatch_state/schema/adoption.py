@@ -55,16 +55,15 @@ def check_sqlx_history(database: SqliteStore) -> None:
     """
     if not {"version", "success"} <= {column.name for column in database.get_columns(SQLX_HISTORY)}:
         return
-    for version, success in database.execute_sql(
-        f"SELECT version, success FROM {SQLX_HISTORY} ORDER BY version"
-    ).fetchall():
+    query = f"SELECT version, success FROM {SQLX_HISTORY} ORDER BY version"
+    for version, success in database.execute_sql(query).fetchall():
         if success != 1:
             raise MigrationFailed(
                 f"{REFUSED}: migration {version} of the program that made the database failed ({SQLX_HISTORY})"
             )
         if version not in SEED_VERSIONS:
             raise MigrationFailed(
-                f"{REFUSED}: a newer version of that program has made migration {version} ({SQLX_HISTORY})"
+                f"{REFUSED}: a newer version of that program has applied migration {version} ({SQLX_HISTORY})"
             )
 
 

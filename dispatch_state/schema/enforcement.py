@@ -141,9 +141,7 @@ def _statements(database: Database) -> Iterator[str]:
 
 def _case(found: list[Constraint], verdict: str) -> str:
     """Return an SQL expression with the verdict on the first constraint that a row breaks."""
-    lines = [
-        f"WHEN {constraint.condition}\n            THEN {verdict.format(constraint.message)}" for constraint in found
-    ]
+    lines = [f"WHEN {condition}\n            THEN {verdict.format(message)}" for condition, message in found]
     return "CASE\n        " + "\n        ".join(lines) + "\n    END"
 
 
@@ -159,10 +157,8 @@ def _sqlite(dialect: Dialect) -> Iterator[tuple[str, str]]:
                 name = f"{PREFIX}{table}_{event.lower()}"
                 body = _case(found, "RAISE(ABORT, '{}')")
                 when = "AFTER INSERT" if event == INSERTED else f"BEFORE {event}"
-                yield (
-                    name,
-                    f"CREATE TRIGGER {name} {when} ON {table}\nBEGIN {_VERSION_COMMENT}\n    SELECT {body};\nEND",
-                )
+                head = f"CREATE TRIGGER {name} {when} ON {table}\nBEGIN {_VERSION_COMMENT}"
+                yield name, f"{head}\n    SELECT {body};\nEND"
 
 
 def _sqlite_triggers(database: Database) -> dict[str, str]:

@@ -157,7 +157,9 @@ def _postgresql_schema(database: Database) -> str | None:
     if found is None:
         wanted = [name for part in path.split(",") if (name := part.strip()) not in ("", '""', '"$user"')]
         make = f": CREATE SCHEMA {wanted[0]} makes it" if wanted else ""
-        raise StoreNotFound(f"this role can use no schema of its search_path ({path}){make}; name another")
+        raise StoreNotFound(
+            f"there is no schema that this role can use under the search_path ({path}){make}; name another"
+        )
     return str(found)
 
 
