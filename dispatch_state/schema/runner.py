@@ -57,10 +57,7 @@ def pending_migrations(runner: Any, applied: set[str]) -> list[str]:
 
 @cache
 def _runner_class() -> type[Any]:
-    """Return Peewee's runner, changed so that one process runs at a time.
-
-    The class is made when a database is opened, because importing `playhouse.migrations` takes time.
-    """
+    """Return Peewee's runner, changed so that one process runs at a time; it is slow to import, so not at the top."""
     from playhouse.migrations import Runner
 
     class OneAtATime(Runner):
