@@ -2,7 +2,7 @@
 
 from dispatch_state._version import __version__
 from dispatch_state.actors import SANGHA, Actor, Human, System
-from dispatch_state.audit.verify import Violation
+from dispatch_state.audit.violations import Violation
 from dispatch_state.errors import (
     CommitUnknown,
     DispatchError,
@@ -39,7 +39,7 @@ from dispatch_state.models.settings import ConfigEntry, SyncState
 from dispatch_state.models.stage import Stage
 from dispatch_state.models.vote import Vote
 from dispatch_state.store import Store, open_store
-from dispatch_state.views.history import NeedsHuman
+from dispatch_state.views.needs_human import NeedsHuman
 from dispatch_state.vocabulary import (
     AgentStatus,
     AgentType,

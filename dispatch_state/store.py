@@ -12,7 +12,8 @@ from typing import Self
 
 import dispatch_state.engine.cascades  # noqa: F401 - registers what follows from what
 from dispatch_state import values
-from dispatch_state.audit.verify import Violation, verify
+from dispatch_state.audit.verify import verify
+from dispatch_state.audit.violations import Violation
 from dispatch_state.engine import claims, maintenance
 from dispatch_state.engine.session import StoreSession
 from dispatch_state.errors import InvalidValue, StoreAlreadyOpen, WrongProcess
@@ -25,11 +26,14 @@ from dispatch_state.schema.migrate import migrate as migrate_database
 from dispatch_state.storage.connect import Database, connect
 from dispatch_state.storage.current import CURRENT
 from dispatch_state.storage.targets import resolve
-from dispatch_state.transfer import backups, snapshots
-from dispatch_state.transfer.snapshots import Target
+from dispatch_state.transfer.backups import backup, enforcement_suspended
+from dispatch_state.transfer.files import Target
+from dispatch_state.transfer.snapshot_reader import import_snapshot
+from dispatch_state.transfer.snapshot_writer import export
 from dispatch_state.values import Clock, Progress
-from dispatch_state.views import history
-from dispatch_state.views.history import NeedsHuman
+from dispatch_state.views.explain import explain
+from dispatch_state.views.history import changes, counts, history
+from dispatch_state.views.needs_human import NeedsHuman, needs_human
 from dispatch_state.views.watch import watch
 from dispatch_state.vocabulary import IssueType
 
@@ -264,7 +268,7 @@ class Store:
             StoreError: the store is on PostgreSQL, which has pg_dump.
         """
         with self._session.error_boundary():
-            return backups.backup(self.database, path)
+            return backup(self.database, path)
 
     def export(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
         """Write one moment of the store as lines of JSON, while others go on writing; streamed.
@@ -281,7 +285,7 @@ class Store:
             StoreReadOnly, StoreFull, StoreError: it cannot be written.
         """
         with self._session.error_boundary():
-            return snapshots.export(self.database, file, progress)
+            return export(self.database, file, progress)
 
     def import_snapshot(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
         """Fill this empty store with what `export` wrote, of either database; all of it, or nothing.
@@ -301,7 +305,7 @@ class Store:
             StoreError: this store is not empty, or what the file holds breaks an invariant.
         """
         with self._session.error_boundary():
-            return snapshots.import_snapshot(self.database, file, progress)
+            return import_snapshot(self.database, file, progress)
 
     def enforcement_suspended(self) -> AbstractContextManager[None]:
         """A block in which the database's own triggers do not stand: the door for restores and repairs.
@@ -314,11 +318,11 @@ class Store:
             StoreBusy: others write so much that they were never all out at one moment.
             StoreError: what was written breaks an invariant.
         """
-        return self._session.atomic(backups.suspended(self.database))
+        return self._session.atomic(enforcement_suspended(self.database))
 
     def history(self, row: Stateful) -> list[TransitionLog]:
         """Every move of a row, the oldest first; also of one that was removed."""
-        return self._session.read(lambda: history.history(row))
+        return self._session.read(lambda: history(row))
 
     def explain(self, row: Stateful) -> str:
         """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for.
@@ -326,7 +330,7 @@ class Store:
         Raises:
             RowNotFound: the row is gone.
         """
-        return self._session.read(lambda: history.explain(row))
+        return self._session.read(lambda: explain(row))
 
     def changes(self, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
         """The moves recorded after one, in the order of `seq`.
@@ -335,7 +339,7 @@ class Store:
             after: the `seq` to begin behind.
             limit: how many at most.
         """
-        return self._session.read(lambda: history.changes(after, limit))
+        return self._session.read(lambda: changes(after, limit))
 
     def watch(self, after: int | None = None, *, timeout: float | None = None) -> Iterator[TransitionLog]:
         """Every committed move behind one, in the order of `seq`, as they come, of all processes; none twice.
@@ -355,8 +359,8 @@ class Store:
 
     def needs_human(self) -> list[NeedsHuman]:
         """Everything that goes on only when a person says so: gates, blocked issues, agents that ask and the like."""
-        return self._session.read(history.needs_human)
+        return self._session.read(needs_human)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows stand in each status, by table."""
-        return self._session.read(history.counts)
+        return self._session.read(counts)

@@ -33,7 +33,10 @@ from dispatch_state import (
     Store,
     TransitionLog,
 )
-from dispatch_state.testing import Walk, assert_sound, attempt, payloads, rows, run, scratch_store, triggers
+from dispatch_state.testing.outcomes import attempt
+from dispatch_state.testing.scratch import assert_sound, scratch_store
+from dispatch_state.testing.strategies import payloads, rows, triggers
+from dispatch_state.testing.walks import Walk, run
 
 # ---- the runner ---------------------------------------------------------------------------------------
 

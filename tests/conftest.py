@@ -13,7 +13,7 @@ import pytest
 
 from dispatch_state import Human, Store, open_store
 from dispatch_state.storage.connect import Database
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests import postgres, prepared
 from tests.backends import BACKENDS
 from tests.connections import reached

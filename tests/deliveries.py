@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from dispatch_state import Issue, PullRequest, Store
-from dispatch_state.github import apply_event
+from dispatch_state.github.events import apply_event
 from tests.paths import ROOT
 from tests.world import World
 

@@ -10,8 +10,8 @@ from typing import Any
 from dispatch_state import ConfigEntry, SyncState
 from dispatch_state.models.tables import EVERY
 from dispatch_state.schemas import schema_for
-from dispatch_state.testing import Clock, scratch_store
 from dispatch_state.testing.factories import MAINTAINER, WHY, World
+from dispatch_state.testing.scratch import Clock, scratch_store
 
 PAGE = Path(__file__).parent / "golden_dumps.json"
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

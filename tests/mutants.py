@@ -225,7 +225,7 @@ FAULTS = [
     ),
     Fault(
         "a claim that gives the dead nothing instead of refusing them",
-        "claims.py", "        turn.refuse(agent, \"claim\", turn.objections(agent, agent))\n", "",
+        "claims.py", "        turn.refuse(agent, \"claim\", turn.actor_refusals(agent, agent))\n", "",
         "engine/test_claims.py -k dies",
     ),
     Fault(
@@ -347,7 +347,7 @@ FAULTS = [
     Fault(
         "a row that is replaced",
         "schema/constraints.py",
-        'yield Refusal(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: there is such a row")',
+        'yield Constraint(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: a row with this key exists")',
         "pass",
         "schema/test_enforcement.py -k 'round and sqlite'",
     ),

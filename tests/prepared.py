@@ -21,7 +21,7 @@ import psycopg
 from dispatch_state import open_store
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import EVERY
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema.runner import HISTORY
 from tests import postgres
 
 TABLES = [model._meta.table_name for model in EVERY]

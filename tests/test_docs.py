@@ -16,10 +16,10 @@ import dispatch_state
 from dispatch_state import InvalidValue, Issue, Store
 from dispatch_state.cli.commands import COMMANDS
 from dispatch_state.cli.parsing import parsed
-from dispatch_state.github import Applied
+from dispatch_state.github.delivery import Applied
 from dispatch_state.models.tables import EVERY
 from dispatch_state.models.voting import Tally
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema.runner import HISTORY
 from dispatch_state.storage.targets import resolve
 from tests import grids
 from tests.connections import reached

@@ -136,8 +136,8 @@ def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
         "fetchall", "kept_after_fork", "insert", "insert_many", "insert_from", "replace", "replace_many",
         "bulk_create", "bulk_update", "set_by_id", "delete_by_id", "truncate_table", "delete", "update",
         "delete_instance", "create", "save", "add", "up", "trigger", "execute", "remember", "forget_block", "actor",
-        "signature", "register", "context", "birth", "frozen", "whole", "verdict_details", "to_parameter",
-        "parameter", "slot",
+        "signature", "register", "context", "birth", "frozen", "whole", "to_parameter", "parameter", "slot",
+        "verdict_details", "never_finalised",
     }  # fmt: skip
     arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
     guard = arguments[1:] == ["firing"] or bool(node.decorator_list)

@@ -146,12 +146,12 @@ def test_the_wheel_installs_one_package_and_opens_a_store(installed: Path, tmp_p
     assert there == {"dispatch_state", "borrowed.pth"}
     code = (
         "import dispatch_state as d\n"
-        "from dispatch_state.schema import migrate\n"
+        "from dispatch_state.schema import runner\n"
         f"with d.open_store({str(tmp_path / 'x.db')!r}) as store:\n"
         "    epic = d.Epic.create(title='t', description='d', repo_path='/src')\n"
         "    epic.add_stage('first')\n"
         "    epic.mark_ready(by=d.Human('me'))\n"
-        "    print(epic.status, migrate._folder())\n"
+        "    print(epic.status, runner.migrations_folder())\n"
     )
     assert in_installed(installed, code, tmp_path) == f"ready {packages(installed) / 'dispatch_state' / 'migrations'}"
 

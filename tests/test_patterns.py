@@ -17,7 +17,7 @@ from dispatch_state.errors import DispatchError
 from dispatch_state.github.payloads import Payload
 from dispatch_state.models.issue import Issue
 from dispatch_state.schemas import IssueSchema
-from dispatch_state.transfer import snapshots
+from dispatch_state.transfer import snapshot_reader
 from tests.paths import ROOT
 
 FOLDERS = ("dispatch_state", "migrations")
@@ -49,19 +49,19 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("dispatch_state/ddl.py", r";\s*$"): [("", ";\n", "")],
     ("dispatch_state/ddl.py", "--.*"): [("", "-", ""), ("", "--\n", "")],
     ("dispatch_state/ddl.py", "(?<=ADD COLUMN ).*"): [("", "ADD COLUMN ", ""), ("", "ADD COLUMN \n", "")],
-    ("dispatch_state/schema/enforcement.py", "_STAMPED"): [
+    ("dispatch_state/schema/enforcement.py", "_COMMENT"): [
         ("", "-- dispatch_state ", ""),
         ("-- dispatch_state ", "1.", "!"),
         ("", "-- dispatch_state 1", "\n"),
     ],
-    ("dispatch_state/github/events.py", "_CLOSES"): [
+    ("dispatch_state/github/pull_requests.py", "_CLOSES"): [
         ("", "fix ", ""), ("fix", " ", "!"), ("", "fix #", ""), ("", "fix #1 ", ""), ("", "close", "d"),
         ("fix #", "1", "a"),
     ],
     ("dispatch_state/github/labels.py", "_PREFIX"): [
         ("type", " ", "!"), ("", "type", ""), ("", " ", ":"), ("type:", " ", ""),
     ],
-    ("dispatch_state/schema/names.py", "_MADE"): [
+    ("dispatch_state/schema/names.py", "_CREATED"): [
         ("", "CREATE ", ""),
         ("CREATE TABLE ", "a", "!"),
         ("", "CREATE UNIQUE ", ""),
@@ -71,7 +71,7 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("CREATE TABLE a (", " ", "!"),
         ("", "CREATE TABLE a (", ""),
     ],
-    ("dispatch_state/audit/verify.py", "_OF_A_ROW"): [
+    ("dispatch_state/audit/verify.py", "_ABOUT_A_ROW"): [
         ("", "a", "!"),
         ("", "a ", ""),
         ("a value in ", "a", "!"),
@@ -221,7 +221,7 @@ JSON = [
 ]  # fmt: skip
 READERS: dict[str, tuple[Callable[[str], object], list[tuple[str, str, str]]]] = {
     "loads": (IssueSchema().loads, JSON),
-    "a line of an import": (lambda text: snapshots._parsed(2, text.encode()), JSON),
+    "a line of an import": (lambda text: snapshot_reader._parsed_line(2, text.encode()), JSON),
     "stored JSON": (refused(lambda text: _or_none(json_values.parse_json, text)), JSON[:5] + JSON[6:11]),
     "a message with URLs": (masked, [("", ":/", ""), (":", "/", ""), ("", "://a:b@", ""), ("", "password=@:/:", "")]),
     "an unknown column": (lambda text: Issue(**{text: 1}), [("", "title", ""), ("", "t", "")]),

@@ -29,7 +29,8 @@ from dispatch_state import (
 )
 from dispatch_state.models.tables import EVERY, STATEFUL
 from dispatch_state.schemas import InvalidPayload, IssueSchema, schema_for
-from dispatch_state.testing import payloads, scratch_store
+from dispatch_state.testing.scratch import scratch_store
+from dispatch_state.testing.strategies import payloads
 from tests import postgres
 from tests.backends import BACKENDS
 from tests.golden import PAGE, dumps

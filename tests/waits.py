@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dispatch_state.github import apply_event
+from dispatch_state.github.events import apply_event
 from tests.deliveries import changed, closed, in_status, opened
 from tests.world import MAINTAINER, WHY, World
 

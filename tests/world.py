@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from dispatch_state import Issue, Stage, Store
-from dispatch_state.testing import Clock, factories
+from dispatch_state.testing import factories
 from dispatch_state.testing.factories import MAINTAINER, MODELS, RUNNER, TEXTS, WHY
+from dispatch_state.testing.scratch import Clock
 
 __all__ = [
     "LATER",

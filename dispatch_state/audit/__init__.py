@@ -1,1 +1,1 @@
-"""Whether a store is sound."""
+"""Checks whether a store is sound."""

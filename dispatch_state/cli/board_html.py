@@ -18,7 +18,7 @@ from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.stage import Stage
-from dispatch_state.views.history import NeedsHuman, who_may_approve
+from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
 from dispatch_state.vocabulary import Priority
 
 NEEDS = 100

@@ -17,7 +17,7 @@ from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.statements import find
-from dispatch_state.views.history import who
+from dispatch_state.views.explain import display_name
 
 M = TypeVar("M", bound=Row)
 REMEMBERED = 1000
@@ -69,7 +69,7 @@ def key_told(field: ParentField[Any], key: Any) -> str | None:
 
 def names() -> Names:
     """What actors are called, each looked up once."""
-    return lru_cache(REMEMBERED)(lambda actor: session().read(lambda: who(actor)))
+    return lru_cache(REMEMBERED)(lambda actor: session().read(lambda: display_name(actor)))
 
 
 def say_move(out: Terminal, move: TransitionLog, called: Names) -> None:

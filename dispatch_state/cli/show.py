@@ -18,7 +18,7 @@ from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
-from dispatch_state.views.history import causes, explained, objections, waits_for
+from dispatch_state.views.explain import actor_refusals, causes, explanation, waits_for
 
 PRIVATE = "prompt"
 """The column that is shown on demand only."""
@@ -109,7 +109,7 @@ def _not_now(row: Stateful) -> dict[str, list[str]]:
     """By trigger, why it would be refused now, though it starts from here and the most entitled person fired it."""
     named = row.named_approvers() if isinstance(row, Gate) else ()
     person = Human(named[0] if named else "anybody")
-    asked = session().read(lambda: {name: objections(row, name, person) for name in row.legal_triggers()})
+    asked = session().read(lambda: {name: actor_refusals(row, name, person) for name in row.legal_triggers()})
     return {name: reasons for name, reasons in asked.items() if reasons}
 
 
@@ -145,7 +145,7 @@ def explain(call: Call) -> Exit:
         because = list(map(move_data, chain))
         out.json({**row_data(row, without=(PRIVATE,)), "because": because, "waits_for": waits})
     else:
-        for line in session().read(lambda: explained(row)):
+        for line in session().read(lambda: explanation(row)):
             out.line(line)
     return Exit.OK
 

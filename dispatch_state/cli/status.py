@@ -21,7 +21,8 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.stage import Stage
 from dispatch_state.values import positive
-from dispatch_state.views.history import NeedsHuman, objections, who_may_approve
+from dispatch_state.views.explain import actor_refusals
+from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
 from dispatch_state.vocabulary import EpicStatus, StageStatus
 
 NEXT: Mapping[str, tuple[str, ...]] = {
@@ -94,7 +95,7 @@ def _titled(out: Terminal, row: Stateful) -> str:
 
 def _answer(need: NeedsHuman) -> str | None:
     legal = [trigger for trigger in NEXT.get(need.kind, ()) if trigger in need.row.legal_triggers()]
-    return session().read(lambda: next((trigger for trigger in legal if not objections(need.row, trigger)), None))
+    return session().read(lambda: next((trigger for trigger in legal if not actor_refusals(need.row, trigger)), None))
 
 
 def _need_data(need: NeedsHuman) -> dict[str, Any]:

@@ -1,26 +1,33 @@
-"""What GitHub tells, as rows: deliveries of webhooks are applied, each as if it came once.
+"""Applies deliveries of GitHub's webhooks to the store: each delivery exactly once, however often it comes.
 
     if github.signed(secret, body, headers.get("X-Hub-Signature-256")):
-        told = github.apply_event(headers["X-GitHub-Event"], json.loads(body))
+        applied = github.apply_event(headers["X-GitHub-Event"], json.loads(body))
 
-Rows are found by GitHub's numbers and addresses, made when they are new, and brought up to date; statuses move by
-triggers alone, as `System("github")`. What the lifecycles refuse is kept in `sync_state.sync_errors` of the source
-"github", never forced, and may be sent again. One that was applied, or is older than one that was, changes nothing:
-how far each of GitHub's objects has come is kept in `config_store`. There is no network code here.
+Rows are found by GitHub's numbers and URLs, created when they are new, and updated. Statuses change only through
+triggers, fired by `System("github")`. What the lifecycles refuse is recorded in `sync_state.sync_errors` of the source
+"github". It is never forced, and the delivery may be sent again. A delivery that was applied before, or that is older
+than one that was, changes nothing: `config_store` records how far each of GitHub's objects was applied. There is no
+network code here.
 
-A title or prompt changed here stays until it is edited there, a type or priority until the labels change there.
-Once an issue is released (queued, or placed in a stage), only insiders change its text: an owner, member or
-collaborator who wrote it, or a person who edits what another wrote, for which GitHub asks the right to write. A
-stranger's edit is kept in `sync_errors`, and `needs_human` lists the issue. Only reviews of insiders count, the last
-verdict of them. Checks pass when every suite of the last commit does.
+A title or prompt that was changed here stays until it is edited on GitHub, and a type or priority until the labels
+change there. Once an issue is released (queued, or placed in a stage), only insiders change its text: an owner, member
+or collaborator who wrote it, or a person who edits what somebody else wrote, for which GitHub demands write access. A
+stranger's edit is recorded in `sync_errors`, and `needs_human` lists the issue. Only the reviews of insiders count, and
+the last verdict of them is the one that counts. Checks pass when every check suite of the last commit passed.
 
-An issue that is closed there as completed is cancelled here if it was not begun. If it was, it is done; while a pull
-request of it is open it stays, and `needs_human` lists it. Closed for another reason it is cancelled. A pull request
-from a fork counts once it is merged, unless an insider opened it: a stranger would move an issue by naming it.
+When an issue is closed on GitHub as completed, it is cancelled here if nobody had begun it, and otherwise it is done.
+While a pull request of it is open, it stays and `needs_human` lists it. When it is closed for another reason, it is
+cancelled. A pull request from a fork counts once it is merged, or when an insider opened it: otherwise a stranger could
+move an issue by naming it.
 
-What is read is documented at https://docs.github.com/webhooks/webhook-events-and-payloads.
+The fields of the payloads are documented at
+https://docs.github.com/webhooks/webhook-events-and-payloads.
 """
 
-from dispatch_state.github.events import LONGEST, SOURCE, Applied, apply_event, issue_from, pull_request_from, signed
+from dispatch_state.github.delivery import SOURCE, Applied
+from dispatch_state.github.events import LONGEST, apply_event
+from dispatch_state.github.issues import issue_from
+from dispatch_state.github.pull_requests import pull_request_from
+from dispatch_state.github.signatures import signed
 
 __all__ = ["LONGEST", "SOURCE", "Applied", "apply_event", "issue_from", "pull_request_from", "signed"]

@@ -1,4 +1,4 @@
-"""What the labels of an issue say of its type and its priority."""
+"""The type and the priority that the labels of an issue stand for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES: Mapping[str, IssueType] = {
     "testing": IssueType.TEST,
     "dependencies": IssueType.CHORE,
 }
-"""What a label says of an issue's type, with or without a prefix such as `type: ` or `kind/`."""
+"""The labels that stand for a type, with or without a prefix such as `type: ` or `kind/`."""
 PRIORITIES: Mapping[str, Priority] = {
     **{str(word): word for word in Priority},
     "p0": Priority.CRITICAL,
@@ -26,16 +26,22 @@ PRIORITIES: Mapping[str, Priority] = {
     "p3": Priority.LOW,
     "urgent": Priority.CRITICAL,
 }
-"""What a label says of an issue's priority, with or without a prefix such as `priority: `."""
+"""The labels that stand for a priority, with or without a prefix such as `priority: `."""
 _PREFIX = re.compile(r"^(?:type|kind|priority|prio|severity)\s*[:/=-]\s*", re.IGNORECASE)
 
 
-def meant(labels: Iterable[str]) -> dict[str, Any]:
-    """The columns of an issue that its labels say something of; of several words for one, the first of our list."""
-    said = {_PREFIX.sub("", label).strip().lower() for label in labels}
-    found = {"issue_type": _first(TYPES, said), "priority": _first(PRIORITIES, said)}
-    return {name: word for name, word in found.items() if word is not None}
+def columns_from_labels(labels: Iterable[str]) -> dict[str, Any]:
+    """Return the type and the priority of an issue, as far as its labels name them.
+
+    When several labels name a type, or a priority, the one that comes first in the tables above counts.
+
+    Args:
+        labels: the names of the labels.
+    """
+    names = {_PREFIX.sub("", label).strip().lower() for label in labels}
+    found = {"issue_type": _first(TYPES, names), "priority": _first(PRIORITIES, names)}
+    return {column: word for column, word in found.items() if word is not None}
 
 
-def _first(meanings: Mapping[str, Any], said: set[str]) -> Any:
-    return next((meaning for word, meaning in meanings.items() if word in said), None)
+def _first(meanings: Mapping[str, Any], names: set[str]) -> Any:
+    return next((meaning for label, meaning in meanings.items() if label in names), None)

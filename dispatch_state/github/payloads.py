@@ -1,4 +1,4 @@
-"""JSON from outside, of which every value is asked by its path and its type."""
+"""Reads JSON from outside: every value is asked for by its path and its type."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from dispatch_state.errors import InvalidValue
 
 
 class Payload:
-    """A JSON object from outside, or a part of one; each question raises `InvalidValue` that names the path.
+    """A JSON object from outside, or a part of one. Each method raises `InvalidValue` with the path of a wrong value.
 
     Args:
         value: the object.
-        path: where it stands, for messages.
+        path: where it is in the delivery, for messages.
+
+    Raises:
+        InvalidValue: `value` is not a JSON object.
     """
 
     def __init__(self, value: object, path: str) -> None:
@@ -25,47 +28,47 @@ class Payload:
         self._path = path
 
     def part(self, name: str) -> Payload:
-        """The object under a key."""
+        """Return the object under a key."""
         return Payload(self._value.get(name), f"{self._path}.{name}")
 
     def parts(self, name: str) -> list[Payload]:
-        """The objects in the list under a key."""
-        found = self._asked(name, list)
+        """Return the objects in the list under a key."""
+        found = self._typed(name, list)
         return [Payload(item, f"{self._path}.{name}[{place}]") for place, item in enumerate(found)]
 
     def has(self, name: str) -> bool:
-        """Whether anything but null stands under a key."""
+        """Return whether a key has a value other than null."""
         return self._value.get(name) is not None
 
     def text(self, name: str) -> str:
-        """The text under a key."""
-        return values.text(self._asked(name, str), f"{self._path}.{name}")
+        """Return the text under a key."""
+        return values.text(self._typed(name, str), f"{self._path}.{name}")
 
-    def maybe_text(self, name: str) -> str:
-        """The text under a key; empty when there is none."""
+    def text_or_empty(self, name: str) -> str:
+        """Return the text under a key; empty when there is none."""
         return self.text(name) if self.has(name) else ""
 
-    def address(self, name: str) -> str:
-        """The text under a key, not blank and short enough to find rows by."""
-        return values.key(self._asked(name, str), f"{self._path}.{name}")
+    def url(self, name: str) -> str:
+        """Return the text under a key, which is not blank and short enough to find rows by."""
+        return values.key(self._typed(name, str), f"{self._path}.{name}")
 
     def number(self, name: str) -> int:
-        """The integer under a key."""
-        return values.integer(self._asked(name, int), f"{self._path}.{name}")
+        """Return the integer under a key."""
+        return values.integer(self._typed(name, int), f"{self._path}.{name}")
 
     def moment(self, name: str) -> datetime:
-        """The moment under a key, in ISO 8601."""
-        told = self.text(name)
+        """Return the time under a key, which is written in ISO 8601."""
+        text = self.text(name)
         try:
-            return values.parse_instant(told)
+            return values.parse_instant(text)
         except (ValueError, OverflowError):
             raise InvalidValue(f"{self._path}.{name}: takes a moment in ISO 8601") from None
 
     def flag(self, name: str) -> bool:
-        """Whether True stands under a key; False when nothing does."""
-        return self.has(name) and bool(self._asked(name, bool))
+        """Return the boolean under a key; False when there is none."""
+        return self.has(name) and bool(self._typed(name, bool))
 
-    def _asked(self, name: str, kind: type) -> Any:
+    def _typed(self, name: str, kind: type) -> Any:
         found = self._value.get(name)
         if type(found) is not kind:
             what = "missing" if found is None else f"a value of type {type(found).__name__}"

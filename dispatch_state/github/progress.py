@@ -1,76 +1,78 @@
-"""What is remembered of GitHub, in `config_store`: how far each object has come, and which issues need a person."""
+"""How far each of GitHub's objects was applied, recorded in `config_store`."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from peewee import ModelSelect, Value
-
-from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.issue import Issue
-from dispatch_state.models.log import is_own_act, moves_of
 from dispatch_state.models.settings import ConfigEntry
-from dispatch_state.values import parse_instant, stamp
-from dispatch_state.vocabulary import IssueStatus
-
-TEXTS = ("title", "prompt")
-"""The columns of an issue that tell an agent what to do."""
-EDITED = "edited by a stranger"
-CLOSED = "closed on GitHub"
+from dispatch_state.values import stamp
 
 
-class Marks:
-    """What was applied of the things that one delivery is about.
+class SyncProgress:
+    """How far the objects of one delivery were applied, before it and with it.
 
     Args:
-        digest: by which the same delivery is known again.
+        digest: a text that is the same for the same delivery, and only for that.
     """
 
     def __init__(self, digest: str) -> None:
         self._digest = digest
-        self._reached: dict[str, dict[str, Any]] = {}
+        self._entries: dict[str, dict[str, Any]] = {}
 
-    def is_news(self, address: str, moment: datetime) -> bool:
-        """Whether the delivery is neither older than what was applied of that address, nor applied already."""
-        key, at = _key(address), stamp(moment)
+    def is_news(self, url: str, moment: datetime) -> bool:
+        """Return whether the delivery is new for an object: not applied yet, and not older than what was applied.
+
+        Args:
+            url: the URL of the object.
+            moment: when the object was in the state that the delivery shows.
+        """
+        key, at = _key(url), stamp(moment)
         known = ConfigEntry.read(key)
         seen = known["seen"] if known and known["at"] == at else []
         if known and (at < known["at"] or self._digest in seen):
             return False
-        self._reached[key] = {**(known or {}), "at": at, "seen": seen}
+        self._entries[key] = {**(known or {}), "at": at, "seen": seen}
         return True
 
-    def text(self, address: str) -> dict[str, str] | None:
-        """The digests of the text that the issue of that address last took; None when nothing is known of it."""
-        return self._reached[_key(address)].get("text")
+    def applied_text(self, url: str) -> dict[str, str] | None:
+        """Return the digests of the text that an issue took last; None when none is recorded.
 
-    def keep_text(self, address: str, text: Mapping[str, str]) -> None:
-        """Remember the digests of the text that the issue of that address has taken."""
-        self._reached[_key(address)]["text"] = dict(text)
+        Args:
+            url: the URL of the issue, about which `is_news` was asked before.
+        """
+        return self._entries[_key(url)].get("text")
 
-    def note(self, *, refused: bool) -> None:
-        """Keep how far it has come, and that this delivery was applied; one that was refused may be tried again."""
-        for key, mark in self._reached.items():
-            kept = mark if refused else {**mark, "seen": [*mark["seen"], self._digest]}
-            if ConfigEntry.read(key) != kept:
-                ConfigEntry.write(key, kept)
+    def set_applied_text(self, url: str, digests: Mapping[str, str]) -> None:
+        """Record the digests of the text that an issue has taken.
+
+        Args:
+            url: the URL of the issue, about which `is_news` was asked before.
+            digests: a digest by the name of each column.
+        """
+        self._entries[_key(url)]["text"] = dict(digests)
+
+    def save(self, *, refused: bool) -> None:
+        """Write the progress to the store.
+
+        Args:
+            refused: whether the lifecycles refused the delivery. Then it counts as not applied, and may come again.
+        """
+        for key, entry in self._entries.items():
+            saved = entry if refused else {**entry, "seen": [*entry["seen"], self._digest]}
+            if ConfigEntry.read(key) != saved:
+                ConfigEntry.write(key, saved)
 
 
-def moved_on(address: str, commit: str, moment: datetime) -> bool:
-    """Whether what is known of a pull request's checks is of an earlier commit; if so it is forgotten."""
-    key, at = _key(f"{address}/checks"), stamp(moment)
-    known = ConfigEntry.read(key)
-    if known is None or known["commit"] == commit or at <= known["at"]:
-        return False
-    ConfigEntry.write(key, {"commit": commit, "at": at, "suites": {}})
-    return True
+class CheckSuite(NamedTuple):
+    """A completed check suite. Each workflow makes one suite for each commit.
 
-
-class Suite(NamedTuple):
-    """A check suite that is completed, by GitHub's number; a workflow is one suite of each commit."""
+    number: GitHub's id of the suite.
+    commit: the hash of the commit that was checked.
+    moment: when the suite was completed.
+    passed: whether the checks passed.
+    """
 
     number: int
     commit: str
@@ -78,14 +80,38 @@ class Suite(NamedTuple):
     passed: bool
 
 
-def all_pass(address: str, suite: Suite) -> bool | None:
-    """Whether every check suite of a pull request's last commit passed, as far as they told; this one is kept too.
+def set_last_commit(url: str, commit: str, moment: datetime) -> bool:
+    """Forget the recorded checks of a pull request if they belong to an earlier commit.
+
+    Args:
+        url: the URL of the pull request.
+        commit: the hash of its last commit.
+        moment: when that was its last commit.
 
     Returns:
-        None when it says nothing new: it came before, or is of an earlier commit.
+        Whether checks were forgotten.
     """
-    moved_on(address, suite.commit, suite.moment)
-    key, number, at = _key(f"{address}/checks"), str(suite.number), stamp(suite.moment)
+    key, at = _key(f"{url}/checks"), stamp(moment)
+    known = ConfigEntry.read(key)
+    if known is None or known["commit"] == commit or at <= known["at"]:
+        return False
+    ConfigEntry.write(key, {"commit": commit, "at": at, "suites": {}})
+    return True
+
+
+def record_suite(url: str, suite: CheckSuite) -> bool | None:
+    """Record a check suite of a pull request.
+
+    Args:
+        url: the URL of the pull request.
+        suite: the check suite.
+
+    Returns:
+        Whether all recorded suites of the last commit passed. None when this one says nothing new: it was recorded
+        before, or belongs to an earlier commit.
+    """
+    set_last_commit(url, suite.commit, suite.moment)
+    key, number, at = _key(f"{url}/checks"), str(suite.number), stamp(suite.moment)
     known = ConfigEntry.read(key) or {"commit": suite.commit, "at": at, "suites": {}}
     suites = known["suites"]
     if known["commit"] != suite.commit or (number in suites and at <= suites[number][0]):
@@ -95,70 +121,5 @@ def all_pass(address: str, suite: Suite) -> bool | None:
     return all(passed for _, passed in suites.values())
 
 
-def _key(address: str) -> str:
-    return f"github: {address}"
-
-
-# ---- issues that need a person -------------------------------------------------------------------------
-
-
-def digests(columns: Mapping[str, Any]) -> dict[str, str]:
-    """A digest of each column that tells an agent what to do."""
-    return {name: hashlib.blake2b(columns[name].encode(), digest_size=16).hexdigest() for name in TEXTS}
-
-
-def released(issue: Issue) -> bool:
-    """Whether somebody has said that the issue is to be worked on; one in a stage is queued when the stage starts."""
-    return issue.status != IssueStatus.UNASSIGNED or issue.stage_id is not None
-
-
-def need(kind: str, issue: Issue) -> dict[str, Any] | None:
-    """What is remembered of an issue that needs a person; None when nothing is."""
-    return ConfigEntry.read(_need_key(kind, issue))  # type: ignore[no-any-return]
-
-
-def note_need(kind: str, issue: Issue, **facts: Any) -> None:
-    """Remember that an issue needs a person, since now unless it is known to need one already."""
-    known = need(kind, issue) or {"since": stamp(session().now()), "version": issue.version}
-    ConfigEntry.write(_need_key(kind, issue), {**known, **facts})
-
-
-def forget_need(kind: str, issue: Issue) -> None:
-    """Forget that an issue needs a person."""
-    ConfigEntry.forget(_need_key(kind, issue))
-
-
-def needed_since(kind: str, issue: Issue) -> datetime | None:
-    """Since when an issue needs a person; None when it does not."""
-    known = need(kind, issue)
-    return None if known is None else parse_instant(known["since"])
-
-
-def edited_issues() -> ModelSelect[Issue]:
-    """The released, live issues whose text a stranger changed on GitHub, where nobody has dealt with that yet."""
-    waiting = [issue.id for issue in _needing(EDITED) if released(issue) and is_unread(issue)]
-    return Issue.select().where(Issue.id.in_(waiting))
-
-
-def closed_issues() -> ModelSelect[Issue]:
-    """The live issues that are closed on GitHub, and could not be closed here."""
-    return Issue.select().where(Issue.id.in_([issue.id for issue in _needing(CLOSED)]))
-
-
-def is_unread(issue: Issue) -> bool:
-    """Whether an edit stands that nobody has dealt with: nobody changed the text here or offered the issue again."""
-    known = need(EDITED, issue)
-    if known is None or known["here"] != digests(issue.__data__):
-        return False
-    later = (move for move in moves_of(issue.id) if move.version > known["version"])
-    return not any(move.source == IssueStatus.UNASSIGNED and is_own_act(move) for move in later)
-
-
-def _needing(kind: str) -> Iterator[Issue]:
-    key: Any = Value(_need_key(kind)).concat(Issue.id.cast("TEXT"))
-    live = Issue.status.in_(IssueStatus.live())
-    yield from Issue.select().join(ConfigEntry, on=(ConfigEntry.key == key)).where(live)
-
-
-def _need_key(kind: str, issue: Issue | None = None) -> str:
-    return f"github, {kind}: {issue.id if issue else ''}"
+def _key(url: str) -> str:
+    return f"github: {url}"

@@ -35,13 +35,7 @@ from dispatch_state.models.queries import UNDER_WAY
 from dispatch_state.models.row import a_saved
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
-from dispatch_state.vocabulary import (
-    AgentType,
-    DecisionType,
-    IssueStatus,
-    IssueType,
-    Priority,
-)
+from dispatch_state.vocabulary import AgentType, DecisionType, IssueStatus, IssueType, Priority
 
 if TYPE_CHECKING:
     from dispatch_state.models.agent_log import AgentLog

@@ -25,14 +25,7 @@ from dispatch_state.models.queries import UNDECIDED, votes_on
 from dispatch_state.models.row import a_saved
 from dispatch_state.models.voting import DEFAULTS, KINDS, Rules, Standing, Tally, tally
 from dispatch_state.storage.fields import JsonField, StampField, TextField, WordField, word
-from dispatch_state.vocabulary import (
-    AgentType,
-    DecisionType,
-    ProposalStatus,
-    ProposalType,
-    Threshold,
-    VoteDecision,
-)
+from dispatch_state.vocabulary import AgentType, DecisionType, ProposalStatus, ProposalType, Threshold, VoteDecision
 
 if TYPE_CHECKING:
     from dispatch_state.models.decision import Decision

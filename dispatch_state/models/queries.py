@@ -12,13 +12,7 @@ from peewee import SQL, ModelSelect
 
 from dispatch_state.models.row import MODELS
 from dispatch_state.storage.statements import exists, one, rows, tuples
-from dispatch_state.vocabulary import (
-    GateStatus,
-    IssueStatus,
-    ProposalStatus,
-    PullRequestStatus,
-    StageStatus,
-)
+from dispatch_state.vocabulary import GateStatus, IssueStatus, ProposalStatus, PullRequestStatus, StageStatus
 
 if TYPE_CHECKING:
     from dispatch_state.models.agent import Agent

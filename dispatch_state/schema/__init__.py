@@ -1,1 +1,1 @@
-"""What the database looks like, and what it refuses."""
+"""What the database looks like, and which writes it refuses."""

@@ -1,9 +1,9 @@
-"""A database that another program made from the seed's schema becomes one of ours.
+"""Adoption: turns a database that another program made from the seed's schema into one of ours.
 
-Ids, times and words are rewritten to our form, in one transaction; what cannot be stops it, and the file is as it was.
-Other tables, views and triggers in the file stay; their foreign keys to our rows go on naming the same ones.
-Each row with a lifecycle gets version 1 and a log row `adopt`, which says where it was found. Rows that break an
-invariant are taken as they are: `verify()` names them.
+Ids, times and words are rewritten to our form in one transaction. A value that cannot be rewritten stops the adoption,
+and the file stays as it was. Other tables, views and triggers in the file stay; their foreign keys to our rows still
+name the same rows. Each row with a lifecycle gets version 1 and a log row `adopt`, which records the status in which it
+was found. Rows that break an invariant are adopted as they are: `verify()` reports them.
 """
 
 from __future__ import annotations
@@ -26,94 +26,106 @@ from dispatch_state.storage.fields import BooleanField, IdField, JsonField, Stam
 from dispatch_state.storage.sqlite import SqliteStore
 
 ADOPTION = System("adoption")
-OURS = {"version", "votes.preferred_option", "gates.options", "gates.chosen_option", "gates.auto_approve_at"}
-"""Columns that the seed has not."""
-SEED: tuple[type[Row], ...] = tuple(model for model in EVERY if model is not TransitionLog)
-SQLX, VERSIONS = "_sqlx_migrations", (1, 2, 3)
-"""Where sqlx keeps which migrations were made, and those that make the seed."""
+ADDED_COLUMNS = {"version", "votes.preferred_option", "gates.options", "gates.chosen_option", "gates.auto_approve_at"}
+"""The columns that later migrations add to the seed's tables."""
+SEED_MODELS: tuple[type[Row], ...] = tuple(model for model in EVERY if model is not TransitionLog)
+SQLX_HISTORY, SEED_VERSIONS = "_sqlx_migrations", (1, 2, 3)
+"""The table in which sqlx lists the migrations that were applied, and the versions that make the seed's tables."""
 REFUSED = "this database cannot be adopted, and nothing was changed"
-SHOWN = 20
-"""How many of the values that stop it are named."""
+MAX_SHOWN = 20
+"""The maximum number of values that a message names."""
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
-def has_the_seeds_tables(database: SqliteStore) -> bool:
-    """Whether a database has the seed's tables, with just its columns."""
-    if not {model._meta.table_name for model in SEED} <= set(database.get_tables()):
+def has_seed_tables(database: SqliteStore) -> bool:
+    """Return whether a database has all of the seed's tables, with exactly the seed's columns."""
+    if not {model._meta.table_name for model in SEED_MODELS} <= set(database.get_tables()):
         return False
-    return all(_there(database, model) == {field.column_name for field in _columns(model)} for model in SEED)
+    return all(
+        _existing_columns(database, model) == {field.column_name for field in _seed_columns(model)}
+        for model in SEED_MODELS
+    )
 
 
-def refuse_unfinished(database: SqliteStore) -> None:
-    """Raise `MigrationFailed` when sqlx, with which the seed's program makes its tables, says that they are others."""
-    if not {"version", "success"} <= {column.name for column in database.get_columns(SQLX)}:
+def check_sqlx_history(database: SqliteStore) -> None:
+    """Check the migrations that the seed's program has applied; it makes its tables with sqlx.
+
+    Raises:
+        MigrationFailed: one of them failed, or is newer than the seed.
+    """
+    if not {"version", "success"} <= {column.name for column in database.get_columns(SQLX_HISTORY)}:
         return
-    for version, success in database.execute_sql(f"SELECT version, success FROM {SQLX} ORDER BY version").fetchall():
+    query = f"SELECT version, success FROM {SQLX_HISTORY} ORDER BY version"
+    for version, success in database.execute_sql(query).fetchall():
         if success != 1:
-            raise MigrationFailed(f"{REFUSED}: migration {version} of the program that made it failed ({SQLX})")
-        if version not in VERSIONS:
-            raise MigrationFailed(f"{REFUSED}: a newer version of that program has made migration {version} ({SQLX})")
+            raise MigrationFailed(
+                f"{REFUSED}: migration {version} of the program that made the database failed ({SQLX_HISTORY})"
+            )
+        if version not in SEED_VERSIONS:
+            raise MigrationFailed(
+                f"{REFUSED}: a newer version of that program has applied migration {version} ({SQLX_HISTORY})"
+            )
 
 
-def _there(database: SqliteStore, model: type[Row]) -> set[str]:
+def _existing_columns(database: SqliteStore, model: type[Row]) -> set[str]:
     return {name for _, name, *_ in database.execute_sql(f"PRAGMA table_info({model._meta.table_name})").fetchall()}
 
 
-def _columns(model: Any) -> list[Any]:
+def _seed_columns(model: Any) -> list[Any]:
     table = model._meta.table_name
-    return [f for f in model._meta.sorted_fields if not {f.column_name, f"{table}.{f.column_name}"} & OURS]
+    return [f for f in model._meta.sorted_fields if not {f.column_name, f"{table}.{f.column_name}"} & ADDED_COLUMNS]
 
 
 # ---- rewriting -----------------------------------------------------------------------------------------
 
 
-def rewrite(database: SqliteStore) -> None:
-    """Bring every value to our form, in the open transaction.
+def convert_values(database: SqliteStore) -> None:
+    """Rewrite every value to our form, in the open transaction.
 
     Raises:
-        MigrationFailed: some cannot be; they are named by table, id and column.
+        MigrationFailed: some values cannot be rewritten; the message names them by table, id and column.
     """
     database.execute_sql("PRAGMA defer_foreign_keys = ON")
-    _follow(database)
+    _convert_foreign_ids(database)
     with database.undecodable_text_as_bytes():
-        problems = [problem for model in SEED for problem in _rewritten(database, model)]
+        problems = [problem for model in SEED_MODELS for problem in _convert_table(database, model)]
     problems = problems or list(_orphans(database))
     if problems:
-        told = "; ".join(problems[:SHOWN])
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise MigrationFailed(f"{REFUSED}: {told}{more}")
+        shown = "; ".join(problems[:MAX_SHOWN])
+        more = f"; and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
+        raise MigrationFailed(f"{REFUSED}: {shown}{more}")
 
 
-def _follow(database: SqliteStore) -> None:
-    """Bring what other tables hold of our ids to our form too, where a foreign key says so."""
-    parents = {model._meta.table_name for model in SEED if isinstance(model._meta.primary_key, IdField)}
+def _convert_foreign_ids(database: SqliteStore) -> None:
+    """Rewrite our ids in the tables of other programs too, where a foreign key names one of our tables."""
+    parents = {model._meta.table_name for model in SEED_MODELS if isinstance(model._meta.primary_key, IdField)}
     database.connection().create_function("dispatch_id", 1, _id_or_same, deterministic=True)
-    for table in set(database.get_tables()) - {model._meta.table_name for model in SEED}:
+    for table in set(database.get_tables()) - {model._meta.table_name for model in SEED_MODELS}:
         for _, _, parent, column, key, *_ in database.execute_sql(
-            f"PRAGMA foreign_key_list({_quoted(table)})"
+            f"PRAGMA foreign_key_list({_quoted_name(table)})"
         ).fetchall():
             if parent.lower() in parents and (key or "id").lower() == "id":
-                name = _quoted(column)
+                name = _quoted_name(column)
                 database.execute_sql(
-                    f"UPDATE {_quoted(table)} SET {name} = dispatch_id({name}) "
+                    f"UPDATE {_quoted_name(table)} SET {name} = dispatch_id({name}) "
                     f"WHERE {name} <> dispatch_id({name}) AND {name} IN (SELECT id FROM {parent})"
                 )
 
 
-def _quoted(name: str) -> str:
+def _quoted_name(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
 
 
 def _id_or_same(value: Any) -> Any:
     try:
-        return str(_id(value))
+        return str(_parsed_id(value))
     except InvalidValue:
         return value
 
 
-def _rewritten(database: SqliteStore, model: type[Row]) -> Iterator[str]:
-    """What of a table cannot be brought to our form; what can be, is."""
-    table, columns = model._meta.table_name, _columns(model)
+def _convert_table(database: SqliteStore, model: type[Row]) -> Iterator[str]:
+    """Rewrite the values of a table, and yield a sentence about each value that cannot be rewritten."""
+    table, columns = model._meta.table_name, _seed_columns(model)
     names = [column.column_name for column in columns]
     key: Any = model._meta.primary_key
     seen: set[Any] = set()
@@ -121,72 +133,75 @@ def _rewritten(database: SqliteStore, model: type[Row]) -> Iterator[str]:
     for rowid, *held in database.execute_sql(f"SELECT rowid, {', '.join(names)} FROM {table}").fetchall():
         row = dict(zip(names, held, strict=True))
         where = f"{table} {values.shown(row[key.column_name])}"
-        meant = {}
+        converted = {}
         for column in columns:
             try:
-                meant[column.column_name] = _meant(model, column, row)
+                converted[column.column_name] = _converted(model, column, row)
             except InvalidValue as error:
                 yield f"{where}: {column.column_name}: {str(error).removeprefix(f'{column.place}: ')}"
-        if meant.get(key.column_name) in seen:
-            yield f"{where}: {key.column_name}: another row has that id"
+        if converted.get(key.column_name) in seen:
+            yield f"{where}: {key.column_name}: another row has the same id"
             return
-        seen.add(meant.get(key.column_name))
-        if changed := {name: value for name, value in meant.items() if value != row[name]}:
+        seen.add(converted.get(key.column_name))
+        if changed := {name: value for name, value in converted.items() if value != row[name]}:
             changes.append((changed, rowid))
     for changed, rowid in changes:
         assigned = ", ".join(f"{name} = ?" for name in changed)
         database.execute_sql(f"UPDATE {table} SET {assigned} WHERE rowid = ?", (*changed.values(), rowid))
 
 
-def _meant(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
-    """A stored value in our form."""
+def _converted(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
+    """Return a stored value in our form.
+
+    Raises:
+        InvalidValue: the value cannot be rewritten.
+    """
     value = row[column.column_name]
     if value is None and model is Proposal and column.name == "required_voters":
-        return json_values.json_text(
-            default_voters(Proposal.proposal_type.check(_word(row["proposal_type"]))), column.place
-        )
+        proposal_type = Proposal.proposal_type.check(_normalized_word(row["proposal_type"]))
+        return json_values.json_text(default_voters(proposal_type), column.place)
     if value is None or isinstance(value, bytes):
-        return column.parameter(column.check(None)) if value is None else _refuse("not text in UTF-8")
+        return column.bound(column.check(None)) if value is None else _reject("not text in UTF-8")
     if isinstance(column, IdField | ParentField):
-        return str(_id(value))
+        return str(_parsed_id(value))
     if isinstance(column, StampField):
-        return values.stamp(_moment(value))
+        return values.stamp(_parsed_instant(value))
     if isinstance(column, JsonField):
-        return _json(column, value)
+        return _checked_json(column, value)
     if isinstance(column, BooleanField):
-        return value if value in (0, 1) else _refuse("neither 0 nor 1")
-    return column.parameter(column.check(_word(value) if isinstance(column, WordField) else value))
+        return value if value in (0, 1) else _reject("neither 0 nor 1")
+    return column.bound(column.check(_normalized_word(value) if isinstance(column, WordField) else value))
 
 
-def _refuse(why: str) -> Any:
+def _reject(why: str) -> Any:
     raise InvalidValue(why)
 
 
-def _id(value: Any) -> UUID:
+def _parsed_id(value: Any) -> UUID:
     try:
         return UUID(value.strip())
     except (ValueError, AttributeError):
         raise InvalidValue("not a UUID") from None
 
 
-def _moment(value: Any) -> Any:
-    """RFC 3339 with any offset, and fractions of a second that may be finer than ours."""
+def _parsed_instant(value: Any) -> Any:
+    """Parse a timestamp of RFC 3339 with any offset; fractions of a second are cut to microseconds."""
     try:
         return values.parse_instant(_FRACTION.sub(r"\1", value.strip()))
     except (ValueError, AttributeError, TypeError, OverflowError):
         raise InvalidValue("not a moment in ISO 8601") from None
 
 
-def _word(value: Any) -> Any:
+def _normalized_word(value: Any) -> Any:
     return value.strip().lower().replace("-", "_").replace(" ", "_") if isinstance(value, str) else value
 
 
-def _json(column: JsonField, value: Any) -> Any:
+def _checked_json(column: JsonField, value: Any) -> Any:
     try:
         held = json_values.parse_json(value)
     except (ValueError, TypeError, RecursionError):
         raise InvalidValue("not JSON") from None
-    if column is Agent.metrics and isinstance(held, dict) and None in held.values():  # what was never measured
+    if column is Agent.metrics and isinstance(held, dict) and None in held.values():  # null: it was never measured
         held = {name: number for name, number in held.items() if number is not None}
         value = json_values.stored_json(held)
     json_values.json_text(held, column.place, longest=None)
@@ -196,11 +211,12 @@ def _json(column: JsonField, value: Any) -> Any:
 
 
 def _orphans(database: SqliteStore) -> Iterator[str]:
-    for model in SEED:
-        yield from _orphans_of(database, model._meta.table_name)
+    """Yield a sentence about each foreign key that names a row that does not exist."""
+    for model in SEED_MODELS:
+        yield from _orphans_in(database, model._meta.table_name)
 
 
-def _orphans_of(database: SqliteStore, table: str) -> Iterator[str]:
+def _orphans_in(database: SqliteStore, table: str) -> Iterator[str]:
     for _, rowid, parent, number in database.execute_sql(f"PRAGMA foreign_key_check({table})").fetchall():
         keys = {key[0]: key[3] for key in database.execute_sql(f"PRAGMA foreign_key_list({table})").fetchall()}
         (key,) = database.execute_sql(f"SELECT id FROM {table} WHERE rowid = ?", (rowid,)).fetchone()
@@ -210,8 +226,8 @@ def _orphans_of(database: SqliteStore, table: str) -> Iterator[str]:
 # ---- the log -------------------------------------------------------------------------------------------
 
 
-def log(database: SqliteStore) -> None:
-    """Write where each row with a lifecycle was found, in the open transaction; no trigger stands then."""
+def log_adoption(database: SqliteStore) -> None:
+    """Write the log row `adopt` of each row with a lifecycle, in the open transaction, without triggers."""
     now = values.stamp(values.utc_now())
     for model in STATEFUL:
         table = model._meta.table_name

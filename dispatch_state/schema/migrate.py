@@ -1,61 +1,56 @@
-"""Bring a database to this version's schema.
+"""Brings a database to the schema of this version.
 
-The steps are files in `migrations/`, run by `playhouse.migrations`, each in a transaction of its own
-that begins by taking a lock and then asks the history again, so that any number of processes may open
-one fresh database together. A step that fails leaves the database as it was before that step.
+The migrations are files in `migrations/`, run by `playhouse.migrations`. Each runs in its own transaction, which takes
+a lock first and then reads the history again, so that any number of processes can open one new database at the same
+time. A migration that fails leaves the database as it was before that migration.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import peewee
 
-from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
+from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooOld, StoreNotFound
 from dispatch_state.schema import enforcement, names, numbering
-from dispatch_state.schema.adoption import has_the_seeds_tables, log, refuse_unfinished, rewrite
+from dispatch_state.schema.adoption import check_sqlx_history, convert_values, has_seed_tables, log_adoption
+from dispatch_state.schema.runner import HISTORY, open_runner, pending_migrations
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.sqlite import SqliteStore
-from dispatch_state.storage.targets import SQLITE
 from dispatch_state.values import listed
 
-HISTORY = "dispatch_migration"
-FORMER = "schema_migration"
-"""What the history was called; Peewee's runner gives that name to everybody's."""
 LOGGER = logging.getLogger("dispatch_state")
-WAL_TRIES = 200
-SEEDS = ("001_initial_schema", "002_add_epics", "003_add_governance")
-"""The steps that make the seed's tables."""
-SHOWN, SHOWN_NAMES = 3, 13
-"""How many triggers, and how many tables and the like, a message names."""
-RENEWAL = "dispatch-state migrate puts them back, and so does open_store() with migrate=True"
+WAL_ATTEMPTS = 200
+SEED_MIGRATIONS = ("001_initial_schema", "002_add_epics", "003_add_governance")
+"""The migrations that make the seed's tables."""
+MAX_TRIGGERS_SHOWN, MAX_NAMES_SHOWN = 3, 13
+"""The maximum number of triggers, and of tables and other names, that a message lists."""
+HOW_TO_REINSTALL = "dispatch-state migrate reinstalls them, and so does open_store() with migrate=True"
 
 
 def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> None:
-    """Bring a database to this version's schema, its triggers in place; does nothing when it is there already.
+    """Bring a database to the schema of this version, and install its triggers; do nothing when that is done already.
 
     Args:
-        wanted: whether an old or an empty database may be changed.
-        create: whether our tables may be made where there are none.
+        database: the open database.
+        wanted: whether an old or empty database may be changed.
+        create: whether our tables may be made in a database that has none.
 
     Raises:
-        StoreNotFound: there are none, and `create` is False; or no schema of PostgreSQL's search path is there.
-        SchemaTooOld: it needs migrating, and `wanted` is False.
-        SchemaTooNew: a newer version of this library wrote it.
-        MigrationFailed: a name of ours stands for something else, it cannot be adopted, or a step failed; the steps
-            before that one stay applied.
+        StoreNotFound: there are no tables of ours and `create` is False, or no schema of PostgreSQL's search path
+            exists.
+        SchemaTooOld: the database needs migrating, and `wanted` is False.
+        SchemaTooNew: a newer version of this library wrote the database.
+        MigrationFailed: a name that we need is taken, the database cannot be adopted, or a migration failed; the
+            migrations before that one stay applied.
     """
     try:
         _migrate(database, wanted, create)
-        _enforce(database, wanted)
-        _number(database, wanted)
+        _check_triggers(database, wanted)
+        _check_counter(database, wanted)
     except DispatchError:
         raise
     except database.foreign_errors as error:
@@ -63,28 +58,28 @@ def migrate(database: Database, *, wanted: bool = True, create: bool = True) -> 
 
 
 def _migrate(database: Database, wanted: bool, create: bool) -> None:
-    runner = _runners()(database)
-    if not _pending(runner, set(runner.applied())):
-        if wanted and runner.former:
+    runner = open_runner(database)
+    if not pending_migrations(runner, set(runner.applied())):
+        if wanted and runner.has_former_history:
             runner.up()
         return
-    # read before the history: what another process makes meanwhile is in neither, or in the history too
-    there, triggers = names.present(database), enforcement.taken(database)
-    seeds = isinstance(database, SqliteStore) and has_the_seeds_tables(database)
+    # read before the history: a table that another process makes meanwhile is then missing here, or in the history
+    there, triggers = names.existing_names(database), enforcement.taken_names(database)
+    seeds = isinstance(database, SqliteStore) and has_seed_tables(database)
     applied = set(runner.applied())
-    pending = _pending(runner, applied)
+    pending = pending_migrations(runner, applied)
     if not pending:
         return
     adopts = seeds and not applied
     if adopts:
-        refuse_unfinished(database)
-    found = _of_others(database, runner, there, applied | set(SEEDS if adopts else ()))
+        check_sqlx_history(database)
+    found = _conflicting_names(database, runner, there, applied | set(SEED_MIGRATIONS if adopts else ()))
     if not applied:
-        found |= triggers | _of_no_history(database, there)
+        found |= triggers | _conflicting_history_names(database, there)
     if found:
         raise MigrationFailed(
-            "this database was made by another program, and names that the store needs are taken in it: "
-            f"{_first(sorted(found, key=_tables_first), SHOWN_NAMES)}; nothing was changed; name another"
+            "this database was made by another program, and names that the store needs are taken: "
+            f"{_first(sorted(found, key=_tables_first), MAX_NAMES_SHOWN)}; nothing was changed; name another"
         )
     if not (applied or adopts or create):
         what = "this database has no store in it" if there else "the database is empty"
@@ -101,22 +96,24 @@ def _migrate(database: Database, wanted: bool, create: bool) -> None:
     runner.up()
 
 
-def _of_others(database: Database, runner: Any, there: set[str], done: set[str]) -> set[str]:
-    """The names that the coming steps give to what they make, and that stand for something else already.
+def _conflicting_names(database: Database, runner: Any, taken: set[str], done: set[str]) -> set[str]:
+    """Return the names that the pending migrations need and that something else has already.
 
     Args:
-        there: every name that is taken.
-        done: the steps that were taken; what they made is ours.
+        database: the open database.
+        runner: Peewee's runner.
+        taken: every name that is taken.
+        done: the migrations that were applied; what they created is ours.
     """
-    steps = {step.name: Path(step.path).read_text() for step in runner.migrations()}
-    ours = names.made((text for name, text in steps.items() if name in done), database.kind)
-    coming = names.made((text for name, text in steps.items() if name not in done), database.kind)
-    return (coming - ours) & there
+    texts = {step.name: Path(step.path).read_text() for step in runner.migrations()}
+    ours = names.created_names((text for name, text in texts.items() if name in done), database.kind)
+    coming = names.created_names((text for name, text in texts.items() if name not in done), database.kind)
+    return (coming - ours) & taken
 
 
-def _of_no_history(database: Database, there: set[str]) -> set[str]:
-    """The names of the history and its index, where they stand for something else."""
-    return set() if HISTORY in database.get_tables() else {HISTORY, f"{HISTORY}_name"} & there
+def _conflicting_history_names(database: Database, taken: set[str]) -> set[str]:
+    """Return the names of the history and its index, where something else has them."""
+    return set() if HISTORY in database.get_tables() else {HISTORY, f"{HISTORY}_name"} & taken
 
 
 def _tables_first(name: str) -> tuple[bool, str]:
@@ -124,175 +121,54 @@ def _tables_first(name: str) -> tuple[bool, str]:
 
 
 def _adopt(database: SqliteStore, runner: Any) -> None:
-    """Make a database of the seed's one of ours, or leave it as it was."""
+    """Make a database with the seed's tables one of ours, or leave it as it was."""
     with database.transaction("EXCLUSIVE"):
-        if not runner.applied():  # else another process was faster
-            rewrite(database)
+        if not runner.applied():  # otherwise another process was faster
+            convert_values(database)
             runner.History.create_table()
-            for name in SEEDS:
+            for name in SEED_MIGRATIONS:
                 runner.History.create(name=name)
             runner.up()
             enforcement.remove(database)
-            log(database)
+            log_adoption(database)
             enforcement.install(database)
     _switch_to_wal(database)
 
 
-def _enforce(database: Database, wanted: bool) -> None:
-    """See that the triggers are in place, and say when they were not."""
+def _check_triggers(database: Database, wanted: bool) -> None:
+    """Install the triggers if they are not in place, and log a warning that names them."""
     changed = enforcement.ensure(database) if wanted else enforcement.differences(database)
     if changed:
-        done = "they were put back" if wanted else f"nothing was changed; {RENEWAL}"
-        named = _first(changed, SHOWN)
-        LOGGER.warning("the database lacked its own triggers, or others stood there: %s; %s", named, done)
+        done = "they were reinstalled" if wanted else f"nothing was changed; {HOW_TO_REINSTALL}"
+        named = _first(changed, MAX_TRIGGERS_SHOWN)
+        LOGGER.warning("the database's own triggers were missing or changed: %s; %s", named, done)
 
 
-def _number(database: Database, wanted: bool) -> None:
-    """See that the next move's number follows the last one's, and say when it did not."""
-    if not numbering.is_wrong(database):
+def _check_counter(database: Database, wanted: bool) -> None:
+    """Set the counter of the log's numbers right if it is wrong, and log a warning."""
+    if not numbering.counter_is_wrong(database):
         return
     if wanted:
         with database.atomic():
-            enforcement.hold(database)
-            if numbering.is_wrong(database):
-                numbering.put_right(database)
-    done = "it was put right" if wanted else "nothing was changed; dispatch-state migrate puts it right"
-    LOGGER.warning("the counter of the log's numbers was not where the log ends; %s", done)
+            enforcement.lock_schema(database)
+            if numbering.counter_is_wrong(database):
+                numbering.reset_counter(database)
+    done = "it was corrected" if wanted else "nothing was changed; dispatch-state migrate corrects it"
+    LOGGER.warning("the counter of the log's numbers did not match the last number; %s", done)
 
 
 def _first(found: list[str], count: int) -> str:
-    """So many of them in prose, and how many more there are."""
+    """Return the first `count` names in prose, and the number of the others."""
     return f"{listed(found[:count])}{f' and {len(found) - count} more' if len(found) > count else ''}"
 
 
-def _pending(runner: Any, applied: set[str]) -> list[str]:
-    known = [migration.name for migration in runner.migrations()]
-    if not known:
-        raise StoreError(f"the installation is broken: no migrations in {runner.directory}")
-    if unknown := sorted(applied - set(known)):
-        raise SchemaTooNew(f"the database has {listed(unknown)}, which this version does not know; upgrade it")
-    pending = [name for name in known if name not in applied]
-    if pending and applied and pending[0] < max(applied):
-        raise MigrationFailed(f"{pending[0]} was never applied, but {max(applied)} was: the history has a hole")
-    return pending
-
-
 def _switch_to_wal(database: SqliteStore) -> None:
-    """Switch once, trying again while another process does: SQLite does not wait for this lock."""
-    for attempt in range(1, WAL_TRIES + 1):
+    """Switch to write-ahead logging, again and again while another process does: SQLite does not wait for that lock."""
+    for attempt in range(1, WAL_ATTEMPTS + 1):
         try:
             database.switch_to_wal()
             return
         except peewee.OperationalError:
-            if attempt == WAL_TRIES:
+            if attempt == WAL_ATTEMPTS:
                 raise
             time.sleep(0.01)
-
-
-@cache
-def _runners() -> type[Any]:
-    """Peewee's runner, one process at a time; made when a database is opened: who only imports us waits for nothing."""
-    from playhouse.migrations import Runner
-
-    class OneAtATime(Runner):
-        former = False
-        """Whether the history stands where it was kept at first."""
-
-        def __init__(self, database: Database) -> None:
-            super().__init__(database, str(_folder()), HISTORY, _schema(database))
-
-        def applied(self) -> dict[str, Any]:
-            with _is_ours(self.database):
-                found: dict[str, Any] = super().applied()
-            formerly = {} if found else _former_steps(self.database, self.migrations())
-            self.former = bool(formerly)
-            return found or formerly
-
-        def up(self, target: str | None = None, fake: bool = False) -> Any:
-            with self.database.atomic():
-                enforcement.hold(self.database)
-                self.History.create_table()
-                applied = self.applied()
-                if self.former:
-                    _move_history(self.database, applied)
-            return super().up(target, fake)
-
-        def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
-            try:
-                with self.migrator.migration_context():
-                    enforcement.hold(self.database)
-                    applied = self.applied()
-                    if name not in applied:
-                        enforcement.remove(self.database)
-                        module.up(self.migrator, self.database)
-                        self.History.create(name=name)
-                        if len(applied) + 1 == len(self.migrations()):
-                            enforcement.install(self.database)
-            except DispatchError:
-                raise
-            except Exception as error:
-                busy = self.database.store_error(error)
-                raise busy or MigrationFailed(f"{name}: {error}; the database is as it was before it") from error
-
-    return OneAtATime
-
-
-@contextmanager
-def _is_ours(database: Database) -> Iterator[None]:
-    """A block that reads the history; raises `MigrationFailed` when the table of that name holds something else."""
-    try:
-        yield
-    except peewee.DatabaseError as error:
-        if database.store_error(error):
-            raise
-        raise MigrationFailed(
-            f"this database was made by another program: its table {HISTORY} has the name of ours; "
-            "nothing was changed; name another"
-        ) from error
-
-
-def _former_steps(database: Database, steps: list[Any]) -> dict[str, Any]:
-    """Our steps in the table that held the history at first; none where it is another program's."""
-    if not {"name", "applied"} <= {column.name for column in database.get_columns(FORMER)}:
-        return {}
-    found = dict(database.execute_sql(f"SELECT name, applied FROM {FORMER}").fetchall())
-    known = [step for step in steps if step.name in found]
-    made = names.made((Path(step.path).read_text() for step in known), database.kind)
-    return {step.name: found[step.name] for step in known} if made <= names.present(database) else {}
-
-
-def _move_history(database: Database, applied: Iterable[str]) -> None:
-    """Take our steps out of that table, which goes when nothing else is in it."""
-    ours = listed(f"'{name}'" for name in applied)
-    where = f"FROM {FORMER} WHERE name IN ({ours})"
-    database.execute_sql(f"INSERT INTO {HISTORY} (name, applied) SELECT name, applied {where}")
-    database.execute_sql(f"DELETE {where}")
-    if database.execute_sql(f"SELECT 1 FROM {FORMER} LIMIT 1").fetchone() is None:
-        database.execute_sql(f"DROP TABLE {FORMER}")
-
-
-def _schema(database: Database) -> str | None:
-    """The schema of PostgreSQL in which the tables are.
-
-    Raises:
-        StoreNotFound: there is none.
-    """
-    if database.kind == SQLITE:
-        return None
-    asked = "SELECT current_schema(), current_setting('search_path')"
-    found, path = database.execute_sql(asked).fetchone()
-    if found is None:
-        wanted = [name for part in path.split(",") if (name := part.strip()) not in ("", '""', '"$user"')]
-        make = f": CREATE SCHEMA {wanted[0]} makes it" if wanted else ""
-        raise StoreNotFound(
-            f"no schema that this role may use is there under the search_path ({path}){make}; name another"
-        )
-    return str(found)
-
-
-def _folder() -> Path:
-    """Where the steps are: in the installed package, or beside it in a bare checkout."""
-    try:
-        return Path(str(resources.files("dispatch_state.migrations")))
-    except ModuleNotFoundError:
-        return Path(__file__).parents[2] / "migrations"

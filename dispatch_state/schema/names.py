@@ -1,7 +1,7 @@
-"""The names that the schema takes in a database, so that our tables may be made beside those of others.
+"""The names that the schema takes in a database, so that our tables can stand beside those of other programs.
 
-SQLite keeps tables, views and indexes under one list of names, in capital letters or not; a schema of PostgreSQL keeps
-sequences and types there, too.
+SQLite keeps tables, views and indexes in one list of names, and ignores their case. A schema of PostgreSQL also has
+sequences and types in the same list.
 """
 
 from __future__ import annotations
@@ -9,26 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dispatch_state.schema.enforcement import HERE
+from dispatch_state.schema.enforcement import STORE_NAMESPACE
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.targets import SQLITE
 
-_MADE = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
+_CREATED = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
 _NUMBERED = re.compile(r"CREATE TABLE (\w+) \(\s*(\w+) INTEGER PRIMARY KEY AUTOINCREMENT")
 _SQLITE = "SELECT lower(name) FROM sqlite_master WHERE type <> 'trigger'"
-_POSTGRESQL = f"""SELECT relname::text FROM pg_class WHERE relnamespace = {HERE}
-    UNION SELECT typname::text FROM pg_type WHERE typnamespace = {HERE}
+_POSTGRESQL = f"""SELECT relname::text FROM pg_class WHERE relnamespace = {STORE_NAMESPACE}
+    UNION SELECT typname::text FROM pg_type WHERE typnamespace = {STORE_NAMESPACE}
 """
 
 
-def made(steps: Iterable[str], kind: str) -> set[str]:
-    """What migrations make, by the text of each: tables, indexes, and on PostgreSQL what numbers rows."""
-    text = "\n".join(steps)
-    numbering = () if kind == SQLITE else (f"{table}_{column}_seq" for table, column in _NUMBERED.findall(text))
-    return {*_MADE.findall(text), *numbering}
+def created_names(migrations: Iterable[str], kind: str) -> set[str]:
+    """Return the names of the tables, indexes and (on PostgreSQL) sequences that migrations create.
+
+    Args:
+        migrations: the text of each migration.
+        kind: "sqlite" or "postgresql".
+    """
+    text = "\n".join(migrations)
+    sequences = () if kind == SQLITE else (f"{table}_{column}_seq" for table, column in _NUMBERED.findall(text))
+    return {*_CREATED.findall(text), *sequences}
 
 
-def present(database: Database) -> set[str]:
-    """Every name that stands for something in the file, or in the schema."""
+def existing_names(database: Database) -> set[str]:
+    """Return every name that is taken in the file, or in the schema of PostgreSQL."""
     query = _SQLITE if database.kind == SQLITE else _POSTGRESQL
     return {name for (name,) in database.execute_sql(query).fetchall()}

@@ -41,7 +41,7 @@ def _forget_all(database: Any) -> None:
         statement.forget()
 
 
-DATABASE.attach_callback(_forget_all)  # type: ignore[no-untyped-call]
+DATABASE.attach_callback(_forget_all)
 
 
 class Statement:

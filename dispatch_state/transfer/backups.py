@@ -1,8 +1,7 @@
-"""A copy of the store while others write, and the door through which one is restored."""
+"""Copies the store while other processes write, and lets a repair write without the database's triggers."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import time
@@ -21,25 +20,39 @@ from dispatch_state.storage.files import unwritable_error
 from dispatch_state.storage.postgresql import PostgresStore
 from dispatch_state.storage.sqlite import SqliteStore
 from dispatch_state.storage.targets import SQLITE
+from dispatch_state.transfer.files import create_file
 
-SHOWN = 5
-"""How many violations a message names."""
-PAUSE = 0.003
-"""Seconds between two looks whether all tables are free."""
+MAX_SHOWN = 5
+"""The maximum number of violations that a message names."""
+LOCK_INTERVAL = 0.003
+"""Seconds between two attempts to lock all tables."""
 
 
 # ---- backups -------------------------------------------------------------------------------------------
 
 
 def backup(database: Database, path: str | os.PathLike[str]) -> Path:
-    """Copy the store as it stands at one moment to a new file; see `Store.backup`."""
+    """Copy the store as it is at one moment to a new file; see `Store.backup`.
+
+    Args:
+        database: the open database.
+        path: the path of a file that does not exist.
+
+    Returns:
+        The absolute path of the copy.
+
+    Raises:
+        InvalidValue: the file exists, or a transaction is open in this thread.
+        StoreReadOnly, StoreFull: the file cannot be written.
+        StoreError: the store is on PostgreSQL.
+    """
     if not isinstance(database, SqliteStore):
         raise StoreError("a store on PostgreSQL is backed up with pg_dump, which copies one moment of it too")
     if database.transaction_depth():
         raise InvalidValue("backup: a transaction is open in this thread; leave it first")
-    target = new_file(path, "backup")
+    target = create_file(path, "backup")
     try:
-        partial = new_file(f"{target}.partial", "backup")
+        partial = create_file(f"{target}.partial", "backup")
     except BaseException:
         target.unlink()
         raise
@@ -56,30 +69,14 @@ def backup(database: Database, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def new_file(path: str | os.PathLike[str], what: str) -> Path:
-    """Take the name, so that nobody else does while the file is made; it is its owner's alone."""
-    try:
-        target = Path(os.fsdecode(path)).expanduser().absolute()
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        raise InvalidValue(f"{what}: {target} exists; name a file that does not") from None
-    except (TypeError, ValueError, RuntimeError):
-        raise InvalidValue(f"{what}: takes the path of a file that does not exist") from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise InvalidValue(f"{what}: the path is too long") from None
-        raise unwritable_error(target, error) from None
-    return target
-
-
 def _copy(database: SqliteStore, partial: Path) -> None:
     copy = sqlite3.connect(partial)
     try:
         database.connection().backup(copy)
     finally:
         copy.close()
-        for leftover in ("-wal", "-shm", "-journal"):
-            Path(f"{partial}{leftover}").unlink(missing_ok=True)
+        for suffix in ("-wal", "-shm", "-journal"):
+            Path(f"{partial}{suffix}").unlink(missing_ok=True)
     _sync(partial)
 
 
@@ -91,26 +88,32 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-# ---- restores ------------------------------------------------------------------------------------------
+# ---- repairs -------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def suspended(database: Database) -> Iterator[None]:
-    """One exclusive transaction without the database's triggers; see `Store.enforcement_suspended`."""
+def enforcement_suspended(database: Database) -> Iterator[None]:
+    """An exclusive transaction without the database's triggers; see `Store.enforcement_suspended`.
+
+    Raises:
+        InvalidValue: a transaction is open in this thread.
+        StoreBusy: the tables could not be locked, because others write all the time.
+        StoreError: what the block wrote breaks an invariant; it is rolled back.
+    """
     if database.transaction_depth():
         raise InvalidValue("enforcement_suspended: a transaction is open in this thread; leave it first")
     with database.transaction(*(["EXCLUSIVE"] if database.kind == SQLITE else [])):
-        enforcement.hold(database)
+        enforcement.lock_schema(database)
         if isinstance(database, PostgresStore):
-            _shut_others_out(database)
+            _lock_all_tables(database)
         enforcement.remove(database)
         yield
         enforcement.install(database)
         _refuse_unsound(database)
 
 
-def _shut_others_out(database: PostgresStore) -> None:
-    """Lock every table, all at one moment when nobody is in any: whoever waits for one and holds another deadlocks."""
+def _lock_all_tables(database: PostgresStore) -> None:
+    """Lock all tables at a moment when nobody uses any: waiting for one while holding another could deadlock."""
     tables = ", ".join(model._meta.table_name for model in EVERY)
     until = time.monotonic() + database.lock_timeout
     while True:
@@ -121,11 +124,11 @@ def _shut_others_out(database: PostgresStore) -> None:
         except peewee.OperationalError as error:
             if not isinstance(database.store_error(error), StoreBusy) or time.monotonic() > until:
                 raise
-        time.sleep(PAUSE)
+        time.sleep(LOCK_INTERVAL)
 
 
 def _refuse_unsound(database: Database) -> None:
     if found := verify(database):
-        told = "; ".join(map(str, found[:SHOWN]))
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise StoreError(f"what was written breaks the store, and was rolled back: {told}{more}")
+        shown = "; ".join(map(str, found[:MAX_SHOWN]))
+        more = f"; and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+        raise StoreError(f"what was written breaks the store, and was rolled back: {shown}{more}")

@@ -1,1 +1,1 @@
-"""What people and programs ask a store."""
+"""What people and programs can ask a store."""

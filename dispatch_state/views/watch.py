@@ -1,9 +1,9 @@
-"""Every committed move, as it comes, whoever makes it; none twice, none left out.
+"""Every committed move, as it happens, whichever process makes it: each exactly once.
 
-Moves are told in the order of their numbers. On SQLite that is the order of commits. On PostgreSQL a number is
-drawn before the commit, so a later one can be committed first: nothing is told while a transaction is open that
-may hold an earlier number (`PostgresStore.settled`). A connection that is lost is made anew: the next look begins
-behind the last move that was told, so nothing is lost or told twice.
+Moves are yielded in the order of their numbers. On SQLite that is the order of commits. PostgreSQL draws a number
+before the commit, so a move with a higher number can be committed first. Therefore nothing is yielded while a
+transaction is open that may hold a lower number (`PostgresStore.settled`). When the connection is lost, the watch
+connects again and continues after the last move that it yielded, so no move is lost or repeated.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from dispatch_state.storage.connect import Database
 from dispatch_state.storage.statements import one, rows
 
 BATCH = 1000
+"""The maximum number of moves that are read at once."""
 LOGGER = logging.getLogger("dispatch_state")
-SLICE = 0.5
-"""Seconds; so long is waited before one looks anyway, whether or not a commit was heard of."""
+POLL_INTERVAL = 0.5
+"""Seconds after which the log is read again, even without a notification of a commit."""
 
 ErrorBoundary = Callable[[], AbstractContextManager[None]]
 Read = Callable[[Callable[[], int]], int]
@@ -34,26 +35,39 @@ Read = Callable[[Callable[[], int]], int]
 def watch(
     database: Database, read: Read, boundary: ErrorBoundary, after: int | None, timeout: float | None
 ) -> Iterator[TransitionLog]:
-    """The moves behind one, as they are committed; `Store.watch` says more."""
+    """Yield the moves after a given one as they are committed; see `Store.watch`.
+
+    Args:
+        database: the open database.
+        read: calls a function that reads, and turns foreign errors into ours.
+        boundary: a block in which foreign errors become ours.
+        after: the `seq` of the last move to leave out. None starts with the next commit.
+        timeout: seconds without a move after which the watch ends. None watches forever.
+
+    Raises:
+        InvalidValue: `after` or `timeout` is wrong.
+    """
     patience = math.inf if timeout is None else values.number(timeout, "timeout")
     if patience < 0:
         raise InvalidValue("timeout: takes seconds, 0 or more")
-    behind = read(_newest) if after is None else values.integer(after, "after")
-    return _told(database, boundary, behind, patience)
+    last_seen = read(_newest_seq) if after is None else values.integer(after, "after")
+    return _watched_moves(database, boundary, last_seen, patience)
 
 
-def _told(database: Database, boundary: ErrorBoundary, behind: int, patience: float) -> Iterator[TransitionLog]:
+def _watched_moves(
+    database: Database, boundary: ErrorBoundary, last_seen: int, patience: float
+) -> Iterator[TransitionLog]:
     until = time.monotonic() + patience
     while True:
         try:
             with boundary():
-                found = _next(database, behind, min(SLICE, until - time.monotonic()))
+                found = _next_moves(database, last_seen, min(POLL_INTERVAL, until - time.monotonic()))
         except StoreUnreachable as error:
             _wait_for_the_server(error, until)
             continue
         for move in found:
             yield move
-            behind = move.seq
+            last_seen = move.seq
         if found:
             until = time.monotonic() + patience
         elif time.monotonic() >= until:
@@ -61,43 +75,43 @@ def _told(database: Database, boundary: ErrorBoundary, behind: int, patience: fl
 
 
 def _wait_for_the_server(error: StoreUnreachable, until: float) -> None:
-    """Wait a moment before asking again; raises the error when the watch ends first."""
+    """Wait a moment before the next attempt, or raise the error when the watch has timed out."""
     if time.monotonic() >= until:
         raise error
-    LOGGER.warning("watch: %s; it goes on when the database is back", error)
-    time.sleep(SLICE)
+    LOGGER.warning("watch: %s; it continues when the database is back", error)
+    time.sleep(POLL_INTERVAL)
 
 
-def _next(database: Database, behind: int, patience: float) -> list[TransitionLog]:
-    """The next moves, in order; none when none was committed for so long."""
+def _next_moves(database: Database, last_seen: int, patience: float) -> list[TransitionLog]:
+    """Return the next moves in order, or an empty list when none was committed within `patience` seconds."""
     if database.transaction_depth():
         raise InvalidValue("watch: a transaction is open in this thread; end it before asking for the next move")
-    with database.listening() as wait:  # listening comes first: what is committed after the look is heard
-        found = _settled(database, behind)
+    with database.listening() as wait:  # listen before reading: a commit after the read is then heard
+        found = _settled_moves(database, last_seen)
         if not found and patience > 0:
             wait(patience)
-            found = _settled(database, behind)
+            found = _settled_moves(database, last_seen)
     return found
 
 
-def _settled(database: Database, behind: int) -> list[TransitionLog]:
-    newest = _newest()
-    if newest <= behind or not database.wait_for_earlier_moves(SLICE):
+def _settled_moves(database: Database, last_seen: int) -> list[TransitionLog]:
+    newest = _newest_seq()
+    if newest <= last_seen or not database.wait_for_earlier_moves(POLL_INTERVAL):
         return []
-    return _between(behind, newest)
+    return _moves_between(last_seen, newest)
 
 
-def _newest() -> int:
-    last = _last()
+def _newest_seq() -> int:
+    last = _newest_move()
     return 0 if last is None else last.seq
 
 
 @one
-def _last() -> ModelSelect[TransitionLog]:
+def _newest_move() -> ModelSelect[TransitionLog]:
     return TransitionLog.select().order_by(TransitionLog.seq.desc())
 
 
 @rows
-def _between(behind: int, newest: int) -> ModelSelect[TransitionLog]:
+def _moves_between(last_seen: int, newest: int) -> ModelSelect[TransitionLog]:
     seq = TransitionLog.seq
-    return TransitionLog.select().where(seq > behind, seq <= newest).order_by(seq).limit(BATCH)
+    return TransitionLog.select().where(seq > last_seen, seq <= newest).order_by(seq).limit(BATCH)

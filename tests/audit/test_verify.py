@@ -285,7 +285,7 @@ def test_a_counter_that_was_moved_is_told_and_put_right_at_the_next_open(
     assert "counter of the log's numbers" in caplog.text
     assert "nothing was changed" in caplog.text
     with open_store(target) as store:
-        assert "it was put right" in caplog.text
+        assert "it was corrected" in caplog.text
         assert store.verify() == []
         issue.remove(by=MAINTAINER, reason=WHY)
         assert [move.seq for move in store.changes(last)] == [last + 1]
@@ -333,7 +333,7 @@ def test_a_missing_trigger_is_told(store: Store) -> None:
 def test_triggers_of_a_newer_library_are_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was opened by one while this store was open."""
     with monkeypatch.context() as newer, store.database.atomic():
-        newer.setattr(enforcement, "_STAMP", "-- dispatch_state 999.0")
+        newer.setattr(enforcement, "_VERSION_COMMENT", "-- dispatch_state 999.0")
         enforcement.install(store.database)
     (violation,) = store.verify()
     assert (violation.invariant, violation.entity) == ("enforcement", store.database.kind)
@@ -344,7 +344,7 @@ def test_a_violation_says_what_it_is_in_a_line(world: World, store: Store) -> No
     issue = world.new_issue()
     store.database.execute_sql("UPDATE issues SET version = 2")
     (violation,) = told(store)
-    assert str(violation) == f"I12 issues {issue.id}: does not stand where its last move in the log left it"
+    assert str(violation) == f"I12 issues {issue.id}: does not have the status of its last move in the log"
 
 
 # ---- what is asked of many rows at once ------------------------------------------------------------------
@@ -395,8 +395,8 @@ def test_each_break_of_a_chain_is_told(trigger: str, change: str, world: World, 
     issue = world.new_issue()
     issue.queue(by=MAINTAINER)
     store.database.execute_sql(f"UPDATE transition_log SET {change} WHERE seq = {moved(issue, trigger).seq}")
-    names = {v.id for v in told(store) if v.message == f"does not follow on the move before it of issues {issue.id}"}
-    names |= {v.id for v in told(store) if v.message == f"does not follow on the move before it of agents {issue.id}"}
+    names = {v.id for v in told(store) if v.message == f"does not follow from the previous move of issues {issue.id}"}
+    names |= {v.id for v in told(store) if v.message == f"does not follow from the previous move of agents {issue.id}"}
     assert moved(issue, trigger).seq in names
 
 
@@ -413,7 +413,7 @@ def test_a_move_that_is_logged_twice_is_told(world: World, store: Store) -> None
             f" WHERE entity_id = '{issue.id}' AND version = {version}"
         )
     last = TransitionLog.select(TransitionLog.seq).order_by(TransitionLog.seq.desc()).limit(2)
-    follows = {v.id for v in told(store) if v.message.startswith("does not follow on the move before it of issues")}
+    follows = {v.id for v in told(store) if v.message.startswith("does not follow from the previous move of issues")}
     assert follows >= {row.seq for row in last}
 
 
@@ -432,7 +432,7 @@ def test_a_move_that_only_reads_like_one_is_told(trigger: str, change: str, worl
     issue.queue(by=MAINTAINER)
     move = moved(issue, trigger)
     store.database.execute_sql(f"UPDATE transition_log SET {change} WHERE seq = {move.seq}")
-    assert (move.seq, "is no move of a lifecycle") in {(v.id, v.message) for v in told(store)}
+    assert (move.seq, "is not a move of any lifecycle") in {(v.id, v.message) for v in told(store)}
 
 
 @on_sqlite

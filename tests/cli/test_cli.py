@@ -41,12 +41,12 @@ def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
 
 
 def test_an_old_store_is_brought_up_to_date(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    released = migrations._folder()
+    released = migrations.migrations_folder()
     older = tmp_path / "older"
     shutil.copytree(released, older)
     sorted(older.glob("0*.py"))[-1].unlink()
     with monkeypatch.context() as old:
-        old.setattr(migrations, "_folder", lambda: older)
+        old.setattr(migrations, "migrations_folder", lambda: older)
         open_store(shell.target).close()
     shell("status", code=3)
     assert " migrate brings it up to date\n" in shell.err

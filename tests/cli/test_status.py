@@ -14,7 +14,7 @@ from dispatch_state import Issue, open_store
 from dispatch_state.cli import status
 from dispatch_state.cli.commands import main
 from dispatch_state.cli.terminal import cells
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.backends import on_sqlite
 from tests.cli.shelf import Ids, reads
 from tests.shell import Shell

@@ -12,7 +12,7 @@ import pytest
 from dispatch_state import Agent, GuardRefused, Issue, Stage, Store, StoreError, TransitionLog
 from dispatch_state.engine.unit_of_work import UnitOfWork
 from dispatch_state.schema import enforcement
-from dispatch_state.storage.statements import DATABASE
+from dispatch_state.storage.current import DATABASE
 from dispatch_state.testing.outcomes import everything
 from tests.stories import STORIES, Story
 from tests.world import MAINTAINER, RUNNER, WHY, World

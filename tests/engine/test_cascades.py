@@ -8,7 +8,7 @@ import pytest
 
 from dispatch_state import Agent, Decision, Gate, GuardRefused, Human, Issue, PullRequest, Store, TransitionLog
 from dispatch_state.engine.rules import RULES
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.cascade_table import FOLLOWS
 from tests.invariants import broken
 from tests.moves import told

@@ -10,7 +10,7 @@ import pytest
 from dispatch_state import Agent, Epic, GuardRefused, InvalidValue, Issue, RowNotFound, Store
 from dispatch_state.engine import claims
 from dispatch_state.engine.claims import LOOK, _candidates
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.backends import on_postgresql, on_sqlite
 from tests.invariants import broken
 from tests.threads import workers

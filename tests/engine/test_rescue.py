@@ -9,7 +9,7 @@ import pytest
 
 from dispatch_state import GuardRefused, InvalidValue, Issue, StaleRow, Store, StoreError
 from dispatch_state.engine import maintenance
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.invariants import broken
 from tests.world import MAINTAINER, RUNNER, WHY, World, queued
 

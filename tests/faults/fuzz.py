@@ -22,7 +22,7 @@ from uuid import UUID
 
 from dispatch_state import DispatchError, Store, StoreError, open_store, values
 from dispatch_state.models.row import Row
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests import postgres
 from tests.faults.nasty import nasty, random_value, shown
 from tests.faults.recipes import NOTHING, Entry, everything

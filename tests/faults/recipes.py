@@ -16,7 +16,8 @@ import dispatch_state
 from dispatch_state import ConfigEntry, Human, Issue, Store, SyncState, System, TransitionLog, aio
 from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY
-from tests.world import MAINTAINER, MODELS, TEXTS, WHY, World
+from tests.faults.nasty import TEXTS
+from tests.world import MAINTAINER, MODELS, WHY, World
 
 NOTHING = object()
 """What a call gives that stores nothing to compare."""

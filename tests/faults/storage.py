@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dispatch_state import Agent, ConfigEntry, Epic, Issue, Store, SyncState, open_store
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.world import MAINTAINER, WHY, World
 
 Rows = SimpleNamespace

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from dispatch_state import Agent, CommitUnknown, Epic, Issue, Store, StoreError, StoreUnreachable, open_store
-from dispatch_state.storage.postgresql import ServerClock
+from dispatch_state.storage.server_clock import ServerClock
 from tests import network, postgres
 from tests.loops import looping
 from tests.world import MAINTAINER, WHY, World

@@ -27,7 +27,7 @@ from dispatch_state import (
     WrongProcess,
     open_store,
 )
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.forks import in_child
 from tests.invariants import broken
 from tests.store_uses import USES, Opened

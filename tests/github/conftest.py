@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dispatch_state import Store
-from dispatch_state.testing import scratch_store
+from dispatch_state.testing.scratch import scratch_store
 from tests.invariants import broken
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dispatch_state import Issue, PullRequest, Store, SyncState, github
-from dispatch_state.github import apply_event
-from dispatch_state.testing import Clock
+from dispatch_state.github.events import apply_event
+from dispatch_state.testing.scratch import Clock
 from tests.deliveries import changed, closed, in_status
 from tests.world import MAINTAINER, WHY, World
 

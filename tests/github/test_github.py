@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from dispatch_state import ConfigEntry, InvalidValue, Issue, StaleRow, Store, SyncState, github
-from dispatch_state.github import apply_event, events, issue_from, pull_request_from, signed
+from dispatch_state.github import events, issues
+from dispatch_state.github.events import apply_event
+from dispatch_state.github.issues import issue_from
+from dispatch_state.github.pull_requests import pull_request_from
+from dispatch_state.github.signatures import signed
 from dispatch_state.testing.outcomes import everything
 from tests.deliveries import DELIVERIES, FOLDER, changed, closed, opened, requested
 from tests.invariants import broken
@@ -167,8 +171,8 @@ def test_a_row_that_moves_meanwhile_is_read_again(store: Store, monkeypatch: pyt
     issue = opened()
     copies = [Issue.get_by_id(issue.id)]
     issue.queue(by=MAINTAINER)
-    read = events.issue_by_number
-    monkeypatch.setattr(events, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
+    read = issues.issue_by_number
+    monkeypatch.setattr(issues, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
     applied = apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))
     assert [(move.trigger, move.source) for move in applied.moves] == [("cancel", "queued")]
     assert not copies
@@ -178,7 +182,7 @@ def test_a_row_that_never_stands_still_is_told(memory: Store, monkeypatch: pytes
     issue = opened()
     copies = [Issue.get_by_id(issue.id) for _ in range(events.TRIES + 1)]
     issue.queue(by=MAINTAINER)
-    monkeypatch.setattr(events, "issue_by_number", lambda *where: copies.pop())
+    monkeypatch.setattr(issues, "issue_by_number", lambda *where: copies.pop())
     before = everything()
     with pytest.raises(StaleRow):
         apply_event(*changed("issues_closed", issue={"number": 12, "html_url": issue.github_url}))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dispatch_state import PullRequest, Store, SyncState, github
-from dispatch_state.github import apply_event, events
+from dispatch_state.github import pull_requests
+from dispatch_state.github.events import apply_event
 from tests.deliveries import FORK, SHOP, changed, opened, requested
 from tests.world import MAINTAINER, WHY, World
 
@@ -16,13 +17,13 @@ def test_a_text_closes_at_most_twenty_different_issues(memory: Store, monkeypatc
     """Each number is looked for once, and no more than twenty, however long the text is."""
     issue = opened()
     looked_for: list[int] = []
-    by_number = events.issue_by_number
+    by_number = pull_requests.issue_by_number
 
     def counted(repository: str, number: int) -> Any:
         looked_for.append(number)
         return by_number(repository, number)
 
-    monkeypatch.setattr(events, "issue_by_number", counted)
+    monkeypatch.setattr(pull_requests, "issue_by_number", counted)
     others = " ".join(f"fix #{number}" for number in range(1_000, 80_000))
     branch = {"head": {"ref": "elsewhere", "sha": "1" * 40, "repo": {"html_url": SHOP}}}
     for before, found in ((19, True), (20, False)):

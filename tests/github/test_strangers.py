@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from dispatch_state import InvalidValue, Issue, Stage, Store, SyncState
-from dispatch_state.github import Applied, apply_event, events
-from dispatch_state.testing import Clock
+from dispatch_state.github import issues
+from dispatch_state.github.delivery import Applied
+from dispatch_state.github.events import apply_event
 from dispatch_state.testing.outcomes import everything
+from dispatch_state.testing.scratch import Clock
 from dispatch_state.vocabulary import IssueStatus
 from tests.deliveries import FORK, SHOP, changed, opened, requested
 from tests.world import MAINTAINER, WHY, World
@@ -213,8 +215,8 @@ def test_a_row_that_is_released_meanwhile_keeps_its_text(
     issue = from_a_stranger()
     copies = [Issue.get_by_id(issue.id)]
     issue.queue(by=MAINTAINER)
-    read = events.issue_by_number
-    monkeypatch.setattr(events, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
+    read = issues.issue_by_number
+    monkeypatch.setattr(issues, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
     assert told(1, **THEIRS).refused
     assert not copies
     assert (text_of(issue), edited(store)) == (OURS, [issue])
@@ -325,7 +327,7 @@ def test_since_when_a_person_is_asked(world: World, store: Store, clock: Clock) 
         clock.forward(hours=1)
     (need,) = store.needs_human()
     assert (need.kind, need.row, need.since) == ("edited by a stranger", issue, first)
-    assert "a person (its text on GitHub is not the one here any more" in store.explain(issue)
+    assert "a person (its text on GitHub is no longer the text here" in store.explain(issue)
     saved(issue)
     told(3, **{**THEIRS, "title": "Edit 3"})
     assert [need.since for need in store.needs_human()] == [clock.now]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import GuardRefused, IllegalTransition, Store
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from dispatch_state.vocabulary import DecisionType
 from tests import grids
 from tests.grids import STATUSES

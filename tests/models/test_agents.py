@@ -11,7 +11,7 @@ import pytest
 from dispatch_state import Agent, AgentLog, GuardRefused, InvalidValue, LogLevel, Store, StoreCorrupt
 from dispatch_state.models.metrics import COUNTERS
 from dispatch_state.schema import enforcement
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from dispatch_state.values import MAX_TEXT
 from tests.world import MAINTAINER, RUNNER, WHY, World
 

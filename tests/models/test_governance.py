@@ -25,7 +25,7 @@ from dispatch_state import (
     System,
     Vote,
 )
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.invariants import broken
 from tests.world import LONG_TEXT, MAINTAINER, WHY, World
 

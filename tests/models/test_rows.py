@@ -37,7 +37,7 @@ from dispatch_state import (
 )
 from dispatch_state.ids import new_id
 from dispatch_state.models.tables import EVERY
-from dispatch_state.testing import Clock, scratch_store
+from dispatch_state.testing.scratch import Clock, scratch_store
 from dispatch_state.values import MAX_TEXT
 from tests.golden import scene
 from tests.world import LONG_TEXT, MAINTAINER, RUNNER, WHY, World, as_stored

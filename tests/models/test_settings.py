@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import ConfigEntry, InvalidValue, Store, SyncState
-from dispatch_state.testing import Clock
+from dispatch_state.testing.scratch import Clock
 from tests.world import LONG_TEXT
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dispatch_state import Epic, Gate, Issue, Store
 from dispatch_state.cli.board_text import Board, Column, board_of
-from dispatch_state.views.history import NeedsHuman, who_may_approve
+from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
 from tests.pages.scene import a_morning
 from tests.pages.svg import STATUS, box, picture, text
 

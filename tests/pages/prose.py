@@ -9,13 +9,13 @@ from typing import Any
 from dispatch_state import actors, values
 from dispatch_state.models import columns
 from dispatch_state.testing import outcomes
-from dispatch_state.transfer import snapshots
+from dispatch_state.transfer import files
 
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$", re.MULTILINE)
 NAMES = r"\w+(?:, \w+)*: "
 FACT = re.compile(rf"(?:^|\n|; )({NAMES})(.*?)(?=; {NAMES}|\n{NAMES}|$)", re.DOTALL)
 """What a docstring says of an attribute, or of several: `name: what it is`, on a line or behind a semicolon."""
-ALIASES = {"Clock": values.Clock, "Target": snapshots.Target, "Progress": values.Progress} | {
+ALIASES = {"Clock": values.Clock, "Target": files.Target, "Progress": values.Progress} | {
     "Outcome": outcomes.Outcome,
     "Approvers": columns.Approvers,
     "Self": "Model",

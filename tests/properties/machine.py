@@ -5,8 +5,9 @@ from __future__ import annotations
 from random import Random
 
 from dispatch_state import testing
-from dispatch_state.testing import StoreMachine, assert_sound
-from dispatch_state.testing import run as run_walks
+from dispatch_state.testing.scratch import assert_sound
+from dispatch_state.testing.walks import StoreMachine
+from dispatch_state.testing.walks import run as run_walks
 from tests import postgres
 from tests.invariants import broken
 from tests.long_forms import LONG

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from dispatch_state import Agent, Decision, GuardRefused, Human, IllegalTransition, Proposal, System, Vote
-from dispatch_state.testing import StoreMachine
+from dispatch_state.testing.walks import StoreMachine
 from tests.backends import BACKENDS
 from tests.properties.machine import on, run
 from tests.world import WHY

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from dispatch_state import Issue, Store
-from dispatch_state.github import Applied, apply_event
+from dispatch_state.github.delivery import Applied
+from dispatch_state.github.events import apply_event
 from tests.deliveries import SHOP, changed
 from tests.races.workers import HANGS
 from tests.world import World

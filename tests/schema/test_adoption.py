@@ -12,10 +12,10 @@ import pytest
 
 from dispatch_state import Agent, GuardRefused, Issue, MigrationFailed, PullRequest, SchemaTooOld, open_store
 from dispatch_state.models.tables import EVERY, STATEFUL
-from dispatch_state.schema.adoption import OURS
-from dispatch_state.testing import Clock, scratch_target
+from dispatch_state.schema.adoption import ADDED_COLUMNS
 from dispatch_state.testing.factories import World
 from dispatch_state.testing.outcomes import everything
+from dispatch_state.testing.scratch import Clock, scratch_target
 from dispatch_state.testing.scripts import Player
 from tests.golden import scene
 from tests.migrations import SEED
@@ -56,7 +56,11 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
 def copied(connection: sqlite3.Connection, model: Any) -> None:
     """Copy a table, its ids in upper case, its moments as Go or JavaScript write them."""
     table = model._meta.table_name
-    names = [f.column_name for f in model._meta.sorted_fields if not {f.column_name, f"{table}.{f.column_name}"} & OURS]
+    names = [
+        f.column_name
+        for f in model._meta.sorted_fields
+        if not {f.column_name, f"{table}.{f.column_name}"} & ADDED_COLUMNS
+    ]
     for number, row in enumerate(connection.execute(f"SELECT {', '.join(names)} FROM ours.{table}").fetchall()):
         values = [hand(name, value, number) for name, value in zip(names, row, strict=True)]
         marks = ", ".join("?" * len(names))
@@ -90,7 +94,7 @@ def test_every_row_is_what_it_was(file: Path, foreign: tuple[Path, dict[str, Any
         for table, rows in found.items():
             for key, row in rows.items():
                 other = {**wanted[table][key], **({"version": 1} if "version" in row else {})}
-                beyond = {name for name in row if f"{table}.{name}" in OURS}
+                beyond = {name for name in row if f"{table}.{name}" in ADDED_COLUMNS}
                 assert {k: v for k, v in row.items() if k not in beyond} == {
                     k: v for k, v in other.items() if k not in beyond
                 }
@@ -187,7 +191,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "an id that is a number": ("UPDATE agent_logs SET id = 17 WHERE rowid = 1", "id: not a UUID"),
     "two ids that become one": (
         "INSERT INTO gate_comments SELECT lower(id), gate_id, author, content, created_at FROM gate_comments",
-        "id: another row has that id",
+        "id: another row has the same id",
     ),
     "an unknown status": (
         "UPDATE issues SET status = 'doing' WHERE status = 'queued'",
@@ -305,9 +309,9 @@ def test_what_sqlx_made_is_adopted_and_its_history_stays(file: Path) -> None:
     [
         (
             "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2",
-            "migration 2 of the program that made it failed",
+            "migration 2 of the program that made the database failed",
         ),
-        ("INSERT INTO _sqlx_migrations VALUES (4, 'more', '2026-01-31', TRUE, x'04', 1)", "made migration 4"),
+        ("INSERT INTO _sqlx_migrations VALUES (4, 'more', '2026-01-31', TRUE, x'04', 1)", "applied migration 4"),
         ("INSERT INTO _sqlx_migrations VALUES (20260131, 'more', '2026-01-31', FALSE, x'04', 1)", "20260131"),
     ],
 )

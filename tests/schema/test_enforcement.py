@@ -18,9 +18,9 @@ import pytest
 
 from dispatch_state import Decision, Issue, PullRequest, SchemaTooNew, Stage, Store, StoreError, open_store
 from dispatch_state.ids import new_id
-from dispatch_state.schema import enforcement, migrate
-from dispatch_state.testing import Clock
+from dispatch_state.schema import enforcement, runner
 from dispatch_state.testing.outcomes import everything
+from dispatch_state.testing.scratch import Clock
 from tests import grids, postgres
 from tests.backends import on_postgresql, on_sqlite
 from tests.invariants import broken
@@ -193,7 +193,7 @@ except sqlite3.IntegrityError as error:
 def test_another_process_without_foreign_keys_is_refused(store: Store, target: str) -> None:
     World(store).issues("done")
     told = subprocess.run([sys.executable, "-c", WITHOUT_KEYS, target], capture_output=True, text=True, check=True)
-    assert told.stdout == "issues: a row goes with its log row, written before\n"
+    assert told.stdout == "issues: the log row of a removal must be written before\n"
 
 
 # ---- beside what is legal --------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_a_removed_row_takes_its_own_along(store: Store) -> None:
 
 def test_through_the_library_a_refusal_is_ours(store: Store) -> None:
     issue = World(store).issues("queued")
-    with pytest.raises(StoreError, match=r"issues\.priority: not one of its words"), store._session.border():
+    with pytest.raises(StoreError, match=r"issues\.priority: not one of its words"), store._session.error_boundary():
         Issue.update(priority="asap").where(Issue.id == issue.id).execute()
     with pytest.raises(peewee.IntegrityError, match="not one of its words"):
         Issue.update(priority="asap").where(Issue.id == issue.id).execute()
@@ -339,7 +339,7 @@ def test_what_was_changed_is_noticed_and_put_back_at_the_next_open(
         assert "nothing was changed" in caplog.text
         assert enforcement.differences(store.database)
     with open_store(target) as store:
-        assert "they were put back" in caplog.text
+        assert "they were reinstalled" in caplog.text
         assert enforcement.differences(store.database) == []
     caplog.clear()
     with open_store(target):
@@ -384,7 +384,7 @@ def test_what_is_somebody_elses_stays(target: str, caplog: pytest.LogCaptureFixt
             assert of_others(store) == there
             assert enforcement.differences(store.database) == []
             assert store.verify() == []
-    assert len([told for told in caplog.messages if "they were put back" in told]) == 1
+    assert len([told for told in caplog.messages if "they were reinstalled" in told]) == 1
     with open_store(target) as store:
         with store.enforcement_suspended():
             assert of_others(store) == there
@@ -423,8 +423,10 @@ def test_many_that_are_gone_are_counted(target: str, caplog: pytest.LogCaptureFi
 
 def test_an_older_library_leaves_a_newer_ones_triggers_alone(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr(enforcement, "_STAMP", "-- dispatch_state 999.0")
-        newer.setattr(enforcement, "_NO_TRUNCATE", enforcement._NO_TRUNCATE.replace(enforcement.__version__, "999.0"))
+        newer.setattr(enforcement, "_VERSION_COMMENT", "-- dispatch_state 999.0")
+        newer.setattr(
+            enforcement, "_TRUNCATE_BODY", enforcement._TRUNCATE_BODY.replace(enforcement.__version__, "999.0")
+        )
         with open_store(target):
             pass
     for wanted in (True, False):
@@ -472,9 +474,9 @@ def test_a_migration_that_rebuilds_every_table(target: str, tmp_path: Path, monk
         issue = scene(store).queued
         before = everything()
     folder = tmp_path / "migrations"
-    shutil.copytree(migrate._folder(), folder)
+    shutil.copytree(runner.migrations_folder(), folder)
     (folder / "900_rebuild.py").write_text(REBUILD)
-    monkeypatch.setattr(migrate, "_folder", lambda: folder)
+    monkeypatch.setattr(runner, "migrations_folder", lambda: folder)
     with open_store(target) as store:
         assert everything() == before
         assert enforcement.differences(store.database) == []

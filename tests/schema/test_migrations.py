@@ -18,7 +18,7 @@ from playhouse.migrations import Runner
 from dispatch_state import Agent, open_store
 from dispatch_state.errors import MigrationFailed, SchemaTooNew, SchemaTooOld, StoreError, StoreNotFound
 from dispatch_state.schema import enforcement, numbering
-from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema import runner as migrations
 from dispatch_state.schema.migrate import migrate
 from dispatch_state.storage.connect import Database
 from tests import postgres
@@ -32,9 +32,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may change, in place of the released ones."""
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
-    monkeypatch.setattr(migrations, "_folder", lambda: copy)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: copy)
     for module, name, otherwise in (
-        (enforcement, "install", None), (enforcement, "differences", []), (numbering, "is_wrong", False)
+        (enforcement, "install", None), (enforcement, "differences", []), (numbering, "counter_is_wrong", False)
     ):  # fmt: skip
         monkeypatch.setattr(module, name, _at_the_end(getattr(module, name), otherwise))
     return copy
@@ -113,9 +113,9 @@ def test_opening_a_current_database_asks_little_and_locks_nothing(migrated: Data
 
 OPEN = """
 import sys
-from dispatch_state.storage import connect as databases
-from dispatch_state.schema.migrate import migrate
-from dispatch_state.storage.targets import resolve
+from dispatch_state.storage import (connect as databases)
+from dispatch_state.schema.migrate import (migrate)
+from dispatch_state.storage.targets import (resolve)
 print("ready", flush=True)
 sys.stdin.readline()
 database = databases.connect(resolve(sys.argv[1]), create=True, timeout=20, pool_size=2, durability="normal")
@@ -173,7 +173,7 @@ def test_an_old_database_is_left_alone_when_migrating_is_not_wanted(
     if steps:
         migrate(database)
     before = schema(database)
-    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: RELEASED)
     with pytest.raises(SchemaTooOld, match=NAMES[steps]):
         migrate(database, wanted=False)
     assert schema(database) == before
@@ -228,7 +228,7 @@ def test_steps_before_the_one_that_fails_stay_and_the_rest_follows_later(
         migrate(database)
     assert history(database) == NAMES[:2]
     assert "proposals" not in database.get_tables()
-    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: RELEASED)
     migrate(database)
     assert history(database) == NAMES
 
@@ -357,7 +357,7 @@ def test_a_name_that_a_later_step_takes_is_told_before_any_step(database: Databa
         f"SCHEMA = 'CREATE TABLE notes (x INTEGER); {rebuilt}'\n\ndef up(m, db): 1 / 0\n"
     )
     before = schema(database)
-    with pytest.raises(MigrationFailed, match=r"taken in it: notes; nothing was changed"):
+    with pytest.raises(MigrationFailed, match=r"taken: notes; nothing was changed"):
         migrate(database)
     assert schema(database) == before
 
@@ -367,10 +367,11 @@ def test_a_name_that_a_later_step_takes_is_told_before_any_step(database: Databa
 
 def as_it_was(database: Database) -> None:
     """Put the history where it was kept at first."""
-    runner = Runner(database, str(RELEASED), migrations.FORMER)
+    runner = Runner(database, str(RELEASED), migrations.FORMER_HISTORY)
     runner.History.create_table()
     database.execute_sql(
-        f"INSERT INTO {migrations.FORMER} (name, applied) SELECT name, applied FROM {migrations.HISTORY} ORDER BY name"
+        f"INSERT INTO {migrations.FORMER_HISTORY} (name, applied) "
+        f"SELECT name, applied FROM {migrations.HISTORY} ORDER BY name"
     )
     database.execute_sql(f"DROP TABLE {migrations.HISTORY}")
 
@@ -394,12 +395,12 @@ def test_an_older_librarys_old_schema_is_brought_up_to_date(
         (folder / f"{name}.py").unlink()
     migrate(database)
     as_it_was(database)
-    monkeypatch.setattr(migrations, "_folder", lambda: RELEASED)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: RELEASED)
     with pytest.raises(SchemaTooOld, match=NAMES[5]):
         migrate(database, wanted=False)
     migrate(database)
     assert history(database) == NAMES
-    assert migrations.FORMER not in database.get_tables()
+    assert migrations.FORMER_HISTORY not in database.get_tables()
 
 
 def mine(database: Database, tmp_path: Path, name: str = "0001_mine") -> list[str]:

@@ -24,8 +24,8 @@ from dispatch_state import (
     StoreNotOpen,
     open_store,
 )
-from dispatch_state.schema import migrate as migrations
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema import runner as migrations
+from dispatch_state.schema.runner import HISTORY
 from tests.connections import reached
 from tests.migrations import NAMES, RELEASED, history, schema
 
@@ -121,17 +121,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may change, in place of the released ones."""
     copy = tmp_path / "migrations"
     shutil.copytree(RELEASED, copy)
-    monkeypatch.setattr(migrations, "_folder", lambda: copy)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: copy)
     return copy
 
 
 @pytest.mark.parametrize("missing", NAMES[:-1])
-def test_each_hole_in_the_history_is_refused(missing: str, target: str) -> None:
+def test_each_gap_in_the_history_is_refused(missing: str, target: str) -> None:
     """What a late step would do to a schema that is past it, nobody has tried."""
     open_store(target).close()
     with reached(target) as found:
         found.execute_sql(f"DELETE FROM {HISTORY} WHERE name = '{missing}'")
-    with pytest.raises(MigrationFailed, match=rf"{missing}.*hole"):
+    with pytest.raises(MigrationFailed, match=rf"{missing}.*gap"):
         open_store(target)
     with reached(target) as found:
         assert history(found) == [name for name in NAMES if name != missing]

@@ -10,7 +10,7 @@ import peewee
 import pytest
 
 from dispatch_state.schema import enforcement
-from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema import runner as migrations
 from dispatch_state.schema.migrate import migrate
 from dispatch_state.storage.connect import Database
 from tests.connections import reach

@@ -19,7 +19,8 @@ from dispatch_state import ConfigEntry, open_store
 from dispatch_state.errors import InvalidValue, StoreError, StoreNotFound, StoreNotOpen, WrongProcess
 from dispatch_state.storage import connect as databases
 from dispatch_state.storage import sqlite
-from dispatch_state.storage.connect import Database, SqliteStore
+from dispatch_state.storage.connect import Database
+from dispatch_state.storage.sqlite import SqliteStore
 from dispatch_state.storage.targets import resolve
 from tests.connections import one, reach, reached
 from tests.forks import in_child
@@ -325,8 +326,8 @@ def test_every_use_in_a_forked_child_is_refused(use: Callable[[Database], object
 
 CHILD_THAT_ENDS_BY_ITSELF = """
 import gc, os, sys
-from dispatch_state.storage import connect as databases
-from dispatch_state.storage.targets import resolve
+from dispatch_state.storage import (connect as databases)
+from dispatch_state.storage.targets import (resolve)
 
 def main():
     database = databases.connect(resolve(sys.argv[1]), create=True, timeout=5, pool_size=5, durability="full")

@@ -10,7 +10,9 @@ import peewee
 import pytest
 
 from dispatch_state.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
-from dispatch_state.storage.connect import Database, PostgresStore, SqliteStore
+from dispatch_state.storage.connect import Database
+from dispatch_state.storage.postgresql import PostgresStore
+from dispatch_state.storage.sqlite import SqliteStore
 from tests.connections import one, reached
 from tests.threads import in_thread
 

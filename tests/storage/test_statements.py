@@ -23,7 +23,8 @@ from dispatch_state import (
 from dispatch_state.engine.unit_of_work import UnitOfWork
 from dispatch_state.ids import CACHE_SIZE, ConversionCache, new_id
 from dispatch_state.models.keys import present
-from dispatch_state.storage.statements import DATABASE, Statement, find, move_row
+from dispatch_state.storage.current import DATABASE
+from dispatch_state.storage.statements import Statement, find, move_row
 from tests import postgres
 from tests.world import MAINTAINER, WHY, World
 

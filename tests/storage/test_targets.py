@@ -225,7 +225,7 @@ def test_in_a_folder_that_is_gone(given: str | None, home: Path, monkeypatch: py
 WITHOUT_A_HOME = """
 import os
 from dispatch_state import DispatchError
-from dispatch_state.storage.targets import resolve
+from dispatch_state.storage.targets import (resolve)
 if os.geteuid() == 0:
     os.setuid(54321)
 else:

@@ -27,23 +27,11 @@ from dispatch_state import (
     open_store,
 )
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.testing import (
-    Clock,
-    StoreMachine,
-    Walk,
-    assert_sound,
-    attempt,
-    payloads,
-    present_rows,
-    rows,
-    run,
-    scratch_store,
-    scratch_target,
-    triggers,
-)
-from dispatch_state.testing.outcomes import everything
+from dispatch_state.testing.outcomes import attempt, everything
+from dispatch_state.testing.scratch import Clock, assert_sound, scratch_store, scratch_target
 from dispatch_state.testing.scripts import Player
-from dispatch_state.testing.strategies import scripts
+from dispatch_state.testing.strategies import payloads, present_rows, rows, scripts, triggers
+from dispatch_state.testing.walks import StoreMachine, Walk, run
 from tests import postgres
 from tests.backends import BACKENDS
 from tests.invariants import broken

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatch_state.testing import Clock, scratch_store
+from dispatch_state.testing.scratch import Clock, scratch_store
 from tests.golden import scene
 
 

@@ -142,7 +142,7 @@ def test_a_repair_that_leaves_it_sound_is_kept(store: Store) -> None:
 def test_what_does_not_hold_is_rolled_back(store: Store) -> None:
     issue = World(store).issues("queued")
     with (
-        pytest.raises(StoreError, match=r"I12 issues .*: does not stand where") as refusal,
+        pytest.raises(StoreError, match=r"I12 issues .*: does not have the status") as refusal,
         store.enforcement_suspended(),
     ):
         store.database.execute_sql("UPDATE issues SET status = 'done'")
@@ -242,7 +242,7 @@ def test_verify_from_a_shell(store: Store, target: str) -> None:
         enforcement.install(store.database)
     told = shell("--database", target, "verify")
     assert told.returncode == 1
-    assert told.stdout == f"I12 issues {issue.id}: does not stand where its last move in the log left it\n"
+    assert told.stdout == f"I12 issues {issue.id}: does not have the status of its last move in the log\n"
     assert told.stderr == "1 violations\n"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dispatch_state import Store, open_store
 from dispatch_state.cli.commands import main
-from dispatch_state.schema.migrate import HISTORY
+from dispatch_state.schema.runner import HISTORY
 from tests import postgres
 from tests.migrations import NAMES, SEED
 from tests.paths import ROOT

@@ -18,10 +18,11 @@ import pytest
 
 from dispatch_state import Agent, ConfigEntry, InvalidValue, Store, StoreError
 from dispatch_state.storage import paging
-from dispatch_state.testing import Clock, Walk, scratch_store, scratch_target
 from dispatch_state.testing.outcomes import everything
-from dispatch_state.transfer import snapshots
-from dispatch_state.transfer.snapshots import TABLES
+from dispatch_state.testing.scratch import Clock, scratch_store, scratch_target
+from dispatch_state.testing.walks import Walk
+from dispatch_state.transfer import snapshot_reader, snapshot_writer
+from dispatch_state.transfer.snapshot_format import TABLES
 from tests import postgres
 from tests.backends import BACKENDS
 from tests.golden import scene
@@ -92,7 +93,8 @@ def test_one_moment_is_exported(store: Store, target: str) -> None:
 
 
 def test_progress_is_told(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "PAGE", 3)
+    monkeypatch.setattr(snapshot_writer, "PAGE", 3)
+    monkeypatch.setattr(snapshot_reader, "PAGE", 3)
     told: list[tuple[int, int]] = []
     with scratch_store("memory") as store:
         store.import_snapshot(snapshot, progress=lambda *far: told.append(far))
@@ -156,19 +158,19 @@ def last_move(**columns: Any) -> Change:
 NEWER = b'{"format": "dispatch_state", "version": 2}\n'
 REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "nothing": (lambda lines: [], InvalidValue, "line 1"),
-    "no header": (lambda lines: lines[1:], InvalidValue, "line 1: this is no snapshot"),
+    "no header": (lambda lines: lines[1:], InvalidValue, "line 1: this is not a snapshot"),
     "a newer format": (lambda lines: [NEWER, *lines[1:]], InvalidValue, "line 1: takes version 1"),
     "cut": (lambda lines: lines[:-1], InvalidValue, "cut"),
     "cut within a line": (lambda lines: [*lines[:-2], lines[-2][:40]], InvalidValue, "not JSON"),
-    "a line short": (lambda lines: [*lines[:-3], *lines[-2:]], InvalidValue, "other rows than"),
-    "behind the end": (lambda lines: [*lines, lines[1]], InvalidValue, "behind the end"),
+    "a line short": (lambda lines: [*lines[:-3], *lines[-2:]], InvalidValue, "do not match the rows above"),
+    "behind the end": (lambda lines: [*lines, lines[1]], InvalidValue, "after the last line"),
     "no JSON": (lambda lines: [*lines[:3], b"nonsense\n", *lines[3:]], InvalidValue, "line 4: not JSON"),
     "no UTF-8": (lambda lines: [*lines[:3], b'{"a":"\xff"}\n', *lines[3:]], InvalidValue, "line 4: not JSON"),
     "an empty line": (lambda lines: [*lines[:3], b"\n", *lines[3:]], InvalidValue, "line 4"),
     "a list": (lambda lines: [*lines[:3], b"[]\n", *lines[3:]], InvalidValue, "line 4: takes a JSON object"),
     "two tables": (lambda lines: [*lines[:3], b'{"a":1,"b":2}\n', *lines[3:]], InvalidValue, "line 4: takes"),
-    "an unknown table": (lambda lines: [*lines[:3], b'{"users":{}}\n', *lines[3:]], InvalidValue, "is no table"),
-    "an unknown column": (edited(1, nonsense=1), InvalidValue, 'line 2: epics lacks, or does not know, "nonsense"'),
+    "an unknown table": (lambda lines: [*lines[:3], b'{"users":{}}\n', *lines[3:]], InvalidValue, "is not a table"),
+    "an unknown column": (edited(1, nonsense=1), InvalidValue, 'epics has missing or unknown columns: "nonsense"'),
     "an unknown word": (edited(1, status="finished"), InvalidValue, "line 2: epics.status"),
     "no UUID": (edited(1, id="1"), InvalidValue, "line 2: epics.id"),
     "no moment": (edited(1, created_at="yesterday"), InvalidValue, "line 2: epics.created_at"),
@@ -183,7 +185,7 @@ REFUSED: dict[str, tuple[Change, type[Exception], str]] = {
     "an orphan": (
         edited(1, current_stage_id="01890a5d-ac96-774b-bcce-b302099a8057"), StoreError, "."
     ),
-    "a row more": (lambda lines: [*lines[:2], lines[1], *lines[2:]], InvalidValue, "other rows than"),
+    "a row more": (lambda lines: [*lines[:2], lines[1], *lines[2:]], InvalidValue, "do not match the rows above"),
     "a row twice": (twice, StoreError, "."),
 }  # fmt: skip
 
@@ -259,13 +261,13 @@ def many_issues(count: int, prompt: str) -> Iterator[bytes]:
     yield lines[0]
     for number in range(count):
         key = f"00000000-0000-7000-8000-{number:012x}"
-        yield snapshots._line({"issues": {**row, "id": key}})
+        yield snapshot_writer._line({"issues": {**row, "id": key}})
         log.append(key)
     for number, key in enumerate(log):
         for step, move in enumerate(moves):
-            yield snapshots._line({"transition_log": {**move, "entity_id": key, "seq": 3 * number + step + 1}})
+            yield snapshot_writer._line({"transition_log": {**move, "entity_id": key, "seq": 3 * number + step + 1}})
     counts = dict.fromkeys(TABLES, 0) | {"issues": count, "transition_log": 3 * count}
-    yield snapshots._line({"end": counts})
+    yield snapshot_writer._line({"end": counts})
 
 
 def long_texts(count: int) -> bytes:

@@ -17,8 +17,8 @@ from dispatch_state import IllegalTransition, InvalidValue, NeedsHuman, RowNotFo
 from dispatch_state.ids import new_id
 from dispatch_state.schema import enforcement
 from dispatch_state.storage.statements import find
-from dispatch_state.testing import Clock
-from dispatch_state.views import history
+from dispatch_state.testing.scratch import Clock
+from dispatch_state.views import explain
 from tests.waits import WAITS, unassigned_in_a_running_stage, without_quorum
 from tests.world import MAINTAINER, WHY, World
 
@@ -272,7 +272,7 @@ def test_a_cause_that_was_tampered_with_ends_the_explanation(
         assert len(looked_up) < 50, "it never ends"
         return find(*key)
 
-    monkeypatch.setattr(history, "find", counted)
+    monkeypatch.setattr(explain, "find", counted)
     issue = world.issues("assigned")
     agent = issue.assigned_agent
     assign, dispatch = store.history(issue)[-1].seq, store.history(agent)[-1].seq

@@ -148,7 +148,7 @@ def make_agents(target: str, after: Any, count: int) -> None:
 
 def test_a_commit_of_another_process_is_heard(store: Store, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the look that is taken in any case put off, only what is heard can bring it."""
-    monkeypatch.setattr(watching, "SLICE", HANG)
+    monkeypatch.setattr(watching, "POLL_INTERVAL", HANG)
     begin = SPAWN.Event()
     other = SPAWN.Process(target=make_agents, args=(target, begin, 1))
     other.start()
