@@ -541,7 +541,7 @@ def unsaved_changes() -> Iterator[Case]:
     yield invalid("queue what was never saved", lambda s: Issue(**new).queue(by=s.human))
 
 
-def peewee_doors() -> Iterator[Case]:
+def peewee_writes() -> Iterator[Case]:
     """Peewee's own ways to write past the log."""
     rows = {
         Epic: "epic", Stage: "stage", Gate: "gate", Issue: "issue", PullRequest: "request", Agent: "agent",
@@ -576,12 +576,12 @@ def peewee_doors() -> Iterator[Case]:
     yield invalid("Issue.update of an owned key", lambda s: Issue.update(assigned_agent_id=s.agent.id).execute())
     yield invalid("Issue.update of a parent", lambda s: Issue.update(epic=s.epic).execute())
     yield invalid("Epic.update of a neighbour column", lambda s: Epic.update(blocked_at_gate=None).execute())
-    for ledger in (Decision, TransitionLog):
-        at = f"{ledger.__name__}."
-        yield invalid(at + "delete", lambda s, m=ledger: m.delete().execute())
-        yield invalid(at + "update", lambda s, m=ledger: m.update(created_at=NOW).execute())
-        yield invalid(at + "insert", lambda s, m=ledger: m.insert(created_at=NOW).execute())
-        yield invalid(at + "create", lambda s, m=ledger: m.create(created_at=NOW))
+    for record in (Decision, TransitionLog):
+        at = f"{record.__name__}."
+        yield invalid(at + "delete", lambda s, m=record: m.delete().execute())
+        yield invalid(at + "update", lambda s, m=record: m.update(created_at=NOW).execute())
+        yield invalid(at + "insert", lambda s, m=record: m.insert(created_at=NOW).execute())
+        yield invalid(at + "create", lambda s, m=record: m.create(created_at=NOW))
 
 
 def heartbeats() -> Iterator[Case]:
@@ -638,7 +638,7 @@ CASES: list[Case] = [
     *presets(),
     *gone_rows(),
     *unsaved_changes(),
-    *peewee_doors(),
+    *peewee_writes(),
     *heartbeats(),
     *frozen_columns(),
 ]

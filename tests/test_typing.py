@@ -100,7 +100,7 @@ def taken(name: str) -> dict[str, Any]:
 
 
 def held(field: Any) -> Any:
-    """What may be given for a column; None for JSON, whose shapes no type tells."""
+    """What may be given for a column; None for JSON, whose shapes no type describes."""
     if isinstance(field, fields.JsonField):
         return None
     kinds: dict[type, tuple[Any, ...]] = {

@@ -52,7 +52,7 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 
 
 class Worker:
-    """A thread that does one thing after the other, as it is told to, and tells what came of each."""
+    """A thread that does one thing after the other, as it is asked to, and returns the result of each."""
 
     def __init__(self) -> None:
         self._asked: Queue[Callable[[], Any] | None] = Queue()

@@ -1,4 +1,4 @@
-"""Whatever is changed at random behind the back of the triggers is told."""
+"""`verify()` reports every random change that was made while the triggers were off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify()`: a sound store has nothing to tell, and what does not hold is named, whatever it is."""
+"""`verify()` reports nothing on a sound store, and names each broken invariant with its row."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Broken = tuple[str, str, Any]
 
 
 def tampering(world: World) -> Iterator[tuple[str, Any]]:
-    """SQL that breaks an invariant, and what must be told, among other things perhaps."""
+    """SQL that breaks an invariant, and the violation that must be reported; others may be reported too."""
     one = world.at("epics", "awaiting_gate")
     yield f"UPDATE epics SET blocked_at_gate_id = NULL WHERE id = '{one.id}'", ("I1", "epics", one.id)
     stage = world.stages("awaiting_gate")
@@ -315,7 +315,7 @@ def test_the_counter_of_an_empty_log(target: str) -> None:
 
 @pytest.mark.parametrize("number", [-7, 2**53 + 1])
 def test_a_number_that_does_not_fit_hinders_no_open(number: int, world: World, store: Store, target: str) -> None:
-    """It is told; the counter goes to where the log ends."""
+    """`verify()` reports it, and the counter continues where the log ends."""
     world.new_issue()
     store.database.execute_sql(f"UPDATE transition_log SET seq = {number}")
     store.close()
@@ -350,8 +350,8 @@ def test_a_violation_says_what_it_is_in_a_line(world: World, store: Store) -> No
 # ---- what is asked of many rows at once ------------------------------------------------------------------
 
 
-def test_how_far_it_is_is_told(store: Store) -> None:
-    """From nothing done to all done, in small steps; whoever is told may stop it."""
+def test_progress_is_reported(store: Store) -> None:
+    """The callback hears every step from none to all, and may stop `verify()` by raising."""
     far: list[tuple[int, int]] = []
     assert store.verify(progress=lambda done, total: far.append((done, total))) == []
     total = far[-1][0]

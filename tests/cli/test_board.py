@@ -353,7 +353,7 @@ def test_a_board_on_a_real_terminal_until_ctrl_c(store: Store, target: str, epic
 
 
 class Told:
-    """A store that tells moves at these seconds of a clock that only waiting moves."""
+    """A store that reports moves at these seconds of a clock that only waiting moves."""
 
     def __init__(self, *at: float) -> None:
         self.now = 0.0

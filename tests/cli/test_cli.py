@@ -1,4 +1,4 @@
-"""The command line: every command as a person reads it and as a program does, and what wrong calls are told."""
+"""The command line: every command's text and JSON, and the errors of wrong calls."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_pictures_or_a_clear_word(shell: Shell, tmp_path: Path, monkeypatch: pyt
     assert "takes Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
 
 
-# ---- what wrong calls are told -------------------------------------------------------------------------
+# ---- errors of wrong calls -----------------------------------------------------------------------------
 
 
 WRONG_IDS = ["", " ", "xyz", "\0", "a\0b", "\udcff", "%", "_", "é" * 50, "0" * 37, "--", "issues"]
@@ -396,7 +396,7 @@ def test_documents_have_the_keys_that_the_page_gives_them(
     }
 
 
-# ---- the page that tells of it -------------------------------------------------------------------------
+# ---- the page about the command line -------------------------------------------------------------------
 
 
 def test_every_command_is_on_the_page_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

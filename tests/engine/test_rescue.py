@@ -15,36 +15,36 @@ from tests.world import MAINTAINER, RUNNER, WHY, World, queued
 
 
 def test_rescue_fails_the_silent_and_leaves_the_rest(world: World, store: Store, clock: Clock) -> None:
-    silent, beating = (world.start(world.new_issue()) for _ in range(2))
+    silent, living = (world.start(world.new_issue()) for _ in range(2))
     waiting, paused = world.at("agents", "waiting_for_input"), world.at("agents", "paused")
     clock.forward(seconds=120)
     assert store.rescue() == []
     clock.forward(seconds=1)
-    beating.heartbeat()
+    living.heartbeat()
     moves = store.rescue()
     assert [(move.entity, move.trigger) for move in moves] == [("agents", "fail"), ("issues", "release")]
     assert moves[0].id == silent.id
     assert store.history(silent)[-1].actor == "system:rescue"
-    assert {beating.reload().status, waiting.reload().status, paused.reload().status} == {
+    assert {living.reload().status, waiting.reload().status, paused.reload().status} == {
         "working", "waiting_for_input", "paused",
     }  # fmt: skip
     assert store.rescue() == []
 
 
-def test_who_beats_while_rescue_is_on_its_way_is_spared(
+def test_an_agent_that_sends_a_heartbeat_during_a_rescue_is_spared(
     world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = world.start(world.new_issue())
     clock.forward(seconds=121)
     silent = maintenance.silent_at_work
 
-    def beats_meanwhile(since: datetime, until: datetime) -> list[Any]:
+    def heartbeat_meanwhile(since: datetime, until: datetime) -> list[Any]:
         found = silent(since, until)
         assert found
         agent.heartbeat()
         return found
 
-    monkeypatch.setattr(maintenance, "silent_at_work", beats_meanwhile)
+    monkeypatch.setattr(maintenance, "silent_at_work", heartbeat_meanwhile)
     assert store.rescue() == []
     assert agent.reload().status == "working"
 

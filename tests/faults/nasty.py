@@ -50,7 +50,7 @@ class Loud(str):
 
 
 class Odd(tzinfo):
-    """A time zone that cannot tell."""
+    """A time zone that does not know its own offset."""
 
     def utcoffset(self, when: datetime | None) -> timedelta:
         raise ValueError("nobody knows")

@@ -328,7 +328,7 @@ def public() -> set[str]:
 
 
 def written_elsewhere() -> set[str]:
-    """Births and saves of rows that have no door of their own: refused whatever they are given."""
+    """Methods that create or save rows which other methods write: refused whatever they are given."""
     others = [model.__name__ for model in EVERY if model not in MODELS.values()]
     return {f"{name}.{way}" for name in others for way in ("create", "save")}
 

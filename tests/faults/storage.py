@@ -17,7 +17,7 @@ PAST = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
 class SlowClock(Clock):
-    """A clock that goes on a minute each time it is asked: whoever does not beat is soon taken for dead."""
+    """A clock that advances one minute at each call, so that an agent without heartbeats soon counts as dead."""
 
     def __call__(self) -> datetime:
         self.forward(minutes=1)

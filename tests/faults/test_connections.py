@@ -129,7 +129,7 @@ def test_a_thread_that_only_reads_goes_on(opened: Store, url: str) -> None:
 
 
 def test_a_write_by_peewee_is_not_sent_twice(opened: Store, url: str) -> None:
-    """Whether it was carried out is not known to us: it is told, and the next statement has a connection that works."""
+    """Nobody knows whether it was carried out, so the error is raised; the next statement gets a new connection."""
     issue = an_issue()
     Issue.select().count()
     terminate(url)

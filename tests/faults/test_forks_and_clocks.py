@@ -101,7 +101,7 @@ def test_sixteen_threads_move_the_same_rows(store: Store) -> None:
             try:
                 made = getattr(row, trigger)(by=MAINTAINER, reason=WHY, **given)
                 told["moves"] += len(made)
-            except (StaleRow, IllegalTransition, GuardRefused, StoreBusy) as refusal:  # busy: the family kept changing
+            except (StaleRow, IllegalTransition, GuardRefused, StoreBusy) as refusal:  # busy: the rows kept changing
                 told[type(refusal).__name__] += 1
         return told
 
@@ -160,7 +160,7 @@ def test_a_clock_that_jumps(target: str) -> None:
         assert store.verify() == []
 
 
-def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None:
+def test_a_clock_that_jumps_while_agents_send_heartbeats(target: str, clock: Clock) -> None:
     """Set forward, or back by less than the timeout, it spares who sends heartbeats; the silent it does not."""
     with open_store(target, durability="normal", clock=clock) as store:
         world = World(store)
@@ -169,9 +169,9 @@ def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None
             clock.forward(hours=hours)
             assert store.rescue(timeout=7200) == []
             for agent in living:
-                beaten = agent.last_heartbeat
+                last = agent.last_heartbeat
                 agent.heartbeat()
-                assert agent.last_heartbeat >= beaten, "a heartbeat never goes back"
+                assert agent.last_heartbeat >= last, "a heartbeat never goes back"
         clock.forward(days=2)
         for agent in living:
             agent.heartbeat()
@@ -204,7 +204,7 @@ def test_a_clock_that_steps_back_makes_no_nonsense(store: Store, clock: Clock) -
     assert store.verify() == []
 
 
-def test_a_clock_that_steps_forward_spares_who_beats(store: Store, clock: Clock) -> None:
+def test_a_clock_that_steps_forward_spares_agents_with_heartbeats(store: Store, clock: Clock) -> None:
     world = World(store)
     living, dead = (world.at("issues", "in_progress").assigned_agent for _ in range(2))
     clock.forward(days=1)

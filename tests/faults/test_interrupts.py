@@ -440,7 +440,7 @@ def test_a_generators_block_that_is_closed_within_a_later_one(store: Store, targ
 
 
 def test_a_generators_block_that_is_still_open_at_the_end_of_the_one_around_it(store: Store, target: str) -> None:
-    """It is told at the end, and while the generator lives nothing is written in this thread."""
+    """The error comes at the end, and this thread can write nothing while the generator lives."""
     world = World(store)
     issues = [world.issues("unassigned") for _ in range(3)]
     generator = holding(store, issues[0])

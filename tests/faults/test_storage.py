@@ -162,7 +162,7 @@ def test_a_store_is_opened_where_there_is_no_room(file: Path) -> None:
 def test_what_cannot_be_opened_for_writing(
     of_file: int, of_folder: int, file: Path, request: pytest.FixtureRequest
 ) -> None:
-    """SQLite needs files beside its own even to read, so it is told at once."""
+    """SQLite needs files beside its own even to read, so opening raises at once."""
     filled(file)
     with permitted(file, of_file, of_folder):
         request.getfixturevalue("unprivileged")

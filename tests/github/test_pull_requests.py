@@ -168,7 +168,7 @@ def suite(number: int, conclusion: str, at: str, commit: str = "a" * 40, **parts
 
 
 def test_checks_pass_when_every_suite_does(store: Store) -> None:
-    """Each workflow is a suite of its own; whichever tells last, and however often."""
+    """Each workflow is a suite of its own; the order and number of its reports do not matter."""
     opened()
     request = requested()
     tests = suite(1, "failure", "2026-02-01T00:00:01Z")
@@ -185,14 +185,14 @@ def test_checks_of_an_earlier_commit_count_no_more(store: Store) -> None:
     old = suite(1, "success", "2026-02-01T00:00:01Z")
     before = requested_at("2026-02-01T00:00:00Z", "c" * 40)
     pushed = requested_at("2026-02-02T00:00:00Z", "b" * 40)
-    mended = suite(3, "success", "2026-02-02T00:00:01Z", "b" * 40)
+    repaired = suite(3, "success", "2026-02-02T00:00:01Z", "b" * 40)
     pushed_again = requested_at("2026-02-03T00:00:00Z", "d" * 40)
     and_again = requested_at("2026-02-03T12:00:00Z", "f" * 40)
     early = suite(4, "failure", "2026-02-04T00:00:00Z", "e" * 40)
     pushed_late = requested_at("2026-02-03T23:59:59Z", "e" * 40)
     for delivery, passing, does in [
-        (old, True, True), (before, True, False), (pushed, False, True), (old, False, False), (mended, True, True),
-        (pushed, True, False), (old, True, False), (pushed_again, False, True), (mended, False, False),
+        (old, True, True), (before, True, False), (pushed, False, True), (old, False, False), (repaired, True, True),
+        (pushed, True, False), (old, True, False), (pushed_again, False, True), (repaired, False, False),
         (and_again, False, False), (early, False, False), (pushed_late, False, False),
     ]:  # fmt: skip
         assert apply_event(*delivery).changed is does

@@ -152,7 +152,7 @@ SENDERS = [
 def test_who_edits_what_another_wrote_may_write_there(
     world: World, store: Store, sender: dict[str, Any] | None, taken: bool
 ) -> None:
-    """GitHub lets nobody else; but an app may pass on what anybody told it."""
+    """GitHub allows nobody else to do this, but an app may forward text from anybody."""
     issue = brought(world, "queued")
     assert (told(1, top={"sender": sender}, **THEIRS).refused is None) is taken
     assert text_of(issue) == (THEIRS if taken else OURS)

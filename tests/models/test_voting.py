@@ -142,14 +142,14 @@ def one_of_its_kind(panel: Panel) -> bool:
     return all(said[one] >= said[other] for group in EQUALS for one, other in itertools.pairwise(group))
 
 
-def agrees(panel: Panel, family: set[frozenset[str]]) -> None:
+def agrees(panel: Panel, required_sets: set[frozenset[str]]) -> None:
     """All that a tally says of a panel is what the contract says, before the deadline and after."""
     ballots = [BALLOTS[seat][which] for seat, which in enumerate(panel)]
     a, r = (sum(HALVES[kind] for kind, said in panel if said == says) for says in ("approve", "reject"))
     present = {kind for kind, _ in panel}
     heard = {kind for kind, says in panel if says != "need_more_info"}
     asking = tuple(str(seat) for seat, (_, says) in enumerate(panel) if says == "need_more_info")
-    for required in family:
+    for required in required_sets:
         missing = tuple(kind for kind in HALVES if kind in required and kind not in heard)
         absent = any(kind not in present for kind in required)
         told = (Fraction(a, 2), Fraction(r, 2), missing, asking)

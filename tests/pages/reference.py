@@ -22,7 +22,7 @@ from tests.pages.prose import annotation, block, facts, prose, signature
 
 HEAD = """# Reference
 
-Every public name, made of the code's own signatures and docstrings. The triggers are told in full in
+Every public name, made of the code's own signatures and docstrings. All triggers are described in
 [lifecycles.md](lifecycles.md), the commands in [command_line.md](command_line.md).
 
 """
@@ -176,7 +176,7 @@ def _class(name: str, value: type) -> str:
     text = inspect.getdoc(value) or ""
     made = block(signature(name, value.__init__).removesuffix(" -> None")) if "\nArgs:" in text else ""
     fields = "" if made else _fields(value)
-    return made + prose(text, told_elsewhere=bool(fields)) + fields
+    return made + prose(text, listed_elsewhere=bool(fields)) + fields
 
 
 def _fields(value: Any) -> str:

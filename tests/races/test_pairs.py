@@ -1,4 +1,4 @@
-"""Every pair of composite acts on one family, from two sessions at once: no deadlock, and the store stays sound."""
+"""Every pair of composite acts on the same rows, from two sessions at once: no deadlock, and the store stays sound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.world import MAINTAINER, RUNNER, WHY, World
 Act = Callable[[SimpleNamespace], object]
 
 
-def family(world: World) -> SimpleNamespace:
+def running(world: World) -> SimpleNamespace:
     """An epic whose running stage has work in every state, a stage that follows, and idle agents."""
     epic = world.running_epic({})
     first, second = epic.stages.order_by(type(epic.current_stage).stage_order)
@@ -136,7 +136,7 @@ def test_every_pair(store: Store, backend: str, state: str) -> None:
 
     The long form makes every pair ten times, on both.
     """
-    acts, make = (RUNNING, family) if state == "running" else (WAITING, waiting)
+    acts, make = (RUNNING, running) if state == "running" else (WAITING, waiting)
     rounds = pairs(acts) * (10 if LONG else 1)
     world, before = World(store), deadlocks(store)
     sample = rounds if LONG else rounds[: 200 if backend == "postgresql" else 40]

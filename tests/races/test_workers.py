@@ -65,34 +65,34 @@ def test_each_issue_is_claimed_once(busy: Store, target: str) -> None:
 
 def test_killed_workers_lose_nothing(busy: Store, target: str, tmp_path: Path) -> None:
     """Workers and rescuers are killed at random moments, and some work kills whoever does it."""
-    told = tmp_path / "told"
-    told.touch()
+    record = tmp_path / "acknowledged"
+    record.touch()
     with busy.atomic():
         deadly = [offer(title) for title in (DEADLY, DEADLY_TO_TOUCH)]
         for number in range(ISSUES):
             offer(str(number), issue_type="bug" if number % 3 else "docs")
     with (
-        crew(PROCESSES, workers.live, target, str(told)) as staff,
+        crew(PROCESSES, workers.live, target, str(record)) as staff,
         crew(2, workers.rescue_for_ever, target, TIMEOUT) as rescuers,
     ):
-        kill_some(staff, rescuers, told)
+        kill_some(staff, rescuers, record)
         wait_for(lambda: nothing_is_left(staff, rescuers), "everything is done or set aside")
     for issue in Issue.select():
         was_done_once_or_set_aside(busy, issue)
     assert {issue.reload().status for issue in deadly} <= set(SET_ASIDE)
-    assert set(acknowledged(told)) <= set(completions())
-    assert len(acknowledged(told)) == len(set(acknowledged(told)))
+    assert set(acknowledged(record)) <= set(completions())
+    assert len(acknowledged(record)) == len(set(acknowledged(record)))
     assert Agent.select().where(Agent.current_issue.is_null(False)).count() == 0
     assert broken(busy) == []
     assert busy.verify() == []
 
 
-def kill_some(staff: list[Worker], rescuers: list[Worker], told: Path) -> None:
-    """Kill at moments spread over the whole run, as its progress tells; whoever is killed is replaced."""
+def kill_some(staff: list[Worker], rescuers: list[Worker], record: Path) -> None:
+    """Kill at moments spread over the whole run, by its progress; each killed process is replaced."""
     chance = random.Random(5)
     for number in range(KILLS):
         due = ISSUES * number // (2 * KILLS)
-        wait_for(lambda due=due: replaced(staff) or len(acknowledged(told)) > due, f"{due} issues are done")
+        wait_for(lambda due=due: replaced(staff) or len(acknowledged(record)) > due, f"{due} issues are done")
         victims = rescuers if number % 5 == 4 else staff
         place = number % len(victims)  # the turn of who has lived longest
         assert victims[place].hear() == "up"
@@ -116,9 +116,9 @@ def nothing_is_left(*crews: list[Worker]) -> bool:
     return not Issue.select().where(Issue.status.not_in(["done", *SET_ASIDE])).exists()
 
 
-def acknowledged(told: Path) -> list[tuple[str, str]]:
+def acknowledged(record: Path) -> list[tuple[str, str]]:
     """Issue and actor of every completion whose worker lived to see it accepted."""
-    return [(issue, actor) for issue, _, actor in (line.partition(" ") for line in told.read_text().splitlines())]
+    return [(issue, actor) for issue, _, actor in (line.partition(" ") for line in record.read_text().splitlines())]
 
 
 def completions() -> list[tuple[str, str]]:
@@ -142,7 +142,7 @@ def was_done_once_or_set_aside(store: Store, issue: Issue) -> None:
 
 
 def test_several_rescuers_fail_each_agent_once(store: Store, target: str) -> None:
-    """The agents' hearts beat when the store's clock says, which is long ago for the rescuers."""
+    """The heartbeats were sent by the store's clock, long ago by the clock of the rescuers."""
     with crew(4, workers.rescue_together, target, SPAWN.Barrier(4)) as rescuers:
         for _ in range(50 if LONG else 10):
             dead = [Agent.create(agent_type="coder") for _ in range(3)]
@@ -197,7 +197,7 @@ def test_metrics_add_up(busy: Store, target: str) -> None:
 @pytest.mark.parametrize(("total", "hold"), [(8000, 0), (800, 0.01)], ids=["short", "long"])
 @on_sqlite
 def test_each_writer_gets_its_share(busy: Store, target: str, total: int, hold: float) -> None:
-    """Of a file that has one writer at a time: none starves, and none is told that the store is busy.
+    """SQLite has one writer at a time, yet no process starves and none gets `StoreBusy`.
 
     How even the shares are depends on what else the machine does: `benchmarks/` measures that.
     """

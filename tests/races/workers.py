@@ -90,7 +90,7 @@ def offer(title: str, **columns: Any) -> Issue:
 
 
 def claim_until_none(target: str, line: Connection, start: Barrier) -> None:
-    """Claim and complete until nothing is left; tell who one is and which issues one got."""
+    """Claim and complete until nothing is left; send the agent's id and the issues it got."""
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
         start.wait()
@@ -102,9 +102,9 @@ def claim_until_none(target: str, line: Connection, start: Barrier) -> None:
         line.send((agent.id, claimed))
 
 
-def live(target: str, line: Connection, told: str) -> None:
-    """Work as a runner's process does, until killed; each completion is told to a file once it is acknowledged."""
-    file = os.open(told, os.O_WRONLY | os.O_APPEND)
+def live(target: str, line: Connection, record: str) -> None:
+    """Work as a runner's process does, until killed; each completion is written to a file once it is acknowledged."""
+    file = os.open(record, os.O_WRONLY | os.O_APPEND)
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
         line.send("up")
@@ -154,7 +154,7 @@ def rescue_for_ever(target: str, line: Connection, timeout: float) -> None:
 
 
 def rescue_together(target: str, line: Connection, start: Barrier) -> None:
-    """Each time the test says so, rescue at the same moment as the others; tell how many agents one failed."""
+    """Rescue together with the others whenever the test says so; send how many agents it marked as errored."""
     with open_store(target, durability="normal") as store:
         while line.recv() == "rescue":
             start.wait()
@@ -162,7 +162,7 @@ def rescue_together(target: str, line: Connection, start: Barrier) -> None:
 
 
 def spend(target: str, line: Connection, start: Barrier, agent: UUID, times: int) -> None:
-    """Use tokens of an agent that others use too, and fails now and then; tell how many."""
+    """Add tokens to an agent that others use too and that is errored now and then; send how many were added."""
     with open_store(target, durability="normal"):
         spender, used = Agent.get_by_id(agent), 0
         start.wait()
@@ -176,7 +176,7 @@ def spend(target: str, line: Connection, start: Barrier, agent: UUID, times: int
 
 
 def approve(target: str, line: Connection, start: Barrier) -> None:
-    """Review and complete what was handed in until nothing is left; tell how many."""
+    """Review and complete what was handed in until nothing is left; send how many."""
     by, done = System("test"), 0
     with open_store(target, durability="normal"):
         start.wait()
@@ -191,7 +191,7 @@ def approve(target: str, line: Connection, start: Barrier) -> None:
 
 
 def fall_over(target: str, line: Connection, start: Barrier, agent: UUID, times: int) -> None:
-    """Take work, fail at it and recover, so many times; tell how often."""
+    """Take work, fail at it and recover, so many times; send how often it was done."""
     with open_store(target, durability="normal") as store:
         faller = Agent.get_by_id(agent)
         start.wait()

@@ -195,7 +195,7 @@ def test_a_store_without_rights_is_read_only(file: int, around: int, said: list[
 
 
 def test_a_role_that_is_not_there_is_an_error_of_the_store() -> None:
-    """It is no missing database, whatever the server's words are, and its password is not told."""
+    """It is not reported as a missing database, and its password is not shown."""
     url = urlsplit(postgres.server_or_skip())
     with pytest.raises(StoreError) as refused:
         open_store(urlunsplit(url._replace(netloc=f"no_such_role:secret@{url.netloc.rpartition('@')[2]}")))

@@ -372,3 +372,9 @@ def test_a_configuration_file_that_is_named_must_be_there(home: Path, monkeypatc
     monkeypatch.setenv("DISPATCH_CONFIG", str(home / "none.toml"))
     with pytest.raises(InvalidValue, match=r"none\.toml"):
         resolve(None)
+
+
+def test_a_password_that_a_url_holds_twice_is_not_shown() -> None:
+    target = resolve("postgresql://u:secret@h:99/d?password=secret")
+    assert str(target) == "postgresql://u@h:99/d"
+    assert "secret" not in repr(target)

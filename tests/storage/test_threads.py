@@ -44,7 +44,7 @@ def shared(place: str) -> Iterator[Store]:
 
 
 def test_of_many_threads_that_open_one_wins(target: str) -> None:
-    """The others are told that a store is open, and can use it."""
+    """The others get `StoreAlreadyOpen`, and can use the store that is open."""
 
     def opens(_: int) -> Store | None:
         try:
@@ -275,7 +275,7 @@ for _ in range(10):
 
 
 def test_closing_stops_threads_that_are_under_way(place: str) -> None:
-    """At whatever statement: each is told that the store is closed, and the process goes on."""
+    """At any statement: each thread gets `StoreNotOpen`, and the process goes on."""
     command = [sys.executable, "-c", CLOSES_UNDER_WAY, place]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -303,7 +303,7 @@ def test_closing_does_not_wait_for_who_waits_for_a_lock() -> None:
     with pytest.raises(StoreNotOpen), store.atomic():
         Agent.create(agent_type="coder")
         holds.set()
-        time.sleep(0.1)  # long enough to be waiting; when it is not, it is told the same
+        time.sleep(0.1)  # long enough to be waiting; when it is not, it gets the same error
         store.close()
         Agent.create(agent_type="coder")
     thread.join(HANG)

@@ -1,4 +1,4 @@
-"""Copies while others write, restores through their own door, and both from a shell."""
+"""Backups while others write, restores, and both from a shell."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Nowhere(io.RawIOBase):
-    """A file that counts what it is told, and keeps none of it."""
+    """A file that counts what is written to it, and keeps none of it."""
 
     told = 0
 

@@ -104,7 +104,7 @@ def test_the_store_is_closed_meanwhile(store: Store) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    time.sleep(0.1)  # long enough to be waiting; when it is not, it is told the same
+    time.sleep(0.1)  # long enough to be waiting; when it is not, it gets the same error
     store.close()
     thread.join(HANG)
     assert told == [StoreNotOpen]
