@@ -64,7 +64,7 @@ def test_every_issue_ends_done_once_or_blocked(scene: Scene, shared: Store) -> N
 
 
 @on_sqlite
-def test_what_went_wrong_is_told_and_kept(scene: Scene, shared: Store) -> None:
+def test_an_error_is_shown_and_kept(scene: Scene, shared: Store) -> None:
     crash, nothing = scene.queue("crash", "nothing")
     printed = finish(scene.start("--max-attempts", "2"), 1)
     assert f"blocked {str(crash.id)[-8:]}: crash, 0 (the command ended with status 1: it broke[1m)" in printed

@@ -130,7 +130,7 @@ def test_every_lifecycle_becomes_a_picture() -> None:
 
 
 @graphviz
-def test_what_dot_cannot_read_is_told() -> None:
+def test_what_dot_cannot_read_is_reported() -> None:
     with pytest.raises(InvalidValue, match=r"svg: dot could not draw it: .*syntax error"):
         render("no graph at all", "svg")
 

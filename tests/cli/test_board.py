@@ -90,7 +90,7 @@ def test_a_board_is_drawn_as_it_was(way: str, columns: int) -> None:
     assert max(map(cells, drawn.splitlines())) <= columns
 
 
-def test_both_ways_tell_the_same() -> None:
+def test_both_ways_show_the_same() -> None:
     """Ids, types, agents and priorities are on either; a title is cut at two lines, and says so."""
     flat = {way: re.sub(r"[│╭╮╰╯─\s]+", "", golden.drawn(way, 200)) for way in golden.WAYS}
     for column in golden.board().columns:

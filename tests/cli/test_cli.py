@@ -228,7 +228,7 @@ RUN: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("name", [command.name for command in COMMANDS])
-def test_no_password_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_no_password_is_shown(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """Wherever its URL stands on the command line: as the store, or where a command wants something else."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
@@ -246,7 +246,7 @@ def test_no_password_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @on_sqlite
-def test_a_copy_into_a_full_store_does_not_tell_its_password(
+def test_a_copy_into_a_full_store_does_not_show_its_password(
     target: str, tmp_path: Path, capfd: Any, backend: str
 ) -> None:
     with postgres.fresh_schema() as url:

@@ -73,7 +73,7 @@ def test_a_person_at_a_terminal_is_asked(
 
 
 @reads
-def test_all_that_is_still_to_be_said_is_told_at_once(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_missing_options_are_reported_at_once(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
     for reason in ([], ["--reason", " \n"]):
         shell("fire", ids["gate"], "skip", "--as", "maintainer", *reason, code=2)
         assert "skip takes --reason TEXT and --yes, because it is an override and nobody" in shell.err

@@ -12,9 +12,10 @@ from dispatch_state import IllegalTransition, Store, StoreError
 from tests.world import MAINTAINER, WHY, World
 
 
-def test_every_move_is_logged_once_without_what_was_asked(
+def test_every_move_is_logged_once_without_the_prompt(
     world: World, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """`transitions` logs nothing at all."""
     caplog.set_level(logging.DEBUG)
     before = len(store.changes())
     issue = world.new_issue(prompt="the secret prompt")
@@ -30,7 +31,7 @@ def test_every_move_is_logged_once_without_what_was_asked(
 def test_a_move_that_may_be_undone_is_not_logged_as_made(
     peewees: bool, world: World, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In a block, or in a block within one; what is refused is not logged at all."""
+    """Within a block the message says so. A refused move is not logged."""
     caplog.set_level(logging.DEBUG, "dispatch_state")
     issue, block = world.new_issue(), store.database.atomic if peewees else store.atomic
     caplog.clear()

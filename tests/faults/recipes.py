@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 # ---- what is fuzzed ----------------------------------------------------------------------------------
 
 
-def births() -> dict[str, Callable[[World], dict[str, Any]]]:
+def creations() -> dict[str, Callable[[World], dict[str, Any]]]:
     """Good columns for a new row of each table."""
     text = {**TEXTS, "repo_path": "/src"}
     return {
@@ -168,7 +168,7 @@ def voting(world: World) -> Any:
 
 
 def methods() -> Iterator[Entry]:
-    """Every public method that is neither a birth nor a trigger, on all its arguments."""
+    """Every public method that is neither a creation nor a trigger, on all its arguments."""
     plain = {"by": MAINTAINER, "reason": WHY}
     issue = {"title": "t", "prompt": "p", "issue_type": "bug"}
     draft, stage = lambda w: w.epics("draft"), lambda w: w.stages("pending")
@@ -268,7 +268,7 @@ def outside() -> Iterator[Entry]:
 
 
 def everything() -> Iterator[Entry]:
-    for table, make in births().items():
+    for table, make in creations().items():
         yield from creating(table, make)
         yield from saving(table)
         for name in MODELS[table].machine.triggers:

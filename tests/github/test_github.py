@@ -174,7 +174,7 @@ def test_a_row_that_moves_meanwhile_is_read_again(store: Store, monkeypatch: pyt
     assert not copies
 
 
-def test_a_row_that_never_stands_still_is_told(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_never_stands_still_is_reported(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     issue = opened()
     copies = [Issue.get_by_id(issue.id) for _ in range(events.TRIES + 1)]
     issue.queue(by=MAINTAINER)

@@ -55,7 +55,7 @@ The moves it made: its own first, then those that followed.
 """
 MACHINE = {
     "states": "Every status, in order.",
-    "births": "Those that a row may be born in, the usual one first.",
+    "births": "Those that a row may be created in, the usual one first.",
     "initial": "The usual one.",
     "final": "Those that nothing leads out of.",
     "transitions": "Every arrow, as a [Transition](#transition).",
@@ -74,7 +74,7 @@ FILLED = {
     "threshold": "its type's",
     "required_voters": "its type's",
 }
-"""What a column that is left open is filled with at birth."""
+"""What a column that is left open is filled with at creation."""
 ACTORS = ("Actor", "Human", "System", "SANGHA")
 INNER = {
     "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id", "decision_context",

@@ -1,4 +1,4 @@
-"""How evenly processes that write without a pause share one store; `python -m tests.races.fairness` prints it."""
+"""How evenly processes share one store when they write without a pause; `python -m tests.races.fairness` prints it."""
 
 from __future__ import annotations
 

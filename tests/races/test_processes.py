@@ -1,4 +1,4 @@
-"""Real processes at one row: one of them wins, the others get an error, and nothing is lost."""
+"""Processes that act on the same row: one of them wins, the others get an error, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def work(target: str, act: str, keys: list[UUID], number: int, barrier: Barrier,
 
 
 def race(target: str, act: str, keys: list[UUID]) -> Counter[str]:
-    """What became of the attempts of all processes."""
+    """Count the outcomes of all processes."""
     barrier, line = SPAWN.Barrier(PROCESSES), SPAWN.Queue()
     args = [(target, act, keys, number, barrier, line) for number in range(PROCESSES)]
     workers = [SPAWN.Process(target=work, args=arguments) for arguments in args]
@@ -107,7 +107,7 @@ def test_a_vote_is_counted_or_refused(store: Store, target: str) -> None:
 
 
 def test_a_callers_rollback_meets_another_process(store: Store, target: str) -> None:
-    """The object stands one version ahead, at a version that the other process's move reaches."""
+    """The object is one version ahead, at a version that the other process's move reaches."""
     issue = World(store).issues("queued")
     with pytest.raises(ZeroDivisionError), store.database.atomic():
         issue.dequeue(by=MAINTAINER)

@@ -1,6 +1,6 @@
-"""Many processes work from one store and some of them die: each issue is done once, and nothing is lost.
+"""Many processes work on one store and some are killed: each issue is done once, and nothing is lost.
 
-The short form is what CI can wait for; `DISPATCH_LONG=1` runs 8 processes at 2,000 issues.
+The short form is quick enough for CI; `DISPATCH_LONG=1` runs 8 processes on 2,000 issues.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.races.workers import ATTEMPTS, DEADLY, DEADLY_TO_TOUCH, SPAWN, Worker
 
 PROCESSES, ISSUES, KILLS = (8, 2000, 200) if LONG else (4, 200, 10)
 TIMEOUT = 2.0
-"""Of the rescuers, in seconds."""
+"""The heartbeat timeout of the rescuers, in seconds."""
 SET_ASIDE = ("blocked", "unassigned")
-"""Where an issue ends whose attempts are used up: as it was started, or only claimed, when its last worker died."""
+"""Where an issue ends when its attempts are used up: blocked if it was started, unassigned if only claimed."""
 
 
 @pytest.fixture
 def busy(target: str) -> Iterator[Store]:
-    """A store whose clock is the workers' own."""
+    """A store with the workers' own clock."""
     with open_store(target, durability="normal") as store:
         yield store
 
@@ -64,7 +64,7 @@ def test_each_issue_is_claimed_once(busy: Store, target: str) -> None:
 
 
 def test_killed_workers_lose_nothing(busy: Store, target: str, tmp_path: Path) -> None:
-    """Workers and rescuers are killed at random moments, and some work kills whoever does it."""
+    """Workers and rescuers are killed at random moments, and some issues kill each worker that starts them."""
     record = tmp_path / "acknowledged"
     record.touch()
     with busy.atomic():
@@ -88,13 +88,13 @@ def test_killed_workers_lose_nothing(busy: Store, target: str, tmp_path: Path) -
 
 
 def kill_some(staff: list[Worker], rescuers: list[Worker], record: Path) -> None:
-    """Kill at moments spread over the whole run, by its progress; each killed process is replaced."""
+    """Kill at moments spread over the whole run, and replace each killed process."""
     chance = random.Random(5)
     for number in range(KILLS):
         due = ISSUES * number // (2 * KILLS)
         wait_for(lambda due=due: replaced(staff) or len(acknowledged(record)) > due, f"{due} issues are done")
         victims = rescuers if number % 5 == 4 else staff
-        place = number % len(victims)  # the turn of who has lived longest
+        place = number % len(victims)  # the one that has lived longest
         assert victims[place].hear() == "up"
         time.sleep(chance.uniform(0, 0.05))
         victims[place].kill()
@@ -102,7 +102,7 @@ def kill_some(staff: list[Worker], rescuers: list[Worker], record: Path) -> None
 
 
 def replaced(staff: list[Worker]) -> None:
-    """Hire for those who died at their work; nobody ends otherwise."""
+    """Replace the workers that died at a deadly issue; none may end for another reason."""
     for place, worker in enumerate(staff):
         if not worker.process.is_alive():
             assert worker.process.exitcode == -9, "an error ended a worker"
@@ -117,7 +117,7 @@ def nothing_is_left(*crews: list[Worker]) -> bool:
 
 
 def acknowledged(record: Path) -> list[tuple[str, str]]:
-    """Issue and actor of every completion whose worker lived to see it accepted."""
+    """The issue and actor of each completion that its worker saw accepted."""
     return [(issue, actor) for issue, _, actor in (line.partition(" ") for line in record.read_text().splitlines())]
 
 
@@ -141,8 +141,8 @@ def was_done_once_or_set_aside(store: Store, issue: Issue) -> None:
     assert moves[-1].actor == (reviewed or assigned)[-1]
 
 
-def test_several_rescuers_fail_each_agent_once(store: Store, target: str) -> None:
-    """The heartbeats were sent by the store's clock, long ago by the clock of the rescuers."""
+def test_several_rescuers_mark_each_agent_as_errored_once(store: Store, target: str) -> None:
+    """For the rescuers, whose clock is the machine's, the heartbeats were sent long ago."""
     with crew(4, workers.rescue_together, target, SPAWN.Barrier(4)) as rescuers:
         for _ in range(50 if LONG else 10):
             dead = [Agent.create(agent_type="coder") for _ in range(3)]
@@ -163,7 +163,7 @@ def test_several_rescuers_fail_each_agent_once(store: Store, target: str) -> Non
 
 
 def test_metrics_add_up(busy: Store, target: str) -> None:
-    """Processes use the tokens of one agent, complete its issues and make it fail, all at once."""
+    """Processes add tokens to one agent, complete its issues and make it fail, all at once."""
     handed_in, falls, tokens = (400, 100, 1000) if LONG else (40, 10, 100)
     author = Agent.create(agent_type="coder")
     for number in range(handed_in):

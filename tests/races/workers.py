@@ -17,14 +17,14 @@ from dispatch_state import Agent, GuardRefused, Issue, StaleRow, Store, System, 
 
 SPAWN = multiprocessing.get_context("spawn")
 HANGS = 900
-"""Seconds after which something hangs; nothing else is decided by time."""
+"""Seconds after which a test counts as hanging; no other result depends on time."""
 ATTEMPTS = 3
 DEADLY, DEADLY_TO_TOUCH = "kills who starts it", "kills who claims it"
 """The titles of issues on which a worker dies."""
 
 
 class Worker:
-    """A process at `work(target, line, *arguments)`; the line leads to the test, and ends with the process."""
+    """A process that runs `work(target, line, *arguments)`; the line connects it to the test and ends with it."""
 
     def __init__(self, work: Any, target: str, *arguments: Any) -> None:
         self._job = work, target, *arguments
@@ -34,7 +34,7 @@ class Worker:
         theirs.close()
 
     def hear(self) -> Any:
-        """What it says next; `EOFError` when it has ended, `AssertionError` when it hangs."""
+        """The next message; `EOFError` when the process has ended, `AssertionError` when it hangs."""
         assert self.line.poll(HANGS), "it says nothing"
         return self.line.recv()
 
@@ -42,11 +42,11 @@ class Worker:
         self.line.send(word)
 
     def again(self) -> Worker:
-        """Another process at the same work."""
+        """Start another process with the same work."""
         return Worker(*self._job)
 
     def stop(self) -> None:
-        """Stop it where it is; it has stopped when this returns."""
+        """Stop the process where it is; it has stopped when this returns."""
         os.kill(self.process.pid or 0, signal.SIGSTOP)
         os.waitpid(self.process.pid or 0, os.WUNTRACED)
 
@@ -54,7 +54,7 @@ class Worker:
         os.kill(self.process.pid or 0, signal.SIGCONT)
 
     def kill(self) -> None:
-        """As `kill -9` does; it has ended when this returns."""
+        """Kill the process as `kill -9` does; it has ended when this returns."""
         self.process.kill()
         self.process.join()
         self.line.close()
@@ -62,7 +62,7 @@ class Worker:
 
 @contextmanager
 def crew(count: int, work: Any, target: str, *arguments: Any) -> Iterator[list[Worker]]:
-    """So many processes at one work; whoever is in the list at the end is killed."""
+    """Start so many processes with the same work; kill those that are in the list at the end."""
     workers = [Worker(work, target, *arguments) for _ in range(count)]
     try:
         yield workers
@@ -72,7 +72,7 @@ def crew(count: int, work: Any, target: str, *arguments: Any) -> Iterator[list[W
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + HANGS
     while not condition():
         assert time.monotonic() < deadline, f"still waiting: {what}"
@@ -103,7 +103,7 @@ def claim_until_none(target: str, line: Connection, start: Barrier) -> None:
 
 
 def live(target: str, line: Connection, record: str) -> None:
-    """Work as a runner's process does, until killed; each completion is written to a file once it is acknowledged."""
+    """Work like a runner's process until killed; write each completion to a file once it is acknowledged."""
     file = os.open(record, os.O_WRONLY | os.O_APPEND)
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
@@ -111,7 +111,7 @@ def live(target: str, line: Connection, record: str) -> None:
         while True:
             try:
                 done = review_or_work(store, agent)
-            except (StaleRow, GuardRefused):  # another reviewer was faster, or this one was given up for dead
+            except (StaleRow, GuardRefused):  # another reviewer was faster, or this one was declared dead
                 if agent.reload().status == "errored":
                     agent.recover(by=agent)
                 continue
@@ -122,7 +122,7 @@ def live(target: str, line: Connection, record: str) -> None:
 
 
 def review_or_work(store: Store, agent: Agent) -> Issue | None:
-    """Review what another one handed in, else do what comes next; the issue, if it was completed."""
+    """Review a submitted issue, or do the next one; return the issue if it was completed."""
     issue = Issue.select().where(Issue.status == "awaiting_review", Issue.assigned_agent != agent).first()
     if issue is not None:
         issue.review(by=agent)

@@ -17,7 +17,7 @@ from dispatch_state.storage.connect import Database
 from tests.connections import one, reach, reached
 from tests.paths import ROOT
 from tests.threads import in_thread
-from tests.tracebacks import told
+from tests.tracebacks import shown
 
 # ---- reaching it -------------------------------------------------------------------------------------
 
@@ -40,13 +40,13 @@ def test_a_wrong_argument_is_refused_before_anything_is_made(option: dict[str, A
 def test_a_url_that_the_driver_cannot_read_is_refused_without_the_password() -> None:
     with pytest.raises(InvalidValue) as refused:
         reach("postgresql://u:secret%zz@127.0.0.1:1/d")
-    assert "secret" not in told(refused.value)
+    assert "secret" not in shown(refused.value)
 
 
-def test_a_server_that_does_not_answer_is_told_without_the_password() -> None:
+def test_the_error_of_a_server_that_does_not_answer_shows_no_password() -> None:
     with pytest.raises(StoreError) as refused:
         reach("postgresql://u:secret@127.0.0.1:1/d")
-    assert "secret" not in told(refused.value)
+    assert "secret" not in shown(refused.value)
 
 
 def test_a_database_that_is_not_there_is_not_found() -> None:
@@ -80,6 +80,7 @@ def test_without_psycopg_the_extra_is_named() -> None:
 
 
 def test_a_log_that_grew_under_a_reader_is_cut_when_the_reader_is_gone(tmp_path: Path) -> None:
+    """A long read keeps SQLite from reusing its WAL; the next writes after it truncate the file."""
     log = tmp_path / "x.db-wal"
     with open_store(tmp_path / "x.db", durability="normal"):
         reader = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
@@ -95,7 +96,7 @@ def test_a_log_that_grew_under_a_reader_is_cut_when_the_reader_is_gone(tmp_path:
 
 
 def test_a_log_that_nobody_reads_is_written_over_and_not_cut(tmp_path: Path) -> None:
-    """Cutting it again and again would cost time."""
+    """Truncating the WAL again and again would cost time."""
     sizes = []
     with open_store(tmp_path / "x.db", durability="normal"):
         for number in range(150):

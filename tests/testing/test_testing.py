@@ -111,7 +111,7 @@ def test_the_clock() -> None:
         scratch_store("memory", clock=7)  # type: ignore[arg-type]
 
 
-def test_what_is_not_sound_is_told(store: Store) -> None:
+def test_what_is_not_sound_is_reported(store: Store) -> None:
     issue = World(store).issues("done")
     assert_sound(store)
     store.database.execute_sql(f"UPDATE issues SET completed_at = NULL WHERE id = '{issue.id}'")

@@ -94,7 +94,7 @@ def test_what_is_no_path_is_refused(store: Store, path: Any, tmp_path: Path) -> 
 
 
 @on_sqlite
-def test_a_folder_that_is_not_there_is_told(store: Store, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreReadOnly, match="No such file"):
         store.backup(tmp_path / "no" / "copy.db")
 

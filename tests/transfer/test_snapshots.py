@@ -91,7 +91,7 @@ def test_one_moment_is_exported(store: Store, target: str) -> None:
     assert len(out.getvalue().splitlines()) == 2 + 5 + 5
 
 
-def test_progress_is_told(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "PAGE", 3)
     told: list[tuple[int, int]] = []
     with scratch_store("memory") as store:
@@ -248,7 +248,7 @@ def test_memory_does_not_grow_with_the_store(backend: str, prompt: str, tmp_path
 
 
 def many_issues(count: int, prompt: str) -> Iterator[bytes]:
-    """A snapshot of so many issues, each born, queued and taken off the queue."""
+    """A snapshot of so many issues, each created, queued and taken off the queue."""
     with scratch_store("memory", clock=Clock()) as store:
         issue = World(store).new_issue(prompt=prompt)
         issue.queue(by=MAINTAINER)

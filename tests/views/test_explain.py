@@ -16,7 +16,7 @@ from tests.waits import unassigned_in_a_running_stage, without_quorum
 from tests.world import MAINTAINER, WHY, World
 
 
-def test_explain_goes_up_to_who_acted(world: World, store: Store) -> None:
+def test_explain_follows_the_causes_up_to_the_actor(world: World, store: Store) -> None:
     stage = world.waiting_stage()
     stage.gates.get().approve(by=MAINTAINER, reason="it is sound")
     told = store.explain(stage.epic.reload().current_stage).splitlines()
@@ -28,7 +28,8 @@ def test_explain_goes_up_to_who_acted(world: World, store: Store) -> None:
     assert told[-1].startswith("  waits for: a person (nothing in it is live: ")
 
 
-def test_an_agent_is_told_by_its_type(world: World, store: Store) -> None:
+def test_an_agent_is_named_by_its_type(world: World, store: Store) -> None:
+    """And by its id alone when the agent was removed."""
     issue = world.issues("done")
     agent = issue.assigned_agent
     told = store.explain(issue).splitlines()
@@ -133,6 +134,7 @@ def test_what_is_final_or_at_work_waits_for_nothing(world: World, store: Store, 
 def test_a_cause_that_was_tampered_with_ends_the_explanation(
     world: World, store: Store, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A cycle of causes must not make `explain()` run for ever."""
     looked_up = []
 
     def counted(*key: Any) -> Any:

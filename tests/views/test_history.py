@@ -22,7 +22,7 @@ def test_history_is_oldest_first_and_outlives_the_row(world: World, store: Store
         store.history("issue")  # type: ignore[arg-type]
 
 
-def test_a_move_says_what_the_log_says_of_it(world: World, store: Store) -> None:
+def test_a_move_prints_like_its_log_row(world: World, store: Store) -> None:
     issue = world.new_issue()
     (move,) = issue.queue(by=MAINTAINER)
     assert move.say() == f"issues {str(issue.id)[-8:]}  queue (unassigned -> queued)"

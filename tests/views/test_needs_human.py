@@ -14,6 +14,7 @@ from tests.world import MAINTAINER, WHY, World
 
 @pytest.mark.parametrize("kind", WAITS)
 def test_a_person_is_needed(world: World, store: Store, clock: Clock, kind: str) -> None:
+    """Each kind is listed with its row, the moment it began and a reason."""
     row = WAITS[kind](world)
     came = clock.now
     clock.forward(hours=1)
@@ -25,6 +26,7 @@ def test_a_person_is_needed(world: World, store: Store, clock: Clock, kind: str)
 
 
 def test_nobody_is_needed(world: World, store: Store) -> None:
+    """Work that agents do or may claim asks for no person."""
     world.running_epic({}).current_stage.add_issue(**world.issue_columns())
     world.issues("in_progress")
     world.issues("awaiting_review")
@@ -33,7 +35,7 @@ def test_nobody_is_needed(world: World, store: Store) -> None:
     assert store.needs_human() == []
 
 
-def test_since_is_when_it_came_to_that(world: World, store: Store, clock: Clock) -> None:
+def test_since_is_when_the_row_began_to_wait(world: World, store: Store, clock: Clock) -> None:
     stage = world.running_epic().current_stage
     issue = stage.add_issue(**world.issue_columns()).reload()
     orphan = world.issues("awaiting_review")
