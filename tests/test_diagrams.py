@@ -1,4 +1,4 @@
-"""Tables and pictures: true to the machines and to the table written by hand, and the live status stands out."""
+"""Tables and pictures of lifecycles: they match the machines and the contract, and mark the present status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guides are true: their code runs, what they name is there, what is generated is current."""
+"""The guides: their code runs, the names in them exist, and generated parts are current."""
 
 from __future__ import annotations
 

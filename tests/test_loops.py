@@ -1,4 +1,4 @@
-"""The worker loop of docs/runners.md, run as it is, through what may happen to its work, its agent and its process."""
+"""The worker loop of docs/runners.md, run as it is, while its work, its agent and its process meet trouble."""
 
 from __future__ import annotations
 

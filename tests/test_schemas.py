@@ -1,4 +1,4 @@
-"""Rows in and out as plain data: what goes in is checked by the columns' own rules, what comes out goes in again."""
+"""Schemas: rows as plain data. Input is checked by the columns' own rules, and output can be loaded again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open store: one per process, closed for good, and refused to children that a process forks."""
+"""The open store: one per process, closed for good, and refused to forked children."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_models_are_bound_to_the_store_that_was_opened_last(target: str, ano
 
 
 def test_leaving_with_by_an_exception_closes(target: str) -> None:
-    """The exception passes, and the next store opens."""
+    """The exception is raised, and the next store can be opened."""
     with pytest.raises(KeyError, match="mine"), open_store(target) as store:
         raise KeyError("mine")
     with pytest.raises(StoreNotOpen):
@@ -154,7 +154,7 @@ def test_a_store_shows_where_it_is_without_the_parameters(store: Store, backend:
 
 
 def test_counts_name_every_status_of_every_table_in_plain_words(store: Store) -> None:
-    """Those in which no row stands too."""
+    """Also statuses in which there is no row."""
     found = store.counts()
     assert found == {table: {str(word): 0 for word in model.statuses} for table, model in MODELS.items()}
     assert {type(word) for statuses in found.values() for word in statuses} == {str}
@@ -193,7 +193,7 @@ WRONG_USES: list[Callable[[Opened], object]] = [
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_every_use_after_closing_is_refused(use: Callable[[Opened], object], opened: Opened) -> None:
-    """With an error that is Peewee's too; in another thread as well."""
+    """In every thread, with an error that is also Peewee's."""
     opened.store.close()
     with pytest.raises(StoreNotOpen, match="open_store") as refused:
         use(opened)
@@ -249,7 +249,7 @@ def test_closing_twice_does_nothing(target: str, another: str) -> None:
 
 
 def test_a_block_whose_store_was_closed_commits_nothing(target: str) -> None:
-    """Leaving it is the error, and the row objects are what they were."""
+    """Leaving the block raises, and the row objects are restored."""
     with open_store(target) as store:
         agent = Agent.create(agent_type="coder")
         with pytest.raises(StoreNotOpen), store.atomic():
@@ -275,7 +275,7 @@ def test_an_exception_that_leaves_a_block_whose_store_was_closed_is_raised(store
 
 @pytest.mark.parametrize("use", [*USES.values(), lambda here: here.store.close()], ids=[*USES, "close"])
 def test_every_use_in_a_forked_child_is_refused(use: Callable[[Opened], object], opened: Opened) -> None:
-    """Ten times, and each time the parent's connection still works."""
+    """Ten times; the parent's connection works after each."""
     for turn in range(10):
         assert in_child(lambda: use(opened)) == WrongProcess.__name__
         opened.agent.log("info", f"turn {turn}")

@@ -1,4 +1,4 @@
-"""Ways round the library: SQL that a database must refuse, whoever runs it."""
+"""Ways around the library: SQL that the database must refuse, whoever runs it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def literal(value: Any) -> str:
 
 
 def scene(store: Store) -> SimpleNamespace:
-    """One row of what the ways round need."""
+    """One row of each kind that the statements need."""
     world = World(store)
     gate = world.gates("approved")
     proposal = world.new_proposal(threshold="unanimous", required_voters=["coder", "pm"])

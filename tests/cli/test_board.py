@@ -1,4 +1,4 @@
-"""The board: what stands on it, at 80 and at 200 columns, with and without rich; and its page for a browser."""
+"""The board in a terminal, at 80 and at 200 columns, with and without rich, and its page for a browser."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_board_is_drawn_as_it_was(way: str, columns: int) -> None:
 
 
 def test_both_ways_show_the_same() -> None:
-    """Ids, types, agents and priorities are on either; a title is cut at two lines, and says so."""
+    """Both show ids, types, agents and priorities; a long title is cut at two lines and marked as cut."""
     flat = {way: re.sub(r"[│╭╮╰╯─\s]+", "", golden.drawn(way, 200)) for way in golden.WAYS}
     for column in golden.board().columns:
         for issue in column.issues:
@@ -189,7 +189,7 @@ def test_the_last_done_comes_first(store: Store, clock: Any) -> None:
 
 
 def test_what_is_not_shown_is_not_read(store: Store, epic: Epic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A board asks for as many issues as it shows, and for nothing of any other row."""
+    """A board reads only as many issues as it shows, and nothing of other rows."""
     asked: list[str] = []
     execute = store.database.execute_sql
 
@@ -314,7 +314,7 @@ def test_final_columns_are_the_first_to_shrink() -> None:
 def test_no_screen_of_its_own_where_there_is_none(
     term: str, at_a_screen: Any, shell: Shell, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a dumb terminal, or in a pipe, boards stand below each other, each with its head."""
+    """On a dumb terminal or in a pipe, boards are printed below each other, each with its header."""
     monkeypatch.setenv("TERM", term)
     told = at_a_screen(10) if term == "dumb" else shell("board", "--watch")
     assert "\x1b" not in told

@@ -150,7 +150,7 @@ def test_the_end_of_more_than_one_id(shell: Shell, ids: Ids, inside: Any) -> Non
 
 
 def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, target: str) -> None:
-    """Lines of logs whose ids end alike are in nobody's way, nor are rows that were removed."""
+    """Log lines and removed rows whose ids end alike do not make the end ambiguous."""
     with open_store(target, durability="normal"):
         agent = Agent.create(id=UUID(int=1), agent_type="coder")
         lines = [str(agent.log("info", str(number)).id) for number in range(40)]
@@ -171,7 +171,7 @@ def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, tar
 
 
 def test_a_short_end_changes_nothing(shell: Shell, ids: Ids, inside: Any) -> None:
-    """It takes four characters, of what a trigger's argument names too."""
+    """An id needs at least four characters, as an argument of a trigger too."""
     key, idle = ids["issue"], ids["idle"]
     for end in (key[-1:], key[-3:]):
         shell("fire", end, "dequeue", "--as", "me", code=2)
@@ -229,7 +229,7 @@ RUN: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("name", [command.name for command in COMMANDS])
 def test_no_password_is_shown(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
-    """Wherever its URL stands on the command line: as the store, or where a command wants something else."""
+    """Wherever the URL stands on the command line: as the store, or by mistake in another place."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
     open_store("dispatch.db").close()
@@ -327,7 +327,7 @@ READ = [("labels", "3"), ("status", "odd"), ("outcome", "[1]"), ("metrics", "3")
 @on_sqlite
 @pytest.mark.parametrize(("table", "column", "value"), [*GARBAGE, *BYTES])
 def test_a_store_in_which_somebody_scribbled(table: str, column: str, value: Any, shell: Shell, ids: Ids) -> None:
-    """Every command shows what it can read, or says in a line what it cannot; verify names the row."""
+    """Each command shows what it can read or prints an error of one line; `verify` names the row."""
     with closing(sqlite3.connect(shell.target)) as raw:
         for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             raw.execute(f"DROP TRIGGER {name}")

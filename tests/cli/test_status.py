@@ -1,4 +1,4 @@
-"""The command `status`: who is waited for, and what is under way."""
+"""The command `status`: which rows wait for a person, and which work is in progress."""
 
 from __future__ import annotations
 

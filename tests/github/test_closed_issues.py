@@ -1,4 +1,4 @@
-"""Issues that are closed on GitHub, and until when a person is asked about them."""
+"""Issues that are closed on GitHub, and how long a person is asked about them."""
 
 from __future__ import annotations
 

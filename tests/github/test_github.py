@@ -1,4 +1,4 @@
-"""Deliveries of GitHub's webhooks: rows found or made, statuses moved by triggers, refusals kept, nothing twice."""
+"""Deliveries of GitHub's webhooks: they find or make rows and fire triggers; nothing happens twice."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_was_over_before_is_not_made(memory: Store) -> None:
 
 
 def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
-    """Rework of what is over is a new issue."""
+    """Reopening finished work takes a new issue."""
     issue = opened()
     apply_event(*closed())
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
 
 
 def test_every_delivery_again_changes_nothing(store: Store) -> None:
-    """Each at once, and all of them once more afterwards, in any order."""
+    """Each delivery twice, and then all of them again in any order."""
     sent = [(one["event"], one["payload"]) for one in DELIVERIES.values()]
     for event, payload in sent:
         apply_event(event, payload)

@@ -82,7 +82,7 @@ def test_the_life_of_a_request(store: Store) -> None:
     (False, "closed", True, "merged"),
 ])  # fmt: skip
 def test_the_newest_state_wins(store: Store, draft: bool, state: str, merged: bool, status: str) -> None:
-    """Whatever was missed on the way there."""
+    """Even if deliveries were missed on the way."""
     opened()
     request = requested()
     values = {"draft": draft, "state": state, "merged": merged}
@@ -125,7 +125,7 @@ def test_reviews(memory: Store, action: str, state: str, status: str) -> None:
 @pytest.mark.parametrize("body", ["Fixes #12", None])
 @pytest.mark.parametrize("head", [FORK, {**FORK, "repo": None}])
 def test_a_stranger_moves_no_issue(memory: Store, head: dict[str, Any], body: str | None) -> None:
-    """Neither by naming it, nor by naming a branch as its agent did, until somebody merges that."""
+    """A stranger names the issue, or a branch like its agent's; it moves only when somebody merges that."""
     issue = opened()
     agent = World(memory).agent()
     issue.assign(agent, branch_name="keep-cart", by=MAINTAINER)

@@ -1,4 +1,4 @@
-"""The kit that users get: what it draws is legal and has a history, and it finds what is wrong."""
+"""The testing kit: what it generates is legal and has a history, and its walks find errors."""
 
 from __future__ import annotations
 

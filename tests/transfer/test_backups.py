@@ -174,7 +174,7 @@ def test_it_is_a_transaction_of_its_own(store: Store) -> None:
 
 
 def test_others_wait_meanwhile(store: Store) -> None:
-    """What another thread writes is written with the triggers in place again."""
+    """Another thread's write happens after the triggers are back in place."""
     World(store).issues("queued")
     seen: list[str] = []
 
@@ -193,7 +193,7 @@ def test_others_wait_meanwhile(store: Store) -> None:
 
 
 def test_it_comes_in_while_others_write(store: Store) -> None:
-    """Without a deadlock, for whichever side; one attempt after another."""
+    """Neither side deadlocks, in many attempts."""
     over, failed = threading.Event(), []
 
     def write() -> None:

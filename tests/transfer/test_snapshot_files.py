@@ -1,4 +1,4 @@
-"""The files of a snapshot: by path, open, compressed, full, damaged."""
+"""Files of snapshots: paths, open files, compression, full disks, damage."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def closed() -> io.BytesIO:
 
 
 class Raising:
-    """A file that raises whatever it is given, when it is read or written."""
+    """A file that raises the given error when it is read or written."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

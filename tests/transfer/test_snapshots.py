@@ -1,4 +1,4 @@
-"""The whole store as a file, and back: the same rows, the same bytes, on either database; all or nothing."""
+"""Snapshots: export and import give the same rows and the same bytes on either database, or change nothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_table_is_in_it(snapshot: Path) -> None:
 
 
 def test_one_moment_is_exported(store: Store, target: str) -> None:
-    """What is committed while it is written is not in it."""
+    """Commits during the export are not in it."""
     for _ in range(5):
         Agent.create(agent_type="coder")
     more = []
@@ -108,7 +108,7 @@ def test_progress_is_reported(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def refused(store: Store, data: bytes, error: type[Exception], says: str) -> None:
-    """It is refused, and the store is as empty, and as guarded, as before."""
+    """Assert that the import is refused, and that the store stays empty and its triggers stay in place."""
     with pytest.raises(error, match=says):
         store.import_snapshot(io.BytesIO(data))
     assert not any(everything().values())
