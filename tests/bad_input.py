@@ -294,7 +294,7 @@ def gates() -> Iterator[Case]:
 
 
 def keys() -> Iterator[Case]:
-    born: dict[str, Callable[..., Callable[[Rows], object]]] = {
+    made: dict[str, Callable[..., Callable[[Rows], object]]] = {
         "a stage's epic": lambda key: lambda s: Stage.create(epic=key(s), name="Stage"),
         "a gate's stage": lambda key: lambda s: new_gate(s, stage=key(s)),
         "a pull request's issue": lambda key: lambda s: new_request(s, issue=key(s)),
@@ -303,14 +303,14 @@ def keys() -> Iterator[Case]:
         "an issue's stage": lambda key: lambda s: new_issue(stage=key(s)),
         "a proposal's issue": lambda key: lambda s: new_proposal(s, related_issue=key(s)),
     }
-    for name, birth in born.items():
-        yield Case(f"{name} is an id of nothing", birth(lambda s: NOWHERE), "RowNotFound")
-        yield Case(f"{name} is the text of an id of nothing", birth(lambda s: str(NOWHERE)), "RowNotFound")
-        yield invalid(f"{name} is no id", birth(lambda s: "abc"))
-        yield invalid(f"{name} is a number", birth(lambda s: 1))
-        yield invalid(f"{name} is a row of another table", birth(lambda s: s.gate))
+    for name, create in made.items():
+        yield Case(f"{name} is an id of nothing", create(lambda s: NOWHERE), "RowNotFound")
+        yield Case(f"{name} is the text of an id of nothing", create(lambda s: str(NOWHERE)), "RowNotFound")
+        yield invalid(f"{name} is no id", create(lambda s: "abc"))
+        yield invalid(f"{name} is a number", create(lambda s: 1))
+        yield invalid(f"{name} is a row of another table", create(lambda s: s.gate))
     for name in ("a stage's epic", "a gate's stage", "a pull request's issue", "a proposal's proposer"):
-        yield invalid(f"{name} is None", born[name](lambda s: None))
+        yield invalid(f"{name} is None", made[name](lambda s: None))
     yield Case("an issue's stage is gone", lambda s: new_request(s, issue=s.gone), "RowNotFound")
     yield Case(
         "saved: a proposal's issue is gone", lambda s: set_and_save(s.proposal, "related_issue", NOWHERE), "RowNotFound"
@@ -499,7 +499,7 @@ def parents() -> Iterator[Case]:
 
 def presets() -> Iterator[Case]:
     """Births with what only a transition sets."""
-    births: dict[str, Callable[..., object]] = {
+    creations: dict[str, Callable[..., object]] = {
         "epic": lambda s, **preset: new_epic(**preset),
         "stage": lambda s, **preset: s.epic.add_stage("Next", **preset),
         "gate": lambda s, **preset: new_gate(s, **preset),
@@ -510,11 +510,11 @@ def presets() -> Iterator[Case]:
         "proposal": lambda s, **preset: new_proposal(s, options=["a", "b"], **preset),
     }
     statuses = {"issue": "done", "request": "merged", "agent": "working", "proposal": "approved", "waiting": "approved"}
-    for row, born in births.items():
+    for row, made in creations.items():
         preset = {**OWNED_VALUES[row], "version": 2, "status": statuses.get(row, OWNED_VALUES[row].get("status"))}
         for column, value in preset.items():
             given = value if callable(value) else lambda s, v=value: v
-            yield invalid(f"a {row} born with {column}", lambda s, b=born, c=column, g=given: b(s, **{c: g(s)}))
+            yield invalid(f"a {row} made with {column}", lambda s, b=made, c=column, g=given: b(s, **{c: g(s)}))
 
 
 def gone_rows() -> Iterator[Case]:
@@ -541,7 +541,7 @@ def unsaved_changes() -> Iterator[Case]:
     yield invalid("queue what was never saved", lambda s: Issue(**new).queue(by=s.human))
 
 
-def peewee_doors() -> Iterator[Case]:
+def peewee_writes() -> Iterator[Case]:
     """Peewee's own ways to write past the log."""
     rows = {
         Epic: "epic", Stage: "stage", Gate: "gate", Issue: "issue", PullRequest: "request", Agent: "agent",
@@ -576,12 +576,12 @@ def peewee_doors() -> Iterator[Case]:
     yield invalid("Issue.update of an owned key", lambda s: Issue.update(assigned_agent_id=s.agent.id).execute())
     yield invalid("Issue.update of a parent", lambda s: Issue.update(epic=s.epic).execute())
     yield invalid("Epic.update of a neighbour column", lambda s: Epic.update(blocked_at_gate=None).execute())
-    for ledger in (Decision, TransitionLog):
-        at = f"{ledger.__name__}."
-        yield invalid(at + "delete", lambda s, m=ledger: m.delete().execute())
-        yield invalid(at + "update", lambda s, m=ledger: m.update(created_at=NOW).execute())
-        yield invalid(at + "insert", lambda s, m=ledger: m.insert(created_at=NOW).execute())
-        yield invalid(at + "create", lambda s, m=ledger: m.create(created_at=NOW))
+    for record in (Decision, TransitionLog):
+        at = f"{record.__name__}."
+        yield invalid(at + "delete", lambda s, m=record: m.delete().execute())
+        yield invalid(at + "update", lambda s, m=record: m.update(created_at=NOW).execute())
+        yield invalid(at + "insert", lambda s, m=record: m.insert(created_at=NOW).execute())
+        yield invalid(at + "create", lambda s, m=record: m.create(created_at=NOW))
 
 
 def heartbeats() -> Iterator[Case]:
@@ -638,7 +638,7 @@ CASES: list[Case] = [
     *presets(),
     *gone_rows(),
     *unsaved_changes(),
-    *peewee_doors(),
+    *peewee_writes(),
     *heartbeats(),
     *frozen_columns(),
 ]

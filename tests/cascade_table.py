@@ -1,7 +1,7 @@
 """What may follow from what, directly, written by hand and never from the code it judges.
 
 `FOLLOWS[table, trigger]` lists every `(table, trigger)` that may follow directly from a move, in the order in
-which they settle, whatever must be true for it. `create` is a birth. What follows from a follower stands in the
+which they settle, whatever must be true for it. `create` is a creation. What follows from a follower stands in the
 follower's own entry. A move that is missing here is followed by nothing: every move has an entry.
 """
 

@@ -57,9 +57,9 @@ def in_status(store: Store, status: str, *requests: str) -> Issue:
     """Issue 12 in a status, with pull requests in these."""
     columns = {"github_id": 12, "github_url": f"{SHOP}/issues/12", "repo_url": SHOP}
     issue = World(store).issues(status, **columns)
-    for number, born in enumerate(requests, 14):
+    for number, state in enumerate(requests, 14):
         url = f"{SHOP}/pull/{number}"
-        PullRequest.create(issue=issue, github_number=number, github_url=url, branch="b", status=born)
+        PullRequest.create(issue=issue, github_number=number, github_url=url, branch="b", status=state)
     return issue
 
 

@@ -126,7 +126,7 @@ INITIAL: dict[str, set[str]] = {
     "agents": {"idle"},
     "proposals": {"open"},
 }
-"""Where a row may be born (rule 7)."""
+"""Where a row may be created (rule 7)."""
 
 FINAL: dict[str, set[str]] = {
     "epics": {"completed", "cancelled"},

@@ -24,7 +24,7 @@ COMMAND = """
 import fcntl, os, subprocess, sys, time
 from pathlib import Path
 
-desk, repo, name, told = Path(sys.argv[1]), Path(sys.argv[2]), os.environ["DISPATCH_ISSUE"], sys.stdin.read()
+desk, repo, name, prompt = Path(sys.argv[1]), Path(sys.argv[2]), os.environ["DISPATCH_ISSUE"], sys.stdin.read()
 alive = (desk / f"{name}.alive").open("a")
 fcntl.flock(alive, fcntl.LOCK_EX)
 alive.write("an attempt\\n")
@@ -35,27 +35,27 @@ def wait_for(present):
     while not present():
         time.sleep(0.02)
 
-if told == "crash" or (told == "crash once" and attempt == 1):
+if prompt == "crash" or (prompt == "crash once" and attempt == 1):
     Path("half.txt").write_text(f"half of {name}\\n")
     sys.exit("\\0it broke\\x1b[1m")
-if told == "hang once" and attempt == 1:
+if prompt == "hang once" and attempt == 1:
     Path("half.txt").write_text(f"half of {name}\\n")
     os.fork()
     wait_for(lambda: False)
-if told == "wait":
+if prompt == "wait":
     wait_for((desk / "go").exists)
-if told == "meet" and attempt == 1:
+if prompt == "meet" and attempt == 1:
     (desk / f"{name}.met").touch()
     wait_for(lambda: len(list(desk.glob("*.met"))) == 2)
-if told == "meet":
+if prompt == "meet":
     Path("shared.txt").write_text(f"{Path('shared.txt').read_text()}{name}\\n")
-if told == "meddle":
+if prompt == "meddle":
     (repo / "shared.txt").write_text("what a person was just writing\\n")
     Path("shared.txt").write_text("what the agent wrote\\n")
-if told == "switch":
+if prompt == "switch":
     subprocess.run(["git", "-C", repo, "switch", "--quiet", "--create", "topic"], check=True)
-if told != "nothing":
-    Path(f"{name}.txt").write_text(told)
+if prompt != "nothing":
+    Path(f"{name}.txt").write_text(prompt)
 """
 
 

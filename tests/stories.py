@@ -54,7 +54,7 @@ def a_request_is_merged(world: World) -> tuple[list[Any], Callable[[], object]]:
     return [request], lambda: request.merge(by=MAINTAINER)
 
 
-def an_issue_is_born(world: World) -> tuple[list[Any], Callable[[], object]]:
+def an_issue_is_created(world: World) -> tuple[list[Any], Callable[[], object]]:
     issue = Issue(stage=world.running_epic().current_stage, **world.issue_columns())
     return [issue], lambda: issue.save()
 
@@ -80,7 +80,7 @@ STORIES: list[Story] = [
     an_agent_fails,
     an_issue_is_reassigned,
     a_request_is_merged,
-    an_issue_is_born,
+    an_issue_is_created,
     an_epic_is_removed,
     a_vote_decides,
 ]

@@ -1,4 +1,4 @@
-"""Who acts: what a login is, what a component's name is, and what whoever writes it otherwise is told."""
+"""Actors: which logins and component names are valid, and which errors the others raise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_logins_ignore_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("login", "told"),
+    ("login", "message"),
     [
         ("human:anna", 'Human: "human:anna" is not a login: write it without human:'),
         ("Human:Anna", 'Human: "Human:Anna" is not a login: write it without human:'),
@@ -49,10 +49,10 @@ def test_logins_ignore_case() -> None:
         (7, "Human: takes a login as text, not a value of type int"),
     ],
 )
-def test_what_is_no_login_is_shown(login: str, told: str) -> None:
+def test_what_is_no_login_is_shown(login: str, message: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         Human(login)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
 
 
 def test_a_component_is_named_more_strictly() -> None:

@@ -1,6 +1,6 @@
 """examples/agent_runner.py on a scratch repository: commands that crash, hang and meddle, Ctrl-C, kill -9, wrong usage.
 
-The commands do what the issue's prompt says. Each holds a lock while it lives, so that a test can tell whether one
+The commands do what the issue's prompt says. Each holds a lock while it lives, so that a test can see whether one
 was left running, and counts its attempts in a file, so that what it does depends on nothing but their number.
 """
 
@@ -64,7 +64,7 @@ def test_every_issue_ends_done_once_or_blocked(scene: Scene, shared: Store) -> N
 
 
 @on_sqlite
-def test_what_went_wrong_is_told_and_kept(scene: Scene, shared: Store) -> None:
+def test_an_error_is_shown_and_kept(scene: Scene, shared: Store) -> None:
     crash, nothing = scene.queue("crash", "nothing")
     printed = finish(scene.start("--max-attempts", "2"), 1)
     assert f"blocked {str(crash.id)[-8:]}: crash, 0 (the command ended with status 1: it broke[1m)" in printed
@@ -214,8 +214,8 @@ def test_where_ctrl_c_is_ignored_it_stays_so(scene: Scene, shared: Store) -> Non
 
 
 @on_sqlite
-def test_an_agent_beats_while_its_command_runs(scene: Scene, shared: Store) -> None:
-    """Without a move: its version stays."""
+def test_an_agent_sends_heartbeats_while_its_command_runs(scene: Scene, shared: Store) -> None:
+    """A heartbeat is not a move: the agent's version stays."""
     scene.queue("wait")
     with no_survivors(scene.start("--heartbeat-timeout", "15")) as runner:
         wait_until(in_progress, runner)

@@ -111,7 +111,7 @@ def test_a_block_of_the_loops_thread_is_refused(world: World, store: Store) -> N
 
 
 def test_a_cancelled_call_may_still_commit(world: World, store: Store) -> None:
-    """The documented limit: the thread goes on, its row object is up to date, and the log tells."""
+    """This is the documented limit: the thread goes on, its row object is up to date, and the log has the move."""
     issue = world.issues("queued")
     begun, go_on = threading.Event(), threading.Event()
 

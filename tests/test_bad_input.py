@@ -102,7 +102,9 @@ WRONG_CALLS: list[tuple[Callable[[Any], object], str]] = [
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG_CALLS, ids=[message[:40] for _, message in WRONG_CALLS])
-def test_a_wrong_call_is_told_what_the_trigger_takes(rows: Any, call: Callable[[Any], object], message: str) -> None:
+def test_the_error_of_a_wrong_call_says_what_the_trigger_takes(
+    rows: Any, call: Callable[[Any], object], message: str
+) -> None:
     before = everything()
     with pytest.raises(TypeError) as caught:
         call(rows)
@@ -117,7 +119,7 @@ def test_a_wrong_call_is_told_what_the_trigger_takes(rows: Any, call: Callable[[
         ("human:ada", "queue(by): a value of type str is no actor; say who acts: Human("),
     ],
 )
-def test_who_is_no_actor_is_told_how_one_is_named(rows: Any, by: Any, message: str) -> None:
+def test_the_error_of_a_wrong_actor_says_how_one_is_named(rows: Any, by: Any, message: str) -> None:
     with pytest.raises(dispatch_state.InvalidValue) as caught:
         rows.issue.queue(by=by)
     assert str(caught.value).startswith(message)

@@ -71,7 +71,7 @@ def standing(path: str) -> list[Any]:
 
 @pytest.mark.parametrize("case", TAPED)
 def test_a_tape_is_what_the_library_sends(case: str, tmp_path: Path) -> None:
-    """To SQLite, which tells what it runs, the library and its tape are the same; and so is what they leave behind."""
+    """SQLite's trace shows the same statements for the library and its tape, and both leave the same rows."""
     build, operations = TAPED[case]
     path, twin = str(tmp_path / "store.db"), str(tmp_path / "twin.db")
     with open_store(path, durability="normal") as store:

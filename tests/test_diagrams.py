@@ -1,4 +1,4 @@
-"""Tables and pictures: true to the machines and to the table written by hand, and the live status stands out."""
+"""Tables and pictures of lifecycles: they match the machines and the contract, and mark the present status."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_every_lifecycle_becomes_a_picture() -> None:
 
 
 @graphviz
-def test_what_dot_cannot_read_is_told() -> None:
+def test_what_dot_cannot_read_is_reported() -> None:
     with pytest.raises(InvalidValue, match=r"svg: dot could not draw it: .*syntax error"):
         render("no graph at all", "svg")
 

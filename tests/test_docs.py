@@ -1,4 +1,4 @@
-"""The guides are true: their code runs, what they name is there, what is generated is current."""
+"""The guides: their code runs, the names in them exist, and generated parts are current."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert max(map(len, HEADINGS)) <= 40
 
 
-def test_what_comes_back_is_told_field_by_field() -> None:
+def test_what_comes_back_is_described_field_by_field() -> None:
     for kind in (dispatch_state.Move, dispatch_state.NeedsHuman, dispatch_state.Violation, Tally, Applied):
         (told,) = re.findall(rf"^### {kind.__name__}\n(.*?)^###", REFERENCE, re.DOTALL | re.MULTILINE)
         assert re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE) == list(inspect.get_annotations(kind)), kind
@@ -105,7 +105,7 @@ def test_what_comes_back_is_told_field_by_field() -> None:
     assert all(hasattr(Issue.machine, name) for name in named)
 
 
-def test_the_reference_tells_of_columns_and_of_rows_that_name_them() -> None:
+def test_the_reference_describes_columns_and_the_rows_that_name_them() -> None:
     for line in (
         "| `priority` | Priority | `medium` |  | creation, save() |",
         "| `labels` | a list of texts |  | yes | creation, save() |",

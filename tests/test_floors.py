@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from dispatch_state.ids import new_id
 
 PACKAGE = Path(__file__).parent.parent / "dispatch_state"
 
@@ -137,7 +141,7 @@ def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
         "bulk_create", "bulk_update", "set_by_id", "delete_by_id", "truncate_table", "delete", "update",
         "delete_instance", "create", "save", "add", "up", "trigger", "execute", "remember", "forget_block", "actor",
         "signature", "register", "context", "birth", "frozen", "whole", "to_parameter", "parameter", "slot",
-        "verdict_details", "never_finalised",
+        "verdict_details",
     }  # fmt: skip
     arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
     guard = arguments[1:] == ["firing"] or bool(node.decorator_list)
@@ -159,3 +163,11 @@ def test_exported_names_are_sorted_and_true() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     bound = {alias.asname or alias.name for n in tree.body if isinstance(n, ast.ImportFrom) for alias in n.names}
     assert bound == set(names)
+
+
+def test_a_bare_import_is_light() -> None:
+    heavy = "marshmallow", "hypothesis", "rich", "dispatch_state.testing"
+    code = f"import sys, dispatch_state; print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    assert new_id() != new_id()

@@ -1,4 +1,4 @@
-"""The worker loop of docs/runners.md, run as it is, through what may happen to its work, its agent and its process."""
+"""The worker loop of docs/runners.md, run as it is, while its work, its agent and its process meet trouble."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def test_a_database_that_is_busy_ends_no_loop(
 
 
 def hang_at_work(target: str, line: Connection) -> None:
-    """Run the loop in a process of its own; its work tells which issue it is, and never ends."""
+    """Run the loop in a process of its own; its work sends the id of its issue, and never ends."""
 
     def work(issue: Issue) -> Iterator[object]:
         line.send(issue.id)

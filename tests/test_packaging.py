@@ -1,4 +1,4 @@
-"""What is shipped: a wheel and an sdist that hold what they should, and a wheel that works by itself."""
+"""The wheel and the sdist: they hold what they should, and the wheel works on its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its examples print what they say."""
+"""The README: its code runs, and its examples print what it says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows in and out as plain data: what goes in is checked by the columns' own rules, what comes out goes in again."""
+"""Schemas: rows as plain data. Input is checked by the columns' own rules, and output can be loaded again."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ def keys(model: Any, payload: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("model", STATEFUL)
 def test_what_a_payload_may_not_set(model: Any) -> None:
     """A status, a version, a moment of the row's life, a column of a transition, and what is no column."""
-    born = {model._meta.fields[name].column_name for name in schemas.loaded(model)}
+    created = {model._meta.fields[name].column_name for name in schemas.loaded(model)}
     columns = model._meta.fields
-    guarded = {columns[name].column_name for name in model.protected_columns() & columns.keys()} - born
+    guarded = {columns[name].column_name for name in model.protected_columns() & columns.keys()} - created
     assert {"status", "version", *model.creation_stamps} & columns.keys() <= guarded
     said = messages(dict.fromkeys([*guarded, "nonsense"], None), model)
     assert {name for name, told in said.items() if told == ["Unknown field."]} == {*guarded, "nonsense"}
@@ -206,7 +206,7 @@ def test_columns_that_do_not_fit_each_other() -> None:
     assert list(messages(payload, Gate)) == ["_schema"]
 
 
-def test_many_are_told_by_their_places() -> None:
+def test_many_errors_are_reported_by_their_places() -> None:
     said = messages([WHOLE, {**WHOLE, "title": 7}, 7], many=True)
     assert {place: list(found) for place, found in said.items()} == {1: ["title"], 2: ["_schema"]}
     assert [issue.title for issue in IssueSchema(many=True).load([WHOLE, WHOLE])] == ["A title"] * 2

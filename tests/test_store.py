@@ -1,4 +1,4 @@
-"""The open store: one per process, closed for good, and refused to children that a process forks."""
+"""The open store: one per process, closed for good, and refused to forked children."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def another(backend: str, tmp_path: Path) -> Iterator[str]:
 # ---- opening -----------------------------------------------------------------------------------------
 
 
-def test_a_second_store_is_refused_and_told_what_is_open(target: str, another: str) -> None:
-    """The one that is open goes on, and the other is not made."""
+def test_a_second_store_is_refused_and_the_error_names_the_open_one(target: str, another: str) -> None:
+    """The open store goes on, and the other is not created."""
     with open_store(target) as store:
         for wanted in (target, another, ":memory:"):
             with pytest.raises(StoreAlreadyOpen) as refused:
@@ -67,7 +67,7 @@ def test_a_second_store_is_refused_and_told_what_is_open(target: str, another: s
 
 
 def test_a_store_that_is_opened_again_has_what_was_written(target: str) -> None:
-    """Row objects of the earlier store go on with it."""
+    """Row objects of the earlier store can be used with it."""
     with open_store(target):
         agent = Agent.create(agent_type="coder")
     with open_store(target, create=False, migrate=False):
@@ -95,7 +95,7 @@ def test_the_models_are_bound_to_the_store_that_was_opened_last(target: str, ano
 
 
 def test_leaving_with_by_an_exception_closes(target: str) -> None:
-    """The exception passes, and the next store opens."""
+    """The exception is raised, and the next store can be opened."""
     with pytest.raises(KeyError, match="mine"), open_store(target) as store:
         raise KeyError("mine")
     with pytest.raises(StoreNotOpen):
@@ -103,8 +103,8 @@ def test_leaving_with_by_an_exception_closes(target: str) -> None:
     open_store(target).close()
 
 
-def test_a_store_that_could_not_be_opened_leaves_the_process_free(target: str, tmp_path: Path) -> None:
-    """Whatever the step at which it failed."""
+def test_after_a_failed_open_another_store_can_be_opened(target: str, tmp_path: Path) -> None:
+    """At whatever step it failed."""
     (tmp_path / "letter.txt").write_text("Dear store, " * 500)
     wrong: list[tuple[type[Exception], dict[str, Any]]] = [
         (StoreCorrupt, {"target": tmp_path / "letter.txt"}),
@@ -130,14 +130,14 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_wrong_argument_is_refused_by_name(wrong: dict[str, Any], target: str, tmp_path: Path) -> None:
-    """Alike for both databases, also what only the other one uses; nothing is made."""
+    """On both databases, also an argument that only the other one uses; nothing is created."""
     with pytest.raises(InvalidValue, match=f"^{next(iter(wrong))}: "):
         open_store(target, **wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("moment", [datetime(2026, 1, 31, 9, 30), "2026-01-31T09:30:00+00:00", None, 0])
-def test_a_clock_that_tells_no_aware_moment_is_refused_when_it_is_asked(moment: Any, target: str) -> None:
+def test_a_clock_without_aware_times_is_refused_when_it_is_read(moment: Any, target: str) -> None:
     """Nothing is written with it."""
     with open_store(target, clock=lambda: moment) as store:
         for use in (store.now, lambda: Agent.create(agent_type="coder"), store.tick, store.rescue):
@@ -146,15 +146,15 @@ def test_a_clock_that_tells_no_aware_moment_is_refused_when_it_is_asked(moment: 
         assert (Agent.select().count(), store.changes()) == (0, [])
 
 
-def test_a_store_tells_where_it_is_and_no_more(store: Store, backend: str, target: str) -> None:
-    """No parameter of a URL, among which there may be a password."""
+def test_a_store_shows_where_it_is_without_the_parameters(store: Store, backend: str, target: str) -> None:
+    """A parameter of a URL may be a password."""
     assert (repr(store) == f"<Store {target}>") is (backend == "sqlite")
     assert repr(store).startswith("<Store postgresql://") is (backend == "postgresql")
     assert "?" not in repr(store)
 
 
 def test_counts_name_every_status_of_every_table_in_plain_words(store: Store) -> None:
-    """Those in which no row stands too."""
+    """Also statuses in which there is no row."""
     found = store.counts()
     assert found == {table: {str(word): 0 for word in model.statuses} for table, model in MODELS.items()}
     assert {type(word) for statuses in found.values() for word in statuses} == {str}
@@ -193,7 +193,7 @@ WRONG_USES: list[Callable[[Opened], object]] = [
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_every_use_after_closing_is_refused(use: Callable[[Opened], object], opened: Opened) -> None:
-    """With an error that is Peewee's too; in another thread as well."""
+    """In every thread, with an error that is also Peewee's."""
     opened.store.close()
     with pytest.raises(StoreNotOpen, match="open_store") as refused:
         use(opened)
@@ -201,7 +201,7 @@ def test_every_use_after_closing_is_refused(use: Callable[[Opened], object], ope
     assert type(in_thread(lambda: use(opened))) is StoreNotOpen
 
 
-def test_a_wrong_value_is_told_only_in_a_store_that_can_be_used(opened: Opened) -> None:
+def test_a_wrong_value_is_reported_only_by_a_usable_store(opened: Opened) -> None:
     """`StoreNotOpen` and `WrongProcess` come first."""
     for use in WRONG_USES:
         with pytest.raises(InvalidValue):
@@ -230,14 +230,14 @@ for use in (lambda: Agent.create(agent_type="coder"), Agent.select().count, lamb
 """
 
 
-def test_a_process_that_never_opened_a_store_is_told_to() -> None:
+def test_a_process_without_a_store_gets_an_error_that_says_to_open_one() -> None:
     said = ran(NEVER_OPENED).stdout.splitlines()
     assert said == [str(StoreNotOpen())] * 3
     assert "open_store()" in said[0]
 
 
 def test_closing_twice_does_nothing(target: str, another: str) -> None:
-    """Not even to a store that was opened in between."""
+    """It does not close a store that was opened in between either."""
     first = open_store(target)
     first.close()
     first.close()
@@ -249,7 +249,7 @@ def test_closing_twice_does_nothing(target: str, another: str) -> None:
 
 
 def test_a_block_whose_store_was_closed_commits_nothing(target: str) -> None:
-    """Leaving it is the error, and the row objects are what they were."""
+    """Leaving the block raises, and the row objects are restored."""
     with open_store(target) as store:
         agent = Agent.create(agent_type="coder")
         with pytest.raises(StoreNotOpen), store.atomic():
@@ -260,8 +260,8 @@ def test_a_block_whose_store_was_closed_commits_nothing(target: str) -> None:
         assert (agent.reload().status, agent.version) == ("idle", 1)
 
 
-def test_an_exception_that_leaves_a_block_whose_store_was_closed_is_told(store: Store) -> None:
-    """Not hidden behind the `StoreNotOpen` that leaving it without one would be."""
+def test_an_exception_that_leaves_a_block_whose_store_was_closed_is_raised(store: Store) -> None:
+    """Without an exception, leaving the block would raise `StoreNotOpen`."""
     agent = Agent.create(agent_type="coder")
     with pytest.raises(KeyError, match="mine"), store.atomic():
         agent.stop(by=MAINTAINER, reason=WHY)
@@ -275,7 +275,7 @@ def test_an_exception_that_leaves_a_block_whose_store_was_closed_is_told(store: 
 
 @pytest.mark.parametrize("use", [*USES.values(), lambda here: here.store.close()], ids=[*USES, "close"])
 def test_every_use_in_a_forked_child_is_refused(use: Callable[[Opened], object], opened: Opened) -> None:
-    """Ten times, and each time the parent's connection still works."""
+    """Ten times; the parent's connection works after each."""
     for turn in range(10):
         assert in_child(lambda: use(opened)) == WrongProcess.__name__
         opened.agent.log("info", f"turn {turn}")

@@ -100,7 +100,7 @@ def taken(name: str) -> dict[str, Any]:
 
 
 def held(field: Any) -> Any:
-    """What may be given for a column; None for JSON, whose shapes no type tells."""
+    """What may be given for a column; None for JSON, whose shapes no type describes."""
     if isinstance(field, fields.JsonField):
         return None
     kinds: dict[type, tuple[Any, ...]] = {
@@ -113,7 +113,7 @@ def held(field: Any) -> Any:
 
 
 @pytest.mark.parametrize("model", STATEFUL, ids=lambda model: model.__name__)
-def test_create_takes_what_a_row_is_born_with(model: type[Stateful]) -> None:
+def test_create_takes_the_columns_of_a_new_row(model: type[Stateful]) -> None:
     """Named, required and typed as the columns are."""
     told, stored = taken(f"{model.__name__}Columns"), model._meta.fields
     assert (told.pop("by"), told.pop("reason")) == (Actor, str)

@@ -1,4 +1,4 @@
-"""Work in threads of its own: what it gives, or raises, comes back."""
+"""Run work in threads; what it returns or raises comes back to the caller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HANG = 60
 
 
 def in_thread(work: Callable[[], object]) -> Any:
-    """What `work` gives, or raises, in a thread that then ends."""
+    """What `work` returns or raises in a thread that then ends."""
     found: list[Any] = []
 
     def run() -> None:
@@ -29,7 +29,7 @@ def in_thread(work: Callable[[], object]) -> Any:
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What `work` gives in so many threads that begin together; raises the first error of any."""
+    """What `work` returns in so many threads that begin together; raises the first error of any."""
     found: list[Any] = [TimeoutError()] * count
     start = threading.Barrier(count)
 
@@ -52,7 +52,7 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 
 
 class Worker:
-    """A thread that does one thing after the other, as it is told to, and tells what came of each."""
+    """A thread that does one thing after the other, as it is asked to, and returns the result of each."""
 
     def __init__(self) -> None:
         self._asked: Queue[Callable[[], Any] | None] = Queue()
@@ -68,7 +68,7 @@ class Worker:
                 self._told.put(error)
 
     def does(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives, or raises, in this thread."""
+        """What `work` returns or raises in this thread."""
         self._asked.put(work)
         return self._told.get(timeout=HANG)
 

@@ -1,10 +1,10 @@
-"""What a person would read of an error."""
+"""What a user reads of an error."""
 
 from __future__ import annotations
 
 
-def told(error: BaseException | None) -> str:
+def shown(error: BaseException | None) -> str:
     """Every message that a traceback of the error would show."""
     if error is None:
         return ""
-    return f"{error}\n{told(error.__cause__ or (None if error.__suppress_context__ else error.__context__))}"
+    return f"{error}\n{shown(error.__cause__ or (None if error.__suppress_context__ else error.__context__))}"

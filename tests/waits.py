@@ -1,4 +1,4 @@
-"""Each kind of wait for a person, and what brings a row to it."""
+"""Each kind of wait for a person, and a function that brings a row to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways round the library: SQL that a database must refuse, whoever runs it."""
+"""Ways around the library: SQL that the database must refuse, whoever runs it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def literal(value: Any) -> str:
 
 
 def scene(store: Store) -> SimpleNamespace:
-    """One row of what the ways round need."""
+    """One row of each kind that the statements need."""
     world = World(store)
     gate = world.gates("approved")
     proposal = world.new_proposal(threshold="unanimous", required_voters=["coder", "pm"])
@@ -65,7 +65,7 @@ def issue_columns(found: SimpleNamespace, **other: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def birth(found: SimpleNamespace, verb: str = "INSERT", logged: bool = True, **other: Any) -> list[str]:
+def creation(found: SimpleNamespace, verb: str = "INSERT", logged: bool = True, **other: Any) -> list[str]:
     columns = issue_columns(found, **other)
     log = log_row(found.queued, "create", columns["status"], entity_id=columns["id"], version=1, source=None)
     return [*([log] if logged else []), insert("issues", columns).replace("INSERT", verb, 1)]
@@ -95,7 +95,7 @@ BOTH: dict[str, Way] = {
     "a log row numbered 0": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=0)],
     "a log row numbered before the first": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=-5)],
     "a log row with the last number there is": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=2**63 - 1)],
-    "a log row of a second birth": lambda f: [log_row(f.queued, "create", "unassigned", version=1, source=None)],
+    "a log row of a second creation": lambda f: [log_row(f.queued, "create", "unassigned", version=1, source=None)],
     "a log row that adopts": lambda f: [log_row(f.queued, "adopt", "done", entity_id=f.new, version=1, source=None)],
     "another row's log row": lambda f: [log_row(f.other, "dequeue", "unassigned"), moved(f.queued, "unassigned")],
     "another move's log row": lambda f: [log_row(f.queued, "dequeue", "unassigned"), moved(f.queued, "done")],
@@ -113,15 +113,15 @@ BOTH: dict[str, Way] = {
         log_row(f.other, "dequeue", "unassigned"),
         moved(f.queued, "unassigned"),
     ],
-    "a birth, unlogged": lambda f: birth(f, logged=False),
-    "a birth in a later status": lambda f: birth(f, status="done"),
-    "a birth with a later version": lambda f: birth(f, version=2),
-    "a birth over a row": lambda f: birth(f, id=str(f.queued.id)),
-    "a birth where a row is, updating it": lambda f: [
-        birth(f, id=str(f.queued.id), logged=False)[0] + " ON CONFLICT (id) DO UPDATE SET status = 'done'"
+    "a creation, unlogged": lambda f: creation(f, logged=False),
+    "a creation in a later status": lambda f: creation(f, status="done"),
+    "a creation with a later version": lambda f: creation(f, version=2),
+    "a creation over a row": lambda f: creation(f, id=str(f.queued.id)),
+    "a creation where a row is, updating it": lambda f: [
+        creation(f, id=str(f.queued.id), logged=False)[0] + " ON CONFLICT (id) DO UPDATE SET status = 'done'"
     ],
-    "a birth where a row is, doing nothing": lambda f: [
-        birth(f, id=str(f.queued.id), logged=False)[0] + " ON CONFLICT DO NOTHING"
+    "a creation where a row is, doing nothing": lambda f: [
+        creation(f, id=str(f.queued.id), logged=False)[0] + " ON CONFLICT DO NOTHING"
     ],
     "a copy of a row": lambda f: [
         f"INSERT INTO stages (id, epic_id, name, stage_order, created_at) SELECT '{f.new}', epic_id, name, 99,"
@@ -141,7 +141,7 @@ BOTH: dict[str, Way] = {
     "another id": lambda f: [f"UPDATE issues SET id = '{f.new}' WHERE id = '{f.queued.id}'"],
     "another row's id": lambda f: [f"UPDATE issues SET id = '{f.other.id}' WHERE id = '{f.queued.id}'"],
     "an unknown priority": lambda f: [f"UPDATE issues SET priority = 'asap' WHERE id = '{f.queued.id}'"],
-    "an unknown type at birth": lambda f: birth(f, issue_type="wish"),
+    "an unknown type at creation": lambda f: creation(f, issue_type="wish"),
     "an unknown status of another kind": lambda f: [f"UPDATE gates SET status = 'done' WHERE id = '{f.gate.id}'"],
     "an unknown vote": lambda f: [f"UPDATE votes SET decision = 'perhaps' WHERE id = '{f.vote.id}'"],
     "a confidence above 1": lambda f: [f"UPDATE votes SET confidence = 1.5 WHERE id = '{f.vote.id}'"],
@@ -170,22 +170,22 @@ ON_SQLITE: dict[str, Way] = {
     "UPDATE OR IGNORE": lambda f: [moved(f.queued, "done").replace("UPDATE", "UPDATE OR IGNORE", 1)],
     "UPDATE OR REPLACE": lambda f: [moved(f.queued, "done").replace("UPDATE", "UPDATE OR REPLACE", 1)],
     "UPDATE OR FAIL": lambda f: [moved(f.queued, "done").replace("UPDATE", "UPDATE OR FAIL", 1)],
-    "INSERT OR REPLACE": lambda f: birth(f, "INSERT OR REPLACE", id=str(f.queued.id)),
-    "INSERT OR REPLACE, unlogged": lambda f: birth(f, "INSERT OR REPLACE", logged=False, id=str(f.queued.id)),
-    "REPLACE what was just born": lambda f: [
-        *birth(f),
+    "INSERT OR REPLACE": lambda f: creation(f, "INSERT OR REPLACE", id=str(f.queued.id)),
+    "INSERT OR REPLACE, unlogged": lambda f: creation(f, "INSERT OR REPLACE", logged=False, id=str(f.queued.id)),
+    "REPLACE what was just created": lambda f: [
+        *creation(f),
         "CREATE TEMPORARY TABLE place (x)",
         "INSERT INTO place (rowid) SELECT max(seq) FROM transition_log",  # which makes its log row the last again
-        birth(f, "REPLACE", title="another")[1],
+        creation(f, "REPLACE", title="another")[1],
     ],
-    "INSERT OR IGNORE": lambda f: birth(f, "INSERT OR IGNORE", status="done"),
-    "REPLACE": lambda f: birth(f, "REPLACE", logged=False, id=str(f.queued.id)),
+    "INSERT OR IGNORE": lambda f: creation(f, "INSERT OR IGNORE", status="done"),
+    "REPLACE": lambda f: creation(f, "REPLACE", logged=False, id=str(f.queued.id)),
     "REPLACE a row in its place": lambda f: [
-        *birth(f)[:1],
+        *creation(f)[:1],
         insert("issues", issue_columns(f, rowid=1)).replace("INSERT", "INSERT OR REPLACE", 1),
     ],
     "a row in the place that stands for none": lambda f: [
-        *birth(f)[:1],
+        *creation(f)[:1],
         insert("issues", issue_columns(f, rowid=-1)),
     ],
     "a log row in the place that stands for none": lambda f: [log_row(f.queued, "dequeue", "unassigned", seq=-1)],
@@ -235,9 +235,9 @@ ON_SQLITE: dict[str, Way] = {
         f"VALUES ('{f.new}', '{f.doing.id}', 1, 'u', 'b', '{NOW}', 7)",
     ],
     "a confidence in words": lambda f: ["UPDATE votes SET confidence = 'high'"],
-    "an upper-case id": lambda f: birth(f, id=str(f.new).upper()),
-    "an id without dashes": lambda f: birth(f, id=f.new.hex),
-    "no id": lambda f: [birth(f, logged=False)[0].replace(f"'{f.new}'", "NULL", 1)],
+    "an upper-case id": lambda f: creation(f, id=str(f.new).upper()),
+    "an id without dashes": lambda f: creation(f, id=f.new.hex),
+    "no id": lambda f: [creation(f, logged=False)[0].replace(f"'{f.new}'", "NULL", 1)],
 }
 ON_POSTGRESQL: dict[str, Way] = {
     "TRUNCATE": lambda f: ["TRUNCATE issues CASCADE"],

@@ -161,7 +161,7 @@ def _converted(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
         proposal_type = Proposal.proposal_type.check(_normalized_word(row["proposal_type"]))
         return json_values.json_text(default_voters(proposal_type), column.place)
     if value is None or isinstance(value, bytes):
-        return column.bound(column.check(None)) if value is None else _reject("not text in UTF-8")
+        return column.parameter(column.check(None)) if value is None else _reject("not text in UTF-8")
     if isinstance(column, IdField | ParentField):
         return str(_parsed_id(value))
     if isinstance(column, StampField):
@@ -170,7 +170,7 @@ def _converted(model: type[Row], column: Any, row: dict[str, Any]) -> Any:
         return _checked_json(column, value)
     if isinstance(column, BooleanField):
         return value if value in (0, 1) else _reject("neither 0 nor 1")
-    return column.bound(column.check(_normalized_word(value) if isinstance(column, WordField) else value))
+    return column.parameter(column.check(_normalized_word(value) if isinstance(column, WordField) else value))
 
 
 def _reject(why: str) -> Any:

@@ -1,4 +1,4 @@
-"""Whatever is changed at random behind the back of the triggers is told."""
+"""`verify()` reports every random change that was made while the triggers were off."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def cells(store: Store, chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("seed", range(5 if LONG else 2))
-def test_random_tampering_is_told(seed: int, backend: str) -> None:
-    """Every one; in the long form 1,000 of 1,000 on each database.
+def test_random_tampering_is_reported(seed: int, backend: str) -> None:
+    """Every change; in the long form 1,000 of 1,000 on each database.
 
-    What nothing could notice is left out: an actor or a reason in the log that is another legal one, and text.
+    Left out is what nothing could notice: text, and an actor or a reason in the log that is another valid one.
     """
     walk: Any = on(Walk, backend)()
     try:

@@ -1,4 +1,4 @@
-"""`verify()`: a sound store has nothing to tell, and what does not hold is named, whatever it is."""
+"""`verify()` reports nothing on a sound store, and names each broken invariant with its row."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Broken = tuple[str, str, Any]
 
 
 def tampering(world: World) -> Iterator[tuple[str, Any]]:
-    """SQL that breaks an invariant, and what must be told, among other things perhaps."""
+    """SQL that breaks an invariant, and the violation that must be reported; others may be reported too."""
     one = world.at("epics", "awaiting_gate")
     yield f"UPDATE epics SET blocked_at_gate_id = NULL WHERE id = '{one.id}'", ("I1", "epics", one.id)
     stage = world.stages("awaiting_gate")
@@ -162,7 +162,7 @@ def moved(row: Any, trigger: str) -> Any:
     return TransitionLog.get(TransitionLog.entity_id == row.id, TransitionLog.trigger == trigger)
 
 
-def test_each_invariant_broken_alone_is_told(world: World, store: Store) -> None:
+def test_each_invariant_broken_alone_is_reported(world: World, store: Store) -> None:
     ways = list(tampering(world))
     assert told(store) == []
     for sql, wanted in ways:
@@ -175,8 +175,8 @@ def test_each_invariant_broken_alone_is_told(world: World, store: Store) -> None
     assert told(store) == []
 
 
-def test_what_was_removed_before_its_end_is_told(world: World, store: Store) -> None:
-    """Though its log is whole: a gate goes with its stage, or when somebody has decided."""
+def test_a_row_that_was_removed_too_early_is_reported(world: World, store: Store) -> None:
+    """Even if its log is complete: a gate is removed with its stage, or when somebody has decided."""
     gate = world.running_epic().stages.first().add_gate("approval", "a human looks")
     store.database.execute_sql(log_row(gate, "remove", None))
     store.database.execute_sql(f"DELETE FROM gates WHERE id = '{gate.id}'")
@@ -203,7 +203,7 @@ def test_what_was_removed_before_its_end_is_told(world: World, store: Store) -> 
         ("labels = CAST(x'5b22ff225d' AS TEXT)", "I13"),
     ],
 )
-def test_what_sqlite_would_store_is_told(change: str, invariant: str, world: World, store: Store) -> None:
+def test_what_sqlite_would_store_is_reported(change: str, invariant: str, world: World, store: Store) -> None:
     world.new_issue()
     store.database.execute_sql("PRAGMA foreign_keys = 0")
     store.database.execute_sql(f"UPDATE issues SET {change}")
@@ -214,7 +214,7 @@ def test_what_sqlite_would_store_is_told(change: str, invariant: str, world: Wor
 @pytest.mark.parametrize(
     "change", ["id = NULL", "id = CAST(x'ff' AS TEXT)", "author = CAST(x'ff' AS TEXT)", "id = x'ff', author = ''"]
 )
-def test_what_cannot_be_read_is_told(change: str, world: World, store: Store) -> None:
+def test_what_cannot_be_read_is_reported(change: str, world: World, store: Store) -> None:
     """SQLite has keys that are NULL, and text that is no UTF-8."""
     world.gates("rejected").comment("why", by=MAINTAINER)
     store.database.execute_sql(f"UPDATE gate_comments SET {change}")
@@ -224,7 +224,7 @@ def test_what_cannot_be_read_is_told(change: str, world: World, store: Store) ->
 
 
 @on_sqlite
-def test_what_sqlite_says_of_its_own_file_is_told(world: World, store: Store) -> None:
+def test_what_sqlite_says_of_its_own_file_is_reported(world: World, store: Store) -> None:
     world.new_issue()
     store.database.execute_sql("PRAGMA writable_schema = 1")
     store.database.execute_sql("UPDATE sqlite_master SET sql = replace(sql, 'title TEXT NOT NULL', 'title TEXT')")
@@ -237,7 +237,7 @@ def test_what_sqlite_says_of_its_own_file_is_told(world: World, store: Store) ->
 
 
 @on_sqlite
-def test_rows_of_other_programs_are_not_asked_for(store: Store) -> None:
+def test_rows_of_other_programs_are_not_queried(store: Store) -> None:
     World(store).new_issue()
     for statement in (
         "CREATE TABLE users (name TEXT, age, issue TEXT REFERENCES issues (id))",
@@ -272,7 +272,7 @@ COUNTERS = {
 
 
 @pytest.mark.parametrize(("backend", "case"), [(kind, case) for kind, cases in COUNTERS.items() for case in cases])
-def test_a_counter_that_was_moved_is_told_and_put_right_at_the_next_open(
+def test_a_counter_that_was_moved_is_reported_and_put_right_at_the_next_open(
     backend: str, case: str, target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_store(target) as store:
@@ -296,7 +296,7 @@ def test_a_counter_that_was_moved_is_told_and_put_right_at_the_next_open(
 
 
 def test_the_counter_of_an_empty_log(target: str) -> None:
-    """One without room is put right, too; one that is ahead, by numbers that were rolled back, is sound."""
+    """A counter without room is repaired too. One that is ahead, after a rollback, is sound."""
     with open_store(target) as store:
         assert store.verify() == []
         far = "INSERT INTO sqlite_sequence VALUES ('transition_log', {})"
@@ -314,8 +314,10 @@ def test_the_counter_of_an_empty_log(target: str) -> None:
 
 
 @pytest.mark.parametrize("number", [-7, 2**53 + 1])
-def test_a_number_that_does_not_fit_hinders_no_open(number: int, world: World, store: Store, target: str) -> None:
-    """It is told; the counter goes to where the log ends."""
+def test_a_number_that_does_not_fit_does_not_prevent_opening(
+    number: int, world: World, store: Store, target: str
+) -> None:
+    """`verify()` reports it, and the counter continues where the log ends."""
     world.new_issue()
     store.database.execute_sql(f"UPDATE transition_log SET seq = {number}")
     store.close()
@@ -324,13 +326,13 @@ def test_a_number_that_does_not_fit_hinders_no_open(number: int, world: World, s
         assert found == {("I21", number)}
 
 
-def test_a_missing_trigger_is_told(store: Store) -> None:
+def test_a_missing_trigger_is_reported(store: Store) -> None:
     with store.database.atomic():
         enforcement.remove(store.database)
     assert {v.invariant for v in store.verify()} == {"enforcement"}
 
 
-def test_triggers_of_a_newer_library_are_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triggers_of_a_newer_library_are_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was opened by one while this store was open."""
     with monkeypatch.context() as newer, store.database.atomic():
         newer.setattr(enforcement, "_VERSION_COMMENT", "-- dispatch_state 999.0")
@@ -350,8 +352,8 @@ def test_a_violation_says_what_it_is_in_a_line(world: World, store: Store) -> No
 # ---- what is asked of many rows at once ------------------------------------------------------------------
 
 
-def test_how_far_it_is_is_told(store: Store) -> None:
-    """From nothing done to all done, in small steps; whoever is told may stop it."""
+def test_progress_is_reported(store: Store) -> None:
+    """The callback hears every step from none to all, and may stop `verify()` by raising."""
     far: list[tuple[int, int]] = []
     assert store.verify(progress=lambda done, total: far.append((done, total))) == []
     total = far[-1][0]
@@ -391,7 +393,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("trigger", "change"), BREAKS.values(), ids=BREAKS)
-def test_each_break_of_a_chain_is_told(trigger: str, change: str, world: World, store: Store) -> None:
+def test_each_break_of_a_chain_is_reported(trigger: str, change: str, world: World, store: Store) -> None:
     issue = world.new_issue()
     issue.queue(by=MAINTAINER)
     store.database.execute_sql(f"UPDATE transition_log SET {change} WHERE seq = {moved(issue, trigger).seq}")
@@ -400,8 +402,8 @@ def test_each_break_of_a_chain_is_told(trigger: str, change: str, world: World, 
     assert moved(issue, trigger).seq in names
 
 
-def test_a_move_that_is_logged_twice_is_told(world: World, store: Store) -> None:
-    """Where the index that forbids it was dropped."""
+def test_a_move_that_is_logged_twice_is_reported(world: World, store: Store) -> None:
+    """After the unique index was dropped."""
     issue = world.new_issue()
     issue.queue(by=MAINTAINER)
     issue.dequeue(by=MAINTAINER, reason=WHY)
@@ -427,7 +429,7 @@ def test_a_move_that_is_logged_twice_is_told(world: World, store: Store) -> None
         ("queue", "entity = 'issues\nqueue', \"trigger\" = 'unassigned', source = 'queued', dest = NULL"),
     ],
 )
-def test_a_move_that_only_reads_like_one_is_told(trigger: str, change: str, world: World, store: Store) -> None:
+def test_a_move_that_only_reads_like_one_is_reported(trigger: str, change: str, world: World, store: Store) -> None:
     issue = world.new_issue()
     issue.queue(by=MAINTAINER)
     move = moved(issue, trigger)
@@ -437,7 +439,7 @@ def test_a_move_that_only_reads_like_one_is_told(trigger: str, change: str, worl
 
 @on_sqlite
 @pytest.mark.parametrize("labels", [("[]", '["a'), ('["a"', ',"b"]'), ('["a"],["b"]', '["c"]'), ("[]", "{}")])
-def test_json_that_is_whole_only_with_its_neighbours_is_told(
+def test_json_that_is_whole_only_with_its_neighbours_is_reported(
     labels: tuple[str, str], world: World, store: Store
 ) -> None:
     for label in labels:

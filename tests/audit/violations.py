@@ -1,4 +1,4 @@
-"""What `verify` says of a store whose triggers are gone."""
+"""What `verify` reports about a store whose triggers are gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Fixtures for the tests of the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
 
 @pytest.fixture
 def from_the_shelf() -> None:
-    """A test that names this only reads: its store is shared."""
+    """Tests that request this only read, so they share one store."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The board: what stands on it, at 80 and at 200 columns, with and without rich; and its page for a browser."""
+"""The board in a terminal, at 80 and at 200 columns, with and without rich, and its page for a browser."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_the_last_done_comes_first(store: Store, clock: Any) -> None:
 
 
 def test_what_is_not_shown_is_not_read(store: Store, epic: Epic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A board asks for as many issues as it shows, and for nothing of any other row."""
+    """A board reads only as many issues as it shows, and nothing of other rows."""
     asked: list[str] = []
     execute = store.database.execute_sql
 
@@ -330,7 +330,7 @@ def test_final_columns_are_the_first_to_shrink() -> None:
 def test_no_screen_of_its_own_where_there_is_none(
     term: str, at_a_screen: Any, shell: Shell, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a dumb terminal, or in a pipe, boards stand below each other, each with its head."""
+    """On a dumb terminal or in a pipe, boards are printed below each other, each with its header."""
     monkeypatch.setenv("TERM", term)
     told = at_a_screen(10) if term == "dumb" else shell("board", "--watch")
     assert "\x1b" not in told
@@ -369,7 +369,7 @@ def test_a_board_on_a_real_terminal_until_ctrl_c(store: Store, target: str, epic
 
 
 class Told:
-    """A store that tells moves at these seconds of a clock that only waiting moves."""
+    """A store that reports moves at these seconds of a clock that only waiting moves."""
 
     def __init__(self, *at: float) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The command line: every command as a person reads it and as a program does, and what wrong calls are told."""
+"""The command line: every command's text and JSON, and the errors of wrong calls."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_pictures_or_a_clear_word(shell: Shell, tmp_path: Path, monkeypatch: pyt
     assert "takes Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
 
 
-# ---- what wrong calls are told -------------------------------------------------------------------------
+# ---- errors of wrong calls -----------------------------------------------------------------------------
 
 
 WRONG_IDS = ["", " ", "xyz", "\0", "a\0b", "\udcff", "%", "_", "é" * 50, "0" * 37, "--", "issues"]
@@ -150,7 +150,7 @@ def test_the_end_of_more_than_one_id(shell: Shell, ids: Ids, inside: Any) -> Non
 
 
 def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, target: str) -> None:
-    """Lines of logs whose ids end alike are in nobody's way, nor are rows that were removed."""
+    """Log lines and removed rows whose ids end alike do not make the end ambiguous."""
     with open_store(target, durability="normal"):
         agent = Agent.create(id=UUID(int=1), agent_type="coder")
         lines = [str(agent.log("info", str(number)).id) for number in range(40)]
@@ -171,7 +171,7 @@ def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, tar
 
 
 def test_a_short_end_changes_nothing(shell: Shell, ids: Ids, inside: Any) -> None:
-    """It takes four characters, of what a trigger's argument names too."""
+    """An id needs at least four characters, as an argument of a trigger too."""
     key, idle = ids["issue"], ids["idle"]
     for end in (key[-1:], key[-3:]):
         shell("fire", end, "dequeue", "--as", "me", code=2)
@@ -228,8 +228,8 @@ RUN: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("name", [command.name for command in COMMANDS])
-def test_no_password_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
-    """Wherever its URL stands on the command line: as the store, or where a command wants something else."""
+def test_no_password_is_shown(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """Wherever the URL stands on the command line: as the store, or by mistake in another place."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPATCH_DATABASE", raising=False)
     open_store("dispatch.db").close()
@@ -246,7 +246,7 @@ def test_no_password_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @on_sqlite
-def test_a_copy_into_a_full_store_does_not_tell_its_password(
+def test_a_copy_into_a_full_store_does_not_show_its_password(
     target: str, tmp_path: Path, capfd: Any, backend: str
 ) -> None:
     with postgres.fresh_schema() as url:
@@ -327,7 +327,7 @@ READ = [("labels", "3"), ("status", "odd"), ("outcome", "[1]"), ("metrics", "3")
 @on_sqlite
 @pytest.mark.parametrize(("table", "column", "value"), [*GARBAGE, *BYTES])
 def test_a_store_in_which_somebody_scribbled(table: str, column: str, value: Any, shell: Shell, ids: Ids) -> None:
-    """Every command shows what it can read, or says in a line what it cannot; verify names the row."""
+    """Each command shows what it can read or prints an error of one line; `verify` names the row."""
     with closing(sqlite3.connect(shell.target)) as raw:
         for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             raw.execute(f"DROP TRIGGER {name}")
@@ -396,7 +396,7 @@ def test_documents_have_the_keys_that_the_page_gives_them(
     }
 
 
-# ---- the page that tells of it -------------------------------------------------------------------------
+# ---- the page about the command line -------------------------------------------------------------------
 
 
 def test_every_command_is_on_the_page_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

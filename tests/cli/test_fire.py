@@ -1,4 +1,4 @@
-"""Triggers as commands: who acts, what is asked first, and what wrong calls are told."""
+"""Triggers as commands: who acts, what is confirmed first, and the errors of wrong calls."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_person_at_a_terminal_is_asked(
 
 
 @reads
-def test_all_that_is_still_to_be_said_is_told_at_once(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_missing_options_are_reported_at_once(shell: Shell, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
     for reason in ([], ["--reason", " \n"]):
         shell("fire", ids["gate"], "skip", "--as", "maintainer", *reason, code=2)
         assert "skip takes --reason TEXT and --yes, because it is an override and nobody" in shell.err
@@ -135,7 +135,7 @@ EVERY_NAME = [*(command.name for command in COMMANDS), "help"]
 
 
 def test_help_is_given_to_whoever_asks(capsys: pytest.CaptureFixture[str]) -> None:
-    """By a word, by an option, or by saying nothing; programs are told that they said nothing."""
+    """`help`, `--help` and no argument at all print help; without a terminal, no argument is an error."""
 
     def told(*words: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -178,8 +178,8 @@ def test_a_mail_address_acts(shell: Shell, ids: Ids) -> None:
     assert (shell("verify"), shell.err) == ("", "sound\n")
 
 
-def test_upkeep(shell: Shell, ids: Ids, inside: Any) -> None:
-    """By the wall clock the agent at work, and the vote, are years old."""
+def test_rescue_and_tick(shell: Shell, ids: Ids, inside: Any) -> None:
+    """The rows were made years ago by the wall clock, so the working agent and the vote are overdue."""
     told = shell("rescue", "--max-attempts", "1")
     assert f"agents {ids['agent'][-8:]}  fail (working -> errored)" in told
     assert shell.json("show", ids["at_work"])["status"] == "blocked"

@@ -27,7 +27,7 @@ def test_the_log(shell: Shell, ids: Ids, inside: Any, monkeypatch: pytest.Monkey
     assert (shell("log", "--last", "1").count("\n"), shell.err) == (1, "")
 
 
-def test_nothing_to_tell_is_told(shell: Shell) -> None:
+def test_an_empty_log_is_reported(shell: Shell) -> None:
     shell("init")
     for command, none in (("log", "no moves\n"), ("decisions", "no decisions\n")):
         assert (shell(command), shell.err) == ("", none)

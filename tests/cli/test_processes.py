@@ -1,4 +1,4 @@
-"""Commands as processes: odd bytes, readers that go away, full outputs, Ctrl-C."""
+"""Commands as processes: odd bytes, closed pipes, full outputs, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_reader_that_goes_away(ids: Ids, target: str) -> None:
 
 
 def in_sh(words: str, redirections: str) -> tuple[int, bytes]:
-    """The exit code and the errors of a command whose streams the shell has changed."""
+    """The exit code and standard error of a command whose streams the shell has redirected."""
     command = f'"{sys.executable}" -W error -m dispatch_state {words} {redirections}'
     pipe = subprocess.PIPE
     ended = subprocess.run(["/bin/sh", "-c", command], stdout=pipe, stderr=pipe, check=False, env=buffered())

@@ -1,4 +1,4 @@
-"""Rows as `show` and `explain` tell of them."""
+"""Rows as `show` and `explain` print them."""
 
 from __future__ import annotations
 

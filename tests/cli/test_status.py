@@ -1,4 +1,4 @@
-"""The command `status`: who is waited for, and what is under way."""
+"""The command `status`: which rows wait for a person, and which work is in progress."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_status_for_programs(shell: Shell, ids: Ids, inside: Any) -> None:
 
 
 @reads
-def test_the_status_tells_what_is_under_way(shell: Shell, ids: Ids) -> None:
+def test_the_status_shows_the_work_in_progress(shell: Shell, ids: Ids) -> None:
     told = shell("status")
     epic, stage, agent, issue = (ids[name][-8:] for name in ("epic", "stage", "agent", "at_work"))
     assert f"\nlive epics  1\n  Epic {epic}  “A title”  awaiting_gate\n" in told

@@ -1,4 +1,4 @@
-"""What is written to a terminal: no tricks, the width that is there, colours, and how far long work is."""
+"""Output to a terminal: no control sequences from data, the real width, colours, and progress of long work."""
 
 from __future__ import annotations
 

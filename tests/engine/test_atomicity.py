@@ -1,4 +1,4 @@
-"""All or nothing: a failure at any statement leaves the database and the objects as they were."""
+"""All or nothing: a failure at any statement leaves the database and the row objects as they were."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def state(rows: list[Any]) -> list[Any]:
 
 
 class PoweredOffError(Exception):
-    """What the test throws into the middle of a transaction."""
+    """The exception that these tests raise in the middle of a transaction."""
 
 
 @contextmanager
 def failing_at(store: Store, statement: int, after: bool) -> Iterator[list[str]]:
-    """Let the n-th statement raise, before or after it has run; a COMMIT always before."""
+    """Raise at the n-th statement, before it runs or after it; a COMMIT always fails before it runs."""
     seen: list[str] = []
     run = store.database.run
 
@@ -52,6 +52,7 @@ def failing_at(store: Store, statement: int, after: bool) -> Iterator[list[str]]
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_a_failure_at_every_statement(store: Store, story: Story) -> None:
+    """Fail at the first statement, then at the second, and so on, until the act succeeds."""
     objects, act = story(World(store))
     before, held = everything(), state(objects)
     statement = 0
@@ -71,6 +72,7 @@ def test_a_failure_at_every_statement(store: Store, story: Story) -> None:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_the_callers_rollback_restores_rows_and_objects(store: Store, story: Story) -> None:
+    """An exception in the caller's block undoes all moves in it, and the same act works afterwards."""
     objects, act = story(World(store))
     before, held = everything(), state(objects)
     with pytest.raises(ZeroDivisionError), store.atomic():
@@ -84,6 +86,7 @@ def test_the_callers_rollback_restores_rows_and_objects(store: Store, story: Sto
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_what_a_block_committed_stays_in_the_objects(store: Store, story: Story) -> None:
+    """Leaving a block without an exception changes no row object."""
     objects, act = story(World(store))
     with store.atomic():
         act()
@@ -92,6 +95,7 @@ def test_what_a_block_committed_stays_in_the_objects(store: Store, story: Story)
 
 
 def test_an_inner_block_rolls_back_alone(store: Store) -> None:
+    """An exception in an inner block undoes its moves only; the outer block goes on."""
     issue = World(store).issues("unassigned")
     with store.atomic():
         issue.queue(by=MAINTAINER)
@@ -104,8 +108,8 @@ def test_an_inner_block_rolls_back_alone(store: Store) -> None:
     assert (issue.reload().status, issue.version) == ("unassigned", 3)
 
 
-def test_an_outer_block_takes_back_what_an_inner_one_kept(store: Store) -> None:
-    """All savepoints share one name: rolling back the outer block must not stop at the inner one."""
+def test_an_outer_rollback_undoes_inner_blocks_that_succeeded(store: Store) -> None:
+    """All savepoints have the same name, so the outer rollback must not stop at the inner savepoint."""
     issue, other = World(store).issues("unassigned"), World(store).issues("unassigned")
     with store.atomic():
         with pytest.raises(ZeroDivisionError), store.atomic():
@@ -122,6 +126,7 @@ def test_an_outer_block_takes_back_what_an_inner_one_kept(store: Store) -> None:
 
 
 def test_a_refusal_inside_a_block_undoes_only_itself(store: Store) -> None:
+    """The moves before it stay, and the block can make more."""
     world = World(store)
     issue, busy = world.issues("queued"), world.start(world.new_issue())
     with store.atomic():
@@ -133,6 +138,7 @@ def test_a_refusal_inside_a_block_undoes_only_itself(store: Store) -> None:
 
 
 def test_peewees_own_block_works_too(store: Store) -> None:
+    """`database.atomic()` commits and rolls back the rows; it does not restore row objects."""
     issue = World(store).issues("unassigned")
     with pytest.raises(ZeroDivisionError), store.database.atomic():
         issue.queue(by=MAINTAINER)
@@ -144,7 +150,7 @@ def test_peewees_own_block_works_too(store: Store) -> None:
 
 
 def test_a_guard_that_refuses_a_follower_rolls_everything_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect of the contract: rows that no legal move could have made. The error names the step."""
+    """No legal move can make these rows, so a guard refuses a step of the cascade; the error names the step."""
     world = World(store)
     issue = world.issues("in_progress")
     agent = issue.assigned_agent
@@ -159,22 +165,22 @@ def test_a_guard_that_refuses_a_follower_rolls_everything_back(store: Store, mon
     assert everything() == before
 
 
-def test_one_moment_for_one_turn(store: Store) -> None:
+def test_all_moves_of_a_unit_of_work_have_one_timestamp(store: Store) -> None:
     moves = World(store).epics("ready").start(by=RUNNER)
     stamps = {TransitionLog.get_by_id(move.seq).created_at for move in moves}
     assert stamps == {Agent.create(agent_type="coder").started_at}
 
 
-# ---- again, when the database asks for it ----------------------------------------------------------------
+# ---- retries ---------------------------------------------------------------------------------------------
 
 
-def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was filled in from what others hold is asked again: they may hold more by then."""
+def test_a_creation_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage gets its order from the other stages, and these may have changed before the second attempt."""
     epic = World(store).new_epic()
-    birth, tries = UnitOfWork.create, []
+    create, tries = UnitOfWork.create, []
 
-    def lost_once(turn: UnitOfWork, row: Any, *rest: Any) -> None:
-        birth(turn, row, *rest)
+    def lost_once(unit: UnitOfWork, row: Any, *rest: Any) -> None:
+        create(unit, row, *rest)
         tries.append(row.name)
         if tries == ["late"]:
             raise peewee.OperationalError("lost to another")
@@ -191,8 +197,8 @@ def test_a_birth_that_is_tried_again_is_filled_in_anew(store: Store, monkeypatch
     assert dict(late.__data__) == dict(Stage.get_by_id(late.id).__data__)
 
 
-def test_a_turn_in_a_callers_block_is_not_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the block did before is lost with it, so only its caller can begin again."""
+def test_a_move_in_a_callers_block_is_not_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The earlier statements of the block are lost too, so only its caller can begin again."""
     issue, tries = World(store).new_issue(), []
 
     def loses(*_: object, **__: object) -> None:
@@ -208,8 +214,8 @@ def test_a_turn_in_a_callers_block_is_not_tried_again(store: Store, monkeypatch:
 
 @pytest.mark.parametrize("backend", ["postgresql"])
 @pytest.mark.parametrize("watched", [False, True])
-def test_a_block_that_passes_over_an_error_of_the_database_is_told(store: Store, watched: bool) -> None:
-    """PostgreSQL rolls such a transaction back when it is to commit, and says so by the way only."""
+def test_a_block_that_passes_over_a_database_error_raises_at_its_end(store: Store, watched: bool) -> None:
+    """PostgreSQL answers COMMIT with ROLLBACK then, without an error; the library raises one."""
     row = World(store).new_issue()
     if watched:
         store.database.query_hooks.append(lambda event: None)
@@ -227,6 +233,7 @@ def test_a_block_that_passes_over_an_error_of_the_database_is_told(store: Store,
 
 
 def test_a_query_in_a_block_raises_peewees_error(store: Store) -> None:
+    """Errors of the caller's own queries are not replaced by errors of the library."""
     with pytest.raises(peewee.DatabaseError) as refused, store.atomic():
         store.database.execute_sql("SELECT * FROM no_such_table")
     assert type(refused.value).__module__ == "peewee"

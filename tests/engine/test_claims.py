@@ -1,4 +1,4 @@
-"""Claims: the right issue, atomically, at a cost that does not grow."""
+"""Claims: each agent gets the right issue, atomically, at a cost that does not grow with the table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.threads import workers
 from tests.world import MAINTAINER, WHY, World, queued
 
 
-def test_the_order_is_the_seeds(world: World, store: Store, clock: Clock) -> None:
+def test_the_most_urgent_issue_comes_first_then_the_oldest(world: World, store: Store, clock: Clock) -> None:
     made = {
         name: queued(world, clock, priority=name.split()[0])
         for name in ("low", "high 1", "critical", "high 2", "medium")
@@ -28,13 +28,14 @@ def test_the_order_is_the_seeds(world: World, store: Store, clock: Clock) -> Non
     assert broken(store) == []
 
 
-def test_an_agent_takes_what_is_for_its_type_or_for_anybody(world: World, store: Store, clock: Clock) -> None:
+def test_an_agent_gets_issues_for_its_type_or_for_anybody(world: World, store: Store, clock: Clock) -> None:
     queued(world, clock, agent_type="docs", priority="critical")
     anybody, own = queued(world, clock), queued(world, clock, agent_type="coder", priority="high")
     assert [store.claim(world.agent()) for _ in range(3)] == [own, anybody, None]
 
 
 def test_filters(world: World, store: Store, clock: Clock) -> None:
+    """`repo_path` and `issue_type` limit which issues a claim may take."""
     queued(world, clock, priority="critical")
     wanted = queued(world, clock, repo_path="/other", issue_type="bug")
     assert store.claim(world.agent(), repo_path="/nowhere") is None
@@ -42,8 +43,8 @@ def test_filters(world: World, store: Store, clock: Clock) -> None:
     assert store.claim(world.agent(), repo_path="/other", issue_type="bug") == wanted
 
 
-def test_what_assign_would_refuse_is_left(world: World, store: Store, clock: Clock) -> None:
-    """A queued issue of an epic that waits at a gate."""
+def test_a_claim_leaves_issues_that_assign_would_refuse(world: World, store: Store, clock: Clock) -> None:
+    """Here the epic of a queued issue waits at a gate."""
     stage = world.running_epic({}).current_stage
     loose = stage.epic.add_issue(**world.issue_columns())
     loose.queue(by=MAINTAINER)
@@ -68,6 +69,7 @@ def test_a_claim_brings_agent_and_issue_up_to_date(world: World, store: Store, c
 
 
 def test_claiming_again_gives_the_issue_back(world: World, store: Store, clock: Clock) -> None:
+    """An agent that already holds an issue gets the same one, without a new move."""
     queued(world, clock)
     queued(world, clock)
     agent = world.agent()
@@ -79,14 +81,14 @@ def test_claiming_again_gives_the_issue_back(world: World, store: Store, clock: 
     assert agent.reload().last_heartbeat == clock.now
 
 
-def test_a_reviewer_is_busy(world: World, store: Store, clock: Clock) -> None:
+def test_a_reviewing_agent_claims_nothing(world: World, store: Store, clock: Clock) -> None:
     queued(world, clock)
     assert store.claim(world.at("agents", "working")) is None
     assert store.claim(world.at("agents", "working"), start=True) is None
 
 
 @pytest.mark.parametrize("status", ["errored", "completed"])
-def test_the_dead_claim_nothing(world: World, store: Store, clock: Clock, status: str) -> None:
+def test_an_errored_or_completed_agent_claims_nothing(world: World, store: Store, clock: Clock, status: str) -> None:
     issue = queued(world, clock)
     with pytest.raises(GuardRefused, match=status):
         store.claim(world.agents(status))
@@ -113,7 +115,7 @@ def test_bad_claims(world: World, store: Store) -> None:
 
 
 def test_the_plan_reads_the_index_in_order(world: World, store: Store) -> None:
-    """No scan, and no sorting, whatever the size of the table."""
+    """The database neither scans nor sorts, whatever the size of the table."""
     sql, bound = _candidates((), LOOK).prepared(store.database.kind)
     parameters = bound("coder")
     if store.database.kind == "sqlite":
@@ -132,13 +134,13 @@ def test_the_plan_reads_the_index_in_order(world: World, store: Store) -> None:
 
 
 def said(store: Store, agent: Agent, issue: Issue) -> list[str]:
-    """The moves of an agent and an issue, in order."""
+    """The moves of an agent and of an issue, in order."""
     moves = sorted([*store.history(agent), *store.history(issue)], key=lambda move: move.seq)
     return [f"{move.entity}.{move.trigger}" for move in moves if move.source is not None]
 
 
-def test_a_claim_may_start_what_it_gives(world: World, store: Store, clock: Clock) -> None:
-    """Assigned and started in one transaction; both objects are brought up to date."""
+def test_a_claim_may_start_the_issue(world: World, store: Store, clock: Clock) -> None:
+    """The issue is assigned and started in one transaction, and both objects are brought up to date."""
     wanted, agent = queued(world, clock), world.agent()
     clock.forward(minutes=1)
     issue = store.claim(agent, start=True, process_id=4711, session_id="session")
@@ -155,7 +157,7 @@ def test_a_claim_may_start_what_it_gives(world: World, store: Store, clock: Cloc
     assert store.verify() == []
 
 
-def test_a_claim_starts_what_the_agent_was_given_before(world: World, store: Store, clock: Clock) -> None:
+def test_a_claim_starts_the_issue_that_the_agent_already_has(world: World, store: Store, clock: Clock) -> None:
     queued(world, clock)
     agent = world.agent()
     issue = store.claim(agent)
@@ -179,10 +181,10 @@ def sent_back(issue: Issue) -> None:
 
 @pytest.mark.parametrize("comes_back", [blocked_and_unblocked, sent_back])
 @pytest.mark.parametrize("start", [True, False])
-def test_what_came_back_is_in_progress(
+def test_an_issue_that_came_back_is_in_progress(
     world: World, store: Store, clock: Clock, comes_back: Callable[[Issue], None], start: bool
 ) -> None:
-    """It is given before anything that is queued, not started again, and its agent keeps its process."""
+    """The agent gets it before anything queued; it is not started again, and the agent keeps its process."""
     queued(world, clock)
     agent = world.agent()
     mine = store.claim(agent, start=True, process_id=4711, session_id="session")
@@ -199,6 +201,7 @@ def test_what_came_back_is_in_progress(
 
 
 def test_a_claim_that_is_rolled_back_leaves_nothing(world: World, store: Store, clock: Clock) -> None:
+    """The agent's object and the issue are as they were."""
     wanted, agent = queued(world, clock), world.agent()
     before = len(store.changes())
     with pytest.raises(KeyError), store.atomic():
@@ -215,7 +218,7 @@ def test_a_claim_that_is_rolled_back_leaves_nothing(world: World, store: Store, 
 def test_a_claim_without_an_issue_is_a_heartbeat_now_and_then(
     world: World, store: Store, clock: Clock, make: Callable[[World], Agent]
 ) -> None:
-    """Every thirty seconds at most, by the store's clock; of an idle agent, and of one that reviews."""
+    """At most every thirty seconds by the store's clock, for idle agents and for reviewing ones."""
     agent = make(world)
     began, heard = clock.now, []
     for _ in range(13):
@@ -226,7 +229,7 @@ def test_a_claim_without_an_issue_is_a_heartbeat_now_and_then(
     assert heard == [0, 0, 30, 30, 30, 60, 60, 60, 90, 90, 90, 120, 120]
 
 
-def test_what_an_agent_holds_is_given_back_with_a_heartbeat(world: World, store: Store, clock: Clock) -> None:
+def test_claiming_the_held_issue_again_is_a_heartbeat(world: World, store: Store, clock: Clock) -> None:
     issue = world.issues("in_progress")
     agent = issue.assigned_agent
     clock.forward(seconds=1)
@@ -238,9 +241,10 @@ def test_what_an_agent_holds_is_given_back_with_a_heartbeat(world: World, store:
 
 
 class Meanwhile:
-    """Lets another session do things between what a claim finds and what it does with it, one thing each time.
+    """Lets another session act between a claim's search and its locks, one thing each time.
 
     before: what it does before a search; None for nothing.
+
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, does: Callable[[Callable[[], Any]], Any]) -> None:
@@ -270,7 +274,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Meanwhi
 
 
 def about_to_wait(world: World, clock: Clock, **columns: Any) -> tuple[Issue, Callable[[], Any]]:
-    """A queued issue of no stage, and what brings its epic to a gate."""
+    """A queued issue without a stage, and a function that brings its epic to a gate."""
     stage = world.running_epic({}).current_stage
     last = stage.add_issue(**world.issue_columns(), agent_type="docs")
     loose = stage.epic.add_issue(**{**world.issue_columns(), **columns})
@@ -285,7 +289,7 @@ def about_to_wait(world: World, clock: Clock, **columns: Any) -> tuple[Issue, Ca
 def test_an_issue_whose_epic_reaches_its_gate_meanwhile_is_passed_over(
     world: World, store: Store, clock: Clock, meanwhile: Meanwhile, in_block: bool
 ) -> None:
-    """And one after that, and so on: the first that is still fit is taken; the others were not touched."""
+    """The claim goes on to the next issue, until one still fits; it changes none of the others."""
     passed, arrivals = zip(*(about_to_wait(world, clock, priority="high") for _ in range(5)), strict=True)
     fit, agent = queued(world, clock), world.agent()
     meanwhile.due += arrivals
@@ -309,7 +313,7 @@ def test_an_issue_whose_epic_reaches_its_gate_meanwhile_is_passed_over(
 def test_an_issue_that_was_passed_over_is_not_tried_again(
     world: World, store: Store, clock: Clock, meanwhile: Meanwhile
 ) -> None:
-    """However often its epic comes and goes: so a claim ends."""
+    """Even when it fits again meanwhile. Otherwise a claim might never end."""
     loose, arrives = about_to_wait(world, clock, priority="high")
     fit = queued(world, clock)
     meanwhile.due.append(arrives)
@@ -321,7 +325,9 @@ def test_an_issue_that_was_passed_over_is_not_tried_again(
 
 
 @on_postgresql
-def test_nothing_is_left_when_all_became_unfit(world: World, store: Store, clock: Clock, meanwhile: Meanwhile) -> None:
+def test_a_claim_returns_none_when_every_issue_became_unfit(
+    world: World, store: Store, clock: Clock, meanwhile: Meanwhile
+) -> None:
     issue, arrives = about_to_wait(world, clock)
     agent = world.agent()
     meanwhile.due.append(arrives)
@@ -352,7 +358,7 @@ def test_an_agent_that_dies_while_there_is_nothing_is_refused(
 
 
 @on_postgresql
-def test_an_agent_that_is_given_work_meanwhile_gets_that(
+def test_an_agent_that_is_given_work_meanwhile_gets_that_issue(
     world: World, store: Store, clock: Clock, meanwhile: Meanwhile
 ) -> None:
     first, agent = queued(world, clock), world.agent()
@@ -365,7 +371,7 @@ def test_an_agent_that_is_given_work_meanwhile_gets_that(
 
 
 @on_postgresql
-def test_an_agent_that_becomes_another_type_meanwhile(
+def test_an_agent_whose_type_changes_meanwhile_gets_an_issue_of_its_new_type(
     world: World, store: Store, clock: Clock, meanwhile: Meanwhile
 ) -> None:
     old, agent = queued(world, clock, agent_type="coder"), world.agent()
@@ -385,7 +391,7 @@ def test_an_agent_that_becomes_another_type_meanwhile(
 def test_what_is_given_back_may_be_taken_away_meanwhile(
     world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between where a claim finds the issue that its agent holds, and its locks: then the agent gets another."""
+    """Another session cancels the agent's issue before the claim locks it; the agent gets another issue."""
     mine = world.issues("in_progress")
     agent, other = mine.assigned_agent, queued(world, clock)
     under_way, releases = claims.issue_under_way, [lambda: Issue.get_by_id(mine.id).cancel(by=MAINTAINER, reason=WHY)]
@@ -404,8 +410,8 @@ def test_what_is_given_back_may_be_taken_away_meanwhile(
 
 
 @on_sqlite
-def test_an_agent_that_no_issue_can_be_given_to_is_refused(world: World, store: Store, clock: Clock) -> None:
-    """In a store that somebody broke: what is wrong is said at once, and not tried with one issue after the other."""
+def test_an_agent_to_which_no_issue_can_be_given_is_refused(world: World, store: Store, clock: Clock) -> None:
+    """The store was corrupted by hand. The claim raises at once, and does not try one issue after the other."""
     agent = world.issues("in_progress").assigned_agent
     for _ in range(3):
         queued(world, clock)

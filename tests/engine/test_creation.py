@@ -1,4 +1,4 @@
-"""What follows from new rows, where none may be made, and the copies in memory of what they were added to."""
+"""New rows: where they may be added, what follows from them, and how they bring the objects in memory up to date."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 
 from dispatch_state import GuardRefused, PullRequest
-from tests.moves import told
+from tests.moves import fired
 from tests.world import MAINTAINER, WHY, World, as_stored, first_stage
 
 
-def test_an_issue_born_into_a_running_stage_is_queued(world: World) -> None:
+def test_an_issue_that_is_added_to_a_running_stage_is_queued(world: World) -> None:
     issue = first_stage(world.running_epic()).add_issue(**world.issue_columns())
     assert (issue.status, issue.version) == ("queued", 2)
     assert issue.epic_id is not None
 
 
 @pytest.mark.parametrize("status", ["awaiting_gate", "approved", "skipped"])
-def test_no_issue_is_born_into_a_closed_stage(world: World, status: str) -> None:
+def test_no_issue_is_added_to_a_closed_stage(world: World, status: str) -> None:
     with pytest.raises(GuardRefused, match=status):
         world.stages(status).add_issue(**world.issue_columns())
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelled"])
-def test_nothing_is_born_into_a_closed_epic(world: World, status: str) -> None:
+def test_nothing_is_added_to_a_closed_epic(world: World, status: str) -> None:
     epic = world.epics(status)
     with pytest.raises(GuardRefused, match=status):
         epic.add_issue(**world.issue_columns())
@@ -33,7 +33,7 @@ def test_nothing_is_born_into_a_closed_epic(world: World, status: str) -> None:
         epic.add_stage("late")
 
 
-def test_a_stage_is_born_above_what_has_begun(world: World) -> None:
+def test_a_stage_is_added_after_the_stages_that_have_begun(world: World) -> None:
     epic = world.running_epic()
     with pytest.raises(GuardRefused, match="above stage_order 0"):
         epic.add_stage("early", stage_order=-1)
@@ -42,7 +42,7 @@ def test_a_stage_is_born_above_what_has_begun(world: World) -> None:
     assert epic.add_stage("late").stage_order == 2
 
 
-def test_no_gate_is_born_into_a_waiting_stage(world: World) -> None:
+def test_no_gate_is_added_to_a_waiting_stage(world: World) -> None:
     with pytest.raises(GuardRefused, match="a gate is born only while"):
         world.waiting_stage().add_gate("approval", "late")
 
@@ -53,18 +53,18 @@ def test_an_agent_opens_requests_for_its_own_issue_only(world: World) -> None:
         PullRequest.create(issue=issue, **world.request_columns(), by=other)
 
 
-def test_place_follows_the_rules_of_birth(world: World) -> None:
+def test_place_follows_the_rules_of_creation(world: World) -> None:
     running, closed = first_stage(world.running_epic()), world.stages("skipped")
     issue = world.new_issue()
     with pytest.raises(GuardRefused, match="skipped"):
         issue.place(closed, by=MAINTAINER)
-    assert told(issue.place(running, by=MAINTAINER)) == ["issues.queue"]
+    assert fired(issue.place(running, by=MAINTAINER)) == ["issues.queue"]
     assert (issue.epic_id, issue.stage_id, issue.status) == (running.epic_id, running.id, "queued")
     with pytest.raises(GuardRefused, match="never changes"):
         issue.place(running, by=MAINTAINER)
 
 
-# ---- what something is added to ----------------------------------------------------------------------
+# ---- the object that something is added to ------------------------------------------------------------
 
 
 ADDED: dict[str, Callable[[World, Any], Any]] = {
@@ -80,8 +80,8 @@ ADDED: dict[str, Callable[[World, Any], Any]] = {
 
 
 @pytest.mark.parametrize("what", ADDED)
-def test_what_something_was_added_to_is_up_to_date(world: World, what: str) -> None:
-    """A copy that was read before another move of the row is as fresh as the row afterwards, and moves on."""
+def test_the_object_that_something_was_added_to_is_up_to_date(world: World, what: str) -> None:
+    """The copy is older than the row; afterwards it holds what the database holds."""
     row: Any
     kind = what.split()[-1]
     if kind == "epic":
@@ -102,7 +102,8 @@ def test_what_something_was_added_to_is_up_to_date(world: World, what: str) -> N
     assert dict(copy.__data__) == dict(type(row).get_by_id(row.id).__data__)
 
 
-def test_a_stale_copy_moves_on_after_something_was_added(world: World) -> None:
+def test_a_stale_copy_can_be_used_after_something_was_added_to_it(world: World) -> None:
+    """It keeps its unsaved changes."""
     epic = world.epics("ready")
     copy = type(epic).get_by_id(epic.id)
     epic.start(by=MAINTAINER)
@@ -113,7 +114,7 @@ def test_a_stale_copy_moves_on_after_something_was_added(world: World) -> None:
     copy.cancel(by=MAINTAINER, reason=WHY)
 
 
-def test_what_nothing_was_added_to_stays_as_it_was(world: World) -> None:
+def test_a_refused_addition_leaves_the_object_as_it_was(world: World) -> None:
     epic = world.epics("completed").reload()
     copy = type(epic).get_by_id(epic.id)
     copy.version -= 1
@@ -123,7 +124,7 @@ def test_what_nothing_was_added_to_stays_as_it_was(world: World) -> None:
     assert copy.version == epic.version - 1
 
 
-def test_a_birth_brings_its_parents_and_actor_up_to_date(world: World) -> None:
+def test_a_creation_brings_its_parents_and_actor_up_to_date(world: World) -> None:
     issue = world.issues("in_progress")
     agent = issue.assigned_agent
     PullRequest.create(issue=issue, by=agent, **world.request_columns())
@@ -138,7 +139,8 @@ def test_a_birth_brings_its_parents_and_actor_up_to_date(world: World) -> None:
     assert epic.current_stage_id == late.id
 
 
-def test_place_leaves_what_is_stored(world: World) -> None:
+def test_place_fills_in_what_the_epic_holds(world: World) -> None:
+    """Afterwards the object holds what the database holds."""
     epic = world.epics("draft")
     epic.repo_url = "https://example.org/app"
     epic.save()

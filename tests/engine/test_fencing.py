@@ -1,4 +1,4 @@
-"""A copy of a row that somebody has moved since can change nothing, whatever it tries."""
+"""Stale copies: after another copy of a row has moved, no method of the old copy can change the row."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MOVES: dict[str, Callable[[World, Any], object]] = {
         "executed": lambda **k: row.roll_back(reason=WHY, **k),
     }[row.status](by=MAINTAINER),
 }  # fmt: skip
-"""How somebody else moves a row on, from any status that is not final."""
+"""How another copy moves a row, from any status that is not final."""
 
 LIVE = [(table, status) for table, status in STATUSES if status not in grids.FINAL[table]]
 
 
 @pytest.mark.parametrize(("table", "status"), LIVE, ids=str)
 def test_every_trigger_of_a_stale_copy(store: Store, subtests: pytest.Subtests, table: str, status: str) -> None:
-    """Legal and illegal triggers alike: what the copy believes is no longer true, so nobody can say which it was."""
+    """Legal and illegal triggers alike raise StaleRow: only the present row could say which it is."""
     for trigger in MODELS[table].machine.triggers:
         with subtests.test(trigger):
             world = World(store)
@@ -51,6 +51,7 @@ def test_every_trigger_of_a_stale_copy(store: Store, subtests: pytest.Subtests, 
 
 @pytest.mark.parametrize("way", ["reassign", "place", "remove"])
 def test_fenced_methods(store: Store, way: str) -> None:
+    """`reassign`, `place` and `remove` refuse stale copies too."""
     world = World(store)
     issue = world.issues("in_progress" if way == "reassign" else "unassigned")
     copy = Issue.get_by_id(issue.id)
@@ -66,7 +67,7 @@ def test_fenced_methods(store: Store, way: str) -> None:
 
 
 def test_the_status_is_part_of_the_fence(store: Store) -> None:
-    """After a caller's rollback an object may stand at a version that somebody else's move reaches too."""
+    """After a rollback an object may have a version that another session's move has reached too."""
     world = World(store)
     issue = world.issues("unassigned")
     with pytest.raises(ZeroDivisionError), store.database.atomic():
@@ -79,7 +80,7 @@ def test_the_status_is_part_of_the_fence(store: Store) -> None:
     assert Issue.get_by_id(issue.id).status == "cancelled"
 
 
-def test_unfenced_methods_read_afresh(store: Store) -> None:
+def test_a_heartbeat_of_a_stale_copy_reads_the_row(store: Store) -> None:
     world = World(store)
     agent = world.agent()
     copy = Agent.get_by_id(agent.id)
@@ -89,7 +90,7 @@ def test_unfenced_methods_read_afresh(store: Store) -> None:
 
 
 def test_arguments_and_actor_are_brought_up_to_date(store: Store) -> None:
-    """A loop that reuses its agent object never trips over its own moves."""
+    """A loop can reuse its agent object: its own moves never make it stale."""
     world = World(store)
     agent = world.agent()
     for _ in range(3):
@@ -101,7 +102,7 @@ def test_arguments_and_actor_are_brought_up_to_date(store: Store) -> None:
 
 
 def test_a_stale_agent_object_still_acts(store: Store) -> None:
-    """Only the row the trigger is called on is fenced."""
+    """Only the row whose trigger is called must be up to date; its actor need not be."""
     world = World(store)
     issue = world.issues("in_progress")
     stale = Agent.get_by_id(issue.assigned_agent_id)
@@ -111,7 +112,8 @@ def test_a_stale_agent_object_still_acts(store: Store) -> None:
     assert (stale.status, issue.status) == ("idle", "done")
 
 
-def test_neighbours_make_no_move(store: Store) -> None:
+def test_a_neighbour_column_changes_without_a_move(store: Store) -> None:
+    """`current_stage` is written with the move of the epic, not by one of its own."""
     world = World(store)
     epic = world.epics("ready")
     held = Epic.get_by_id(epic.id)
@@ -123,7 +125,7 @@ def test_neighbours_make_no_move(store: Store) -> None:
     )
 
 
-def test_a_missing_argument_is_told_before_a_stale_copy(world: World) -> None:
+def test_a_missing_argument_is_reported_before_a_stale_copy(world: World) -> None:
     issue, agent = world.issues("queued"), world.agent()
     stale = Issue.get_by_id(issue.id)
     issue.dequeue(by=MAINTAINER)

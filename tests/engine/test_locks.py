@@ -1,4 +1,4 @@
-"""What triggers declare to lock, held against what their cascades may move, and against what is locked."""
+"""Locks: what each trigger declares covers all that its cascades may move, and those rows really are locked."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from tests.world import World
 
 
 def test_every_lock_is_found_and_used() -> None:
+    """Each member of `Lock` has a finder and a trigger or method that declares it."""
     declared = {lock for model in STATEFUL for trigger in model.machine.triggers.values() for lock in trigger.locks}
     declared |= {lock for model in STATEFUL for lock in (*model.create_locks, *model.remove_locks)}
     assert set(FINDERS) == set(Lock) == declared
 
 
 def test_every_row_among_the_arguments_is_locked() -> None:
+    """Each model in the signature of a trigger is among those whose arguments are locked."""
     annotations = {
         str(parameter.annotation).removesuffix(" | None")
         for model in STATEFUL
@@ -45,16 +47,17 @@ def test_every_row_among_the_arguments_is_locked() -> None:
 def test_a_cascade_that_moves_more_than_is_locked_is_an_error(
     model: Any, trigger: str, moved: Any, message: str
 ) -> None:
+    """`require_locks` runs at import, so a forgotten lock cannot ship."""
     with pytest.raises(TypeError, match=f"^{message}$"):
         require_locks({**FOLLOWERS, (model, trigger): (moved.trigger,)})
 
 
-def test_the_cascades_that_there_are_pass() -> None:
+def test_all_cascades_of_the_package_are_locked() -> None:
     require_locks(FOLLOWERS)
 
 
 def test_closing_the_last_issue_locks_the_issues_of_the_next_stage(world: World) -> None:
-    """They are queued when that stage starts; another issue of the stage that is live keeps it from starting."""
+    """They are queued when that stage starts. With another live issue in the stage, they need no lock."""
     epic = world.running_epic()
     running, pending = epic.stages.order_by(Stage.stage_order)[:2]
     waiting = world.new_issue(stage=pending)
@@ -74,7 +77,7 @@ def test_the_acting_agent_and_what_a_removal_changes_are_locked(world: World, st
 
 
 def _held(store: Store) -> int:
-    """How many issues are locked, as another session finds when it asks for those that are not."""
+    """How many issues are locked, as another session sees it."""
     with psycopg.connect(store.database.database, autocommit=True) as other:
         free = other.execute("SELECT id FROM issues FOR NO KEY UPDATE SKIP LOCKED").fetchall()
     return Issue.select().count() - len(free)
@@ -82,6 +85,7 @@ def _held(store: Store) -> int:
 
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_any_number_of_rows_is_locked_by_few_statements(store: Store, world: World) -> None:
+    """The text of the statement is cached for a few sizes, not for each number of rows."""
     keys = sorted(world.new_issue().id for _ in range(33))
     before = len(STATEMENTS)
     for size in range(1, len(keys) + 1):

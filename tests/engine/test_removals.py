@@ -1,4 +1,4 @@
-"""Rows are removed with what is theirs, and what is not theirs stays."""
+"""Removing rows: a row's children go with it, and the rows of others stay."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.world import MAINTAINER, WHY, World
 
 
 def test_removing_takes_children_along_and_logs_each(world: World) -> None:
+    """Decisions stay; their keys become NULL."""
     epic = world.epics("completed")
     stages, gates = list(epic.stages), [g for s in epic.stages for g in s.gates]
     decisions = Decision.select().count()
@@ -26,7 +27,7 @@ def test_removing_takes_children_along_and_logs_each(world: World) -> None:
     assert broken(world.store) == []
 
 
-def test_an_agent_that_proposed_stays(world: World) -> None:
+def test_an_agent_with_a_proposal_cannot_be_removed(world: World) -> None:
     proposal = world.proposals("rejected")
     agent = proposal.proposer
     agent.stop(by=MAINTAINER, reason=WHY)
@@ -39,8 +40,8 @@ ACTIONS = ("RESTRICT", "NO ACTION", "CASCADE", "SET NULL")
 
 @pytest.mark.parametrize("action", ["", *(f"ON DELETE {action}" for action in ACTIONS)])
 @pytest.mark.parametrize("table", ["issues", "gates"])
-def test_keys_of_tables_of_others_do_as_they_say(table: str, action: str, store: Store) -> None:
-    """To the row that is removed, or to one that goes with it; the transaction around goes on."""
+def test_foreign_keys_in_other_programs_tables_are_obeyed(table: str, action: str, store: Store) -> None:
+    """For keys to the removed row and to its children. A refusal leaves the caller's block usable."""
     world = World(store)
     gate = world.gates("approved")
     issue = world.at("issues", "cancelled")
@@ -63,8 +64,8 @@ def test_keys_of_tables_of_others_do_as_they_say(table: str, action: str, store:
     assert store.verify() == []
 
 
-def test_models_of_others_are_not_asked(store: Store) -> None:
-    """One may be bound to nothing, or its table be missing here."""
+def test_models_of_other_programs_are_not_queried(store: Store) -> None:
+    """Such a model may have no database, or its table may be missing here."""
 
     class Elsewhere(peewee.Model):
         issue = peewee.ForeignKeyField(Issue, backref="elsewhere")
@@ -77,7 +78,7 @@ def test_models_of_others_are_not_asked(store: Store) -> None:
         delattr(Issue, "elsewhere")
 
 
-def test_removing_is_no_agents_business(world: World) -> None:
+def test_an_agent_may_not_remove_a_row(world: World) -> None:
     issue, agent = world.issues("done"), world.agent()
     with pytest.raises(GuardRefused, match="a person or the system"):
         issue.remove(by=agent, reason=WHY)

@@ -1,4 +1,4 @@
-"""Rescue and ticks: silent agents, sessions that are over, and rows that nobody can read."""
+"""Rescue and ticks: silent agents, sessions that are over, and rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,42 +14,44 @@ from tests.invariants import broken
 from tests.world import MAINTAINER, RUNNER, WHY, World, queued
 
 
-def test_rescue_fails_the_silent_and_leaves_the_rest(world: World, store: Store, clock: Clock) -> None:
-    silent, beating = (world.start(world.new_issue()) for _ in range(2))
+def test_rescue_marks_silent_agents_as_errored_and_leaves_the_rest(world: World, store: Store, clock: Clock) -> None:
+    """Agents that wait for input or are paused send no heartbeats and are left alone."""
+    silent, living = (world.start(world.new_issue()) for _ in range(2))
     waiting, paused = world.at("agents", "waiting_for_input"), world.at("agents", "paused")
     clock.forward(seconds=120)
     assert store.rescue() == []
     clock.forward(seconds=1)
-    beating.heartbeat()
+    living.heartbeat()
     moves = store.rescue()
     assert [(move.entity, move.trigger) for move in moves] == [("agents", "fail"), ("issues", "release")]
     assert moves[0].id == silent.id
     assert store.history(silent)[-1].actor == "system:rescue"
-    assert {beating.reload().status, waiting.reload().status, paused.reload().status} == {
+    assert {living.reload().status, waiting.reload().status, paused.reload().status} == {
         "working", "waiting_for_input", "paused",
     }  # fmt: skip
     assert store.rescue() == []
 
 
-def test_who_beats_while_rescue_is_on_its_way_is_spared(
+def test_an_agent_that_sends_a_heartbeat_during_a_rescue_is_spared(
     world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = world.start(world.new_issue())
     clock.forward(seconds=121)
     silent = maintenance.silent_at_work
 
-    def beats_meanwhile(since: datetime, until: datetime) -> list[Any]:
+    def heartbeat_meanwhile(since: datetime, until: datetime) -> list[Any]:
         found = silent(since, until)
         assert found
         agent.heartbeat()
         return found
 
-    monkeypatch.setattr(maintenance, "silent_at_work", beats_meanwhile)
+    monkeypatch.setattr(maintenance, "silent_at_work", heartbeat_meanwhile)
     assert store.rescue() == []
     assert agent.reload().status == "working"
 
 
 def test_a_rescued_worker_can_change_nothing(world: World, store: Store, clock: Clock) -> None:
+    """Its issue has gone to another agent, and each of its own calls is refused."""
     issue = world.issues("in_progress")
     worker = issue.assigned_agent
     mine = Issue.get_by_id(issue.id)
@@ -71,7 +73,7 @@ def test_a_rescued_worker_can_change_nothing(world: World, store: Store, clock: 
     assert (issue.reload().status, issue.assigned_agent_id) == ("assigned", other.id)
 
 
-def test_rescue_sets_aside_after_too_many_attempts(world: World, store: Store, clock: Clock) -> None:
+def test_rescue_blocks_an_issue_after_too_many_attempts(world: World, store: Store, clock: Clock) -> None:
     issue = world.new_issue()
     issue.queue(by=RUNNER)
     for _ in range(3):
@@ -90,7 +92,7 @@ def test_bad_timeouts(store: Store, timeout: Any) -> None:
 
 
 def test_the_longest_silence_is_looked_at_first(world: World, store: Store, clock: Clock) -> None:
-    """As it was left; a heartbeat that lies ahead counts as none, and comes last."""
+    """An agent whose heartbeat lies in the future comes last."""
     agents = []
     for _ in range(3):
         agents.append(world.start(world.new_issue()))
@@ -104,7 +106,8 @@ def test_the_longest_silence_is_looked_at_first(world: World, store: Store, cloc
     assert "for more than 120 s" in str(store.history(agents[1])[-1].reason)
 
 
-def test_a_heartbeat_ahead_within_the_timeout_is_one(world: World, store: Store, clock: Clock) -> None:
+def test_a_heartbeat_slightly_in_the_future_counts(world: World, store: Store, clock: Clock) -> None:
+    """By no more than the timeout: clocks differ a little."""
     agent = world.start(world.new_issue())
     clock.forward(seconds=120)
     agent.heartbeat()
@@ -115,7 +118,7 @@ def test_a_heartbeat_ahead_within_the_timeout_is_one(world: World, store: Store,
 
 
 def test_a_heartbeat_of_a_clock_that_was_ahead_is_forgotten(world: World, store: Store, clock: Clock) -> None:
-    """The agent's next work stamps the present, and nothing else was dragged along."""
+    """The agent's next move stamps the present time, and no other stamp follows the wrong clock."""
     issue = world.start(world.new_issue()).current_issue
     agent = issue.assigned_agent
     clock.forward(days=3650)
@@ -138,6 +141,7 @@ def test_a_heartbeat_of_a_clock_that_was_ahead_is_forgotten(world: World, store:
 
 @pytest.mark.parametrize("status", ["idle", "errored"])
 def test_rescue_stops_sessions_that_are_over(world: World, store: Store, clock: Clock, status: str) -> None:
+    """Only with `idle_timeout`, and not while an issue that the agent wrote is still in review."""
     over, alive = world.agents(status), world.agents(status)
     reviewed = world.issues("awaiting_review")
     named = reviewed.assigned_agent
@@ -161,8 +165,8 @@ def test_rescue_stops_sessions_that_are_over(world: World, store: Store, clock: 
     assert broken(store) == []
 
 
-def test_an_agent_is_looked_at_once(world: World, store: Store, clock: Clock) -> None:
-    """One that is failed is not stopped in the same go."""
+def test_a_rescue_moves_each_agent_once(world: World, store: Store, clock: Clock) -> None:
+    """It does not stop an agent that it has just marked as errored."""
     agent = world.start(world.new_issue())
     clock.forward(days=1)
     assert [move.trigger for move in store.rescue(idle_timeout=60)] == ["fail", "release"]
@@ -170,9 +174,10 @@ def test_an_agent_is_looked_at_once(world: World, store: Store, clock: Clock) ->
     assert agent.reload().status == "completed"
 
 
-def test_who_is_given_work_while_rescue_is_on_its_way_is_not_stopped(
+def test_an_agent_that_is_given_work_during_a_rescue_is_not_stopped(
     world: World, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither is one whose issue is in review by then."""
     agents = [world.agent() for _ in range(3)]
     issues = [world.new_issue() for _ in range(2)]
     clock.forward(days=1)
@@ -193,7 +198,7 @@ def test_who_is_given_work_while_rescue_is_on_its_way_is_not_stopped(
 
 
 def spoil(store: Store, table: str, column: str, value: str, rows: list[Any]) -> None:
-    """Write what is no value of a column, as somebody does who drops the database's own trigger."""
+    """Write a value that the column cannot hold, past the database's own trigger."""
     trigger = f"dispatch_{table}_update" if store.database.kind == "sqlite" else f"dispatch_{table} ON {table}"
     store.database.execute_sql(f"DROP TRIGGER {trigger}")
     for row in rows:
@@ -201,15 +206,15 @@ def spoil(store: Store, table: str, column: str, value: str, rows: list[Any]) ->
 
 
 def test_an_agent_that_cannot_be_read_keeps_no_other_from_rescue(world: World, store: Store, clock: Clock) -> None:
-    """The broken come first; the rest is done and committed, and then the first error is raised."""
+    """All other agents are rescued and committed; then the first error is raised."""
     agents = []
     for _ in range(4):
         agents.append(world.start(world.new_issue()))
         clock.forward(seconds=1)
     clock.forward(minutes=5)
-    value, told = UNREADABLE[store.database.kind]
+    value, message = UNREADABLE[store.database.kind]
     spoil(store, "agents", "started_at", value, agents[:2])
-    with pytest.raises(StoreError, match=told) as raised:
+    with pytest.raises(StoreError, match=message) as raised:
         store.rescue()
     assert raised.value.__notes__ == ["besides this one 1 could not be moved; 4 moves were made"]
     assert [agent.reload().status for agent in agents[2:]] == ["errored"] * 2
@@ -217,22 +222,22 @@ def test_an_agent_that_cannot_be_read_keeps_no_other_from_rescue(world: World, s
 
 
 UNREADABLE = {
-    "sqlite": ("yesterday", "what is stored there is no value of it"),
+    "sqlite": ("yesterday", "the stored value is not one it can hold"),
     "postgresql": ("0044-03-15 00:00:00+00 BC", "before year 1"),
 }
-"""By the kind of database: a stamp that Python cannot read, and what is said of it."""
+"""By the kind of database: a time that Python cannot read, and the message about it."""
 
 
-def test_what_cannot_be_read_keeps_nothing_else_from_its_tick(world: World, store: Store, clock: Clock) -> None:
+def test_a_row_that_cannot_be_read_keeps_no_other_from_its_tick(world: World, store: Store, clock: Clock) -> None:
     stages = [
         world.waiting_stage({"gate_type": "checkpoint", "auto_approve_at": clock.now + timedelta(minutes=minute)})
         for minute in range(2)
     ]
     proposal = world.new_proposal(voting_deadline=clock.now)
     clock.forward(hours=1)
-    value, told = UNREADABLE[store.database.kind]
+    value, message = UNREADABLE[store.database.kind]
     spoil(store, "gates", "created_at", value, [stages[0].gates.get()])
-    with pytest.raises(StoreError, match=told):
+    with pytest.raises(StoreError, match=message):
         store.tick()
     assert (stages[1].reload().status, proposal.reload().status) == ("approved", "rejected")
 

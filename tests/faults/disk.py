@@ -42,7 +42,7 @@ class Change(NamedTuple):
 
 
 def means(folder: Path) -> str:
-    """How changes are recorded here: "preload", "strace", or "" where neither is possible."""
+    """How changes can be recorded here: "preload", "strace", or "" when neither works."""
     compiler = shutil.which("cc")
     if compiler and sys.platform == "linux":
         source = Path(__file__).with_name("recorder.c")

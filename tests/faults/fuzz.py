@@ -45,7 +45,7 @@ class Failed(Exception):
 
 
 def same(given: Any, found: Any) -> bool:
-    """Whether what is stored is what was given, in the form that its column keeps."""
+    """Whether the stored value is the given one, in the form that its column keeps."""
     if found is NOTHING or (given is None and found != ""):
         return True  # nothing to compare, or a default was filled in
     if isinstance(given, Row):
@@ -60,7 +60,7 @@ def same(given: Any, found: Any) -> bool:
 
 
 def alike(given: Any, found: Any) -> bool:
-    """Equal, and true is not 1."""
+    """Whether two values are equal, where true is not 1."""
     if isinstance(given, dict) and isinstance(found, dict):
         return given.keys() == found.keys() and all(alike(given[key], found[key]) for key in given)
     if isinstance(given, list) and isinstance(found, list):
@@ -69,7 +69,7 @@ def alike(given: Any, found: Any) -> bool:
 
 
 def values_for(entry: Entry, draws: int, world: World) -> Iterator[Any]:
-    """The nasty ones first, in an order of this argument's own, then random ones: the same in every run."""
+    """The nasty values first, in an order of this argument's own, then random ones; the same in every run."""
     chance = random.Random(f"{entry.name} {entry.argument}")
     listed = nasty(world)
     chance.shuffle(listed)
@@ -105,6 +105,7 @@ class _Undo(Exception):
 
 @contextmanager
 def undone(store: Store, undo: bool) -> Iterator[None]:
+    """Undo what a value did, so that the next value finds the same store."""
     try:
         with store.atomic():
             yield
@@ -132,19 +133,19 @@ class Fuzzer:
         with undone(store, undo=True) if in_block else nullcontext():
             made = entries[0].make(self._world)
             for entry in entries:
-                told = self.found[f"{entry.name}({entry.argument})"] = []
+                outcomes = self.found[f"{entry.name}({entry.argument})"] = []
                 for value in values_for(entry, self._draws, self._world):
-                    told.append(self._one(entry, made, value, "stored" not in told))
+                    outcomes.append(self._one(entry, made, value, "stored" not in outcomes))
             self._sound(entries[0].name)
 
     def _one(self, entry: Entry, made: Any, value: Any, first: bool) -> str:
         call = f"{entry.name}({entry.argument}={shown(value)})"
         try:
             with undone(self._world.store, undo=not entry.keeps) if entry.in_block else nullcontext():
-                told = outcome(entry, made, value)
-                if told == "stored" and not entry.keeps and first and self._draws >= MANY:
+                result = outcome(entry, made, value)
+                if result == "stored" and not entry.keeps and first and self._draws >= MANY:
                     self._sound(call)
-                return told
+                return result
         except Failed as failed:
             self.failures.append(f"{call}: {failed}")
             return "failed"
@@ -154,7 +155,7 @@ class Fuzzer:
 
 
 def fuzz(target: str, draws: int) -> tuple[dict[str, list[str]], list[str]]:
-    """Fuzz everything in a new store; returns the outcomes by entry point and argument, and what was wrong."""
+    """Fuzz everything in a new store; return the outcomes by entry point and argument, and the failures."""
     with open_store(target, durability="normal", clock=Clock()) as store:
         fuzzer = Fuzzer(store, draws)
         for name, entries in groupby(everything(), lambda entry: entry.name):
@@ -168,7 +169,7 @@ OPTIONS = ("target", "create", "migrate", "timeout", "pool_size", "durability", 
 
 
 def fuzz_opening(target: str, draws: int) -> tuple[dict[str, list[str]], list[str]]:
-    """The same for `open_store`, whose store is there already."""
+    """Do the same for `open_store`, whose store exists already."""
     found: dict[str, list[str]] = {}
     failures: list[str] = []
     open_store(target).close()
@@ -181,12 +182,12 @@ def fuzz_opening(target: str, draws: int) -> tuple[dict[str, list[str]], list[st
 
     for option in OPTIONS:
         entry = Entry("open_store", option, lambda w: None, lambda m, v, o=option: call(m, o, v))
-        told = found[f"open_store({option})"] = []
+        outcomes = found[f"open_store({option})"] = []
         for value in values_for(entry, draws, None):  # type: ignore[arg-type]
             if (option == "target" and isinstance(value, str | Path | None)) or (option == "clock" and callable(value)):
                 continue  # which may name anything, or be no fault of ours; tests/storage/test_targets.py has its own
             try:
-                told.append(outcome(entry, None, value))
+                outcomes.append(outcome(entry, None, value))
             except Failed as failed:
                 failures.append(f"open_store({option}={shown(value)}): {failed}")
     return found, failures
@@ -195,10 +196,10 @@ def fuzz_opening(target: str, draws: int) -> tuple[dict[str, list[str]], list[st
 def table(found: dict[str, list[str]]) -> str:
     """How often each outcome came, by entry point."""
     lines = [f"{'argument':55} {'values':>7} {'stored':>7}  refused"]
-    for name, told in found.items():
-        counted = Counter(told)
+    for name, outcomes in found.items():
+        counted = Counter(outcomes)
         refused = ", ".join(f"{error} {count}" for error, count in counted.most_common() if error != "stored")
-        lines.append(f"{name:55} {len(told):7} {counted['stored']:7}  {refused}")
+        lines.append(f"{name:55} {len(outcomes):7} {counted['stored']:7}  {refused}")
     whole = Counter(chain.from_iterable(found.values()))
     lines.append(f"{len(found)} arguments, {whole.total()} values: {dict(whole.most_common())}")
     return "\n".join(lines)

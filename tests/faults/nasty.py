@@ -1,4 +1,4 @@
-"""Values that nobody should give, and random ones of every kind."""
+"""Values that no caller should pass, and random values of every kind."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class Loud(str):
 
 
 class Odd(tzinfo):
-    """A time zone that cannot tell."""
+    """A time zone whose offset raises an error."""
 
     def utcoffset(self, when: datetime | None) -> timedelta:
         raise ValueError("nobody knows")
 
 
 def deep(depth: int) -> list[Any]:
-    """A list so deep that nothing that recurses reaches its end."""
+    """A list that is nested too deep for anything that recurses."""
     found: list[Any] = []
     for _ in range(depth):
         found = [found]
@@ -111,13 +111,13 @@ THINGS: list[Any] = [
 
 
 def nasty(world: World | None) -> list[Any]:
-    """All of them, and rows of this store."""
+    """All nasty values, and rows of this store."""
     rows = [] if world is None else [*rows_of_a_few_tables()]
     return [*TEXTS, *NUMBERS, *TIMES, *THINGS, *rows]
 
 
 def rows_of_a_few_tables() -> list[Any]:
-    """A row of a few tables as it stands, whole and in part."""
+    """A row of a few tables, whole and in part."""
     found: list[Any] = [model.select().order_by(model.id).first() for model in (Epic, Issue, Agent)]
     mangled = [model.select().order_by(model.id).first() for model in (Epic, Issue, Agent)]
     for row in filter(None, mangled):
@@ -193,7 +193,7 @@ def random_object(chance: random.Random, depth: int) -> dict[Any, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value in a few characters, whatever it is."""
+    """Any value, in a few characters."""
     try:
         text = repr(value)
     except Exception as error:

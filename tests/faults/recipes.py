@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 # ---- what is fuzzed ----------------------------------------------------------------------------------
 
 
-def births() -> dict[str, Callable[[World], dict[str, Any]]]:
+def creations() -> dict[str, Callable[[World], dict[str, Any]]]:
     """Good columns for a new row of each table."""
     text = {**TEXTS, "repo_path": "/src"}
     return {
@@ -169,7 +169,7 @@ def voting(world: World) -> Any:
 
 
 def methods() -> Iterator[Entry]:
-    """Every public method that is neither a birth nor a trigger, on all its arguments."""
+    """Every public method that is neither a creation nor a trigger, on all its arguments."""
     plain = {"by": MAINTAINER, "reason": WHY}
     issue = {"title": "t", "prompt": "p", "issue_type": "bug"}
     draft, stage = lambda w: w.epics("draft"), lambda w: w.stages("pending")
@@ -269,7 +269,7 @@ def outside() -> Iterator[Entry]:
 
 
 def everything() -> Iterator[Entry]:
-    for table, make in births().items():
+    for table, make in creations().items():
         yield from creating(table, make)
         yield from saving(table)
         for name in MODELS[table].machine.triggers:
@@ -329,7 +329,7 @@ def public() -> set[str]:
 
 
 def written_elsewhere() -> set[str]:
-    """Births and saves of rows that have no door of their own: refused whatever they are given."""
+    """Methods that create or save rows which other methods write: refused whatever they are given."""
     others = [model.__name__ for model in EVERY if model not in MODELS.values()]
     return {f"{name}.{way}" for name in others for way in ("create", "save")}
 

@@ -1,4 +1,4 @@
-"""Every public call that writes, and every one that reads, for the tests that break the storage under them."""
+"""Every public call that writes and every one that reads, for tests that break the storage under them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAST = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
 class SlowClock(Clock):
-    """A clock that goes on a minute each time it is asked: whoever does not beat is soon taken for dead."""
+    """A clock that advances one minute at each call, so that an agent without heartbeats soon counts as dead."""
 
     def __call__(self) -> datetime:
         self.forward(minutes=1)
@@ -25,7 +25,7 @@ class SlowClock(Clock):
 
 
 def ready(store: Store) -> Rows:
-    """Rows on which each of `WRITES` succeeds once, in any order."""
+    """Make rows on which each of `WRITES` succeeds once, in any order."""
     world = World(store)
     rows = Rows(store=store, world=world, agent=world.agent(), epic=world.epics("draft"), free=world.new_issue())
     rows.stage = rows.epic.stages.get()
@@ -92,7 +92,7 @@ READS: dict[str, Callable[[Rows], Any]] = {
 
 
 def ids(rows: Rows) -> set[Any]:
-    """What `rows.store` holds, by the ids of its issues."""
+    """The ids of the issues that `rows.store` holds."""
     return {issue.id for issue in Issue.select(Issue.id)}
 
 
@@ -110,7 +110,7 @@ def filled(file: Path) -> set[Any]:
 
 
 def refusals(rows: Rows, uses: dict[str, Callable[[Rows], Any]]) -> dict[str, type[Exception] | None]:
-    """What each use raises, in order; None where it succeeds."""
+    """The error of each use, in order; None where it succeeds."""
 
     def outcome(use: Callable[[Rows], Any]) -> type[Exception] | None:
         try:

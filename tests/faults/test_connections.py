@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that are lost: workers live on, nothing is done twice, and what is unknown is said."""
+"""Lost connections to PostgreSQL: workers go on, nothing is done twice, and an unknown outcome is reported as such."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BACKENDS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL"
 )
 HANG = 120
-"""Seconds after which something hangs; nothing else is decided by time."""
+"""Seconds after which a test counts as hanging; no other result depends on time."""
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def opened(url: str) -> Iterator[Store]:
 
 
 def terminate(url: str, name: str = "cut-off") -> int:
-    """End every connection of an application, as an administrator or a restart does; how many there were."""
+    """End every connection of an application, as an administrator or a restart does; return how many there were."""
     with psycopg.connect(url, autocommit=True) as server:
         pids = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
         found = [pid for (pid,) in server.execute(pids, (name,)).fetchall()]
         server.execute(f"{BACKENDS} AND application_name = %s", (name,))
-    while any(map(runs, found)):  # its lines are closed when it is gone
+    while any(map(runs, found)):  # its connections are closed once it is gone
         time.sleep(0.005)
     return len(found)
 
@@ -74,7 +74,7 @@ def an_issue(status: str = "unassigned") -> Issue:
 CALLS: dict[str, Callable[[Store, Issue, Agent], object]] = {
     "a claim": lambda store, issue, agent: store.claim(agent),
     "a move": lambda store, issue, agent: issue.dequeue(by=MAINTAINER),
-    "a birth": lambda store, issue, agent: an_issue(),
+    "a creation": lambda store, issue, agent: an_issue(),
     "a save": lambda store, issue, agent: (setattr(issue, "title", "Another"), issue.save()),
     "a heartbeat": lambda store, issue, agent: agent.heartbeat(),
     "a rescue": lambda store, issue, agent: store.rescue(),
@@ -99,7 +99,7 @@ def block(store: Store, issue: Issue) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_after_its_connection_was_ended(opened: Store, url: str, call: str) -> None:
-    """The caller sees nothing of it."""
+    """The library connects again and the caller notices nothing."""
     issue, agent = an_issue("queued"), Agent.create(agent_type="coder")
     list(Issue.select())  # which keeps a connection, until the next call of ours
     assert terminate(url) >= 1
@@ -108,7 +108,7 @@ def test_a_call_after_its_connection_was_ended(opened: Store, url: str, call: st
 
 
 def test_a_thread_that_only_reads_goes_on(opened: Store, url: str) -> None:
-    """By Peewee's queries alone, which give no connection back."""
+    """Even when it only runs Peewee queries, which never give the connection back."""
     found: list[int] = []
     go_on, done = threading.Event(), threading.Event()
 
@@ -129,7 +129,7 @@ def test_a_thread_that_only_reads_goes_on(opened: Store, url: str) -> None:
 
 
 def test_a_write_by_peewee_is_not_sent_twice(opened: Store, url: str) -> None:
-    """Whether it was carried out is not known to us: it is told, and the next statement has a connection that works."""
+    """Nobody knows whether it was carried out, so the error is raised; the next statement gets a new connection."""
     issue = an_issue()
     Issue.select().count()
     terminate(url)
@@ -159,7 +159,7 @@ def test_no_dead_connection_stays_in_the_pool(opened: Store, url: str) -> None:
 
 
 def test_a_block_whose_connection_is_ended_is_over(opened: Store, url: str) -> None:
-    """Nothing of it is written, row objects are put back, and it may be begun again."""
+    """Nothing of it is written, row objects are restored, and the caller can begin it again."""
     issue, other = an_issue(), an_issue()
     with pytest.raises(StoreUnreachable) as lost, opened.atomic():
         issue.queue(by=MAINTAINER)
@@ -173,7 +173,7 @@ def test_a_block_whose_connection_is_ended_is_over(opened: Store, url: str) -> N
     assert [row.reload().version for row in (issue, other)] == [2, 2]
 
 
-def test_whoever_passes_over_it_in_a_block_writes_nothing(opened: Store, url: str) -> None:
+def test_a_block_that_ignores_the_lost_connection_writes_nothing(opened: Store, url: str) -> None:
     issue, other = an_issue(), an_issue()
     with pytest.raises(StoreUnreachable), opened.atomic():
         issue.queue(by=MAINTAINER)
@@ -187,7 +187,7 @@ def test_whoever_passes_over_it_in_a_block_writes_nothing(opened: Store, url: st
 
 
 def test_a_block_that_ends_on_a_lost_connection_was_not_committed(opened: Store, url: str) -> None:
-    """It was lost before the word was sent: that is known, and may be tried again."""
+    """The connection was lost before COMMIT was sent, so the error says that the block can be tried again."""
     issue = an_issue()
     with pytest.raises(StoreUnreachable), opened.atomic():
         issue.queue(by=MAINTAINER)
@@ -209,8 +209,8 @@ STATEMENTS = ["BEGIN", "FOR NO KEY UPDATE", 'INSERT INTO "transition_log"', 'UPD
 
 @pytest.mark.parametrize("delivered", [False, True], ids=["lost", "answer lost"])
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_a_line_that_is_cut_before_the_commit(statement: str, delivered: bool) -> None:
-    """The move is made once, on a fresh connection; the caller sees nothing."""
+def test_a_connection_that_is_cut_before_the_commit(statement: str, delivered: bool) -> None:
+    """The move is made once, on a new connection, and the caller notices nothing."""
     with proxied_store() as (store, proxy):
         issue = an_issue()
         proxy.cut_at(statement, delivered=delivered)
@@ -222,8 +222,8 @@ def test_a_line_that_is_cut_before_the_commit(statement: str, delivered: bool) -
 
 
 @pytest.mark.parametrize("delivered", [False, True], ids=["lost", "answer lost"])
-def test_a_line_that_is_cut_at_the_commit(delivered: bool) -> None:
-    """Nobody can know: the error says so, is not for trying again, and asking shows what became of it."""
+def test_a_connection_that_is_cut_at_the_commit(delivered: bool) -> None:
+    """The outcome is unknown, so the error is not retryable; reading the row shows what happened."""
     with proxied_store() as (store, proxy):
         issue = an_issue()
         proxy.cut_at("COMMIT", delivered=delivered)
@@ -239,7 +239,7 @@ def test_a_line_that_is_cut_at_the_commit(delivered: bool) -> None:
 
 
 @pytest.mark.parametrize("delivered", [False, True], ids=["lost", "answer lost"])
-def test_a_block_that_is_cut_at_its_commit_puts_objects_back(delivered: bool) -> None:
+def test_a_block_that_is_cut_at_its_commit_restores_objects(delivered: bool) -> None:
     with proxied_store() as (store, proxy):
         issue = an_issue()
         with pytest.raises(CommitUnknown), store.atomic():
@@ -249,7 +249,7 @@ def test_a_block_that_is_cut_at_its_commit_puts_objects_back(delivered: bool) ->
         assert eventually(lambda: Issue.get_by_id(issue.id).version == 1 + delivered)
 
 
-def test_a_birth_whose_commit_is_unknown_is_found_by_its_id() -> None:
+def test_a_new_row_whose_commit_is_unknown_can_be_found_by_its_id() -> None:
     with proxied_store() as (_, proxy):
         issue = Issue(title="Once", prompt="…", issue_type="bug", repo_path="/src")
         proxy.cut_at("COMMIT", delivered=True)
@@ -260,7 +260,7 @@ def test_a_birth_whose_commit_is_unknown_is_found_by_its_id() -> None:
 
 
 def eventually(agrees: Callable[[], bool]) -> bool:
-    """Whether it agrees at last: what was delivered is carried out a moment later."""
+    """Whether the condition becomes true: the server carries out what was delivered a moment later."""
     until = time.monotonic() + HANG
     while not agrees():
         if time.monotonic() > until:
@@ -273,7 +273,7 @@ def eventually(agrees: Callable[[], bool]) -> bool:
 
 
 def test_workers_live_through_a_restart() -> None:
-    """Threads that claim, write, read and watch; the watcher hears every move once."""
+    """Threads claim, write, read and watch; the watcher gets every move once."""
     with network.own_server() as (url, server), open_store(url, timeout=60) as store:
         for number in range(40):
             Issue.create(title=f"{number}", prompt="…", issue_type="bug", repo_path="/src").queue(by=MAINTAINER)
@@ -334,7 +334,7 @@ def test_workers_live_through_a_restart() -> None:
 
 
 def test_the_readmes_loop_lives_through_a_restart() -> None:
-    """Also where the server stays away for longer than a call waits: the loop pauses, and goes on with its issue."""
+    """Even when the server stays away longer than a call waits: the loop pauses and goes on with its issue."""
     with network.own_server() as (url, server), open_store(url, timeout=0.2) as store:
         issues = [an_issue("queued") for _ in range(10)]
         begun = threading.Event()
@@ -353,7 +353,7 @@ def test_the_readmes_loop_lives_through_a_restart() -> None:
 
 
 def test_a_server_that_stays_away() -> None:
-    """A call waits as long as the store's timeout, and then says that it may be tried again; and so it is."""
+    """A call waits for the store's timeout, then raises a retryable error; the retry works."""
     with network.own_server() as (url, server), open_store(url, timeout=0.5) as store:
         issue = an_issue()
         server.stop()
@@ -383,7 +383,7 @@ def test_a_server_that_is_not_there_is_named_with_its_port_and_reason() -> None:
 
 
 def test_a_statement_that_takes_too_long_may_be_tried_again(url: str) -> None:
-    """As `statement_timeout` has it, while another session holds the row for as long."""
+    """Here `statement_timeout` cancels it while another session holds the row."""
     with open_store(f"{url}%20-cstatement_timeout%3D200") as store, psycopg.connect(url) as other:
         issue = an_issue()
         other.execute("SELECT 1 FROM issues WHERE id = %s FOR UPDATE", (issue.id,))
@@ -401,7 +401,7 @@ def test_a_statement_that_takes_too_long_may_be_tried_again(url: str) -> None:
 
 @contextmanager
 def pooler(server: str, folder: Path, **settings: str) -> Iterator[int]:
-    """PgBouncer in transaction mode, before the server of a URL: its port."""
+    """Run PgBouncer in transaction mode before the server of a URL; yield its port."""
     program, port = network.pgbouncer(), network.free_port()
     host = str(Path(network.socket_of(server)).parent)
     chosen = {
@@ -445,8 +445,8 @@ def config_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_lives_behind_a_pooler(url: str, config_folder: Path) -> None:
-    """In transaction mode, eight threads over two sessions of the server: every move whole, each in its own session."""
+def test_lives_of_issues_behind_a_pooler(url: str, config_folder: Path) -> None:
+    """Eight threads share two sessions of the server in transaction mode, and every move stays in one session."""
     name = url.partition("search_path%3D")[2]
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(f"ALTER ROLE postgres IN DATABASE postgres SET search_path = {name}")
@@ -499,7 +499,7 @@ def lives_of_threads(store: Store, count: int) -> None:
 
 
 def test_a_pooler_that_leaves_out_the_schema_is_refused(url: str, config_folder: Path) -> None:
-    """What it does with the options of a URL is its configuration's: they are dropped here."""
+    """This pooler is configured to drop the options of the URL."""
     dropped = "extra_float_digits, options"
     with (
         pooler(url, config_folder, ignore_startup_parameters=dropped) as port,
@@ -512,7 +512,7 @@ def test_a_pooler_that_leaves_out_the_schema_is_refused(url: str, config_folder:
 
 
 def test_the_servers_clock_rules(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose clock is three minutes behind stamps what the server says; living agents are not failed."""
+    """A machine whose clock is three minutes slow stamps the server's time and rescues no living agent."""
 
     class Behind(datetime):
         @classmethod
@@ -529,14 +529,14 @@ def test_the_servers_clock_rules(url: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert store.rescue(timeout=120) == []
 
 
-def test_a_clock_that_was_injected_stays(url: str) -> None:
+def test_a_clock_that_the_caller_gave_is_used_instead(url: str) -> None:
     moment = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
     with open_store(url, clock=lambda: moment):
         assert Epic.create(title="Then", description="…", repo_path="/src").created_at == moment
 
 
 def test_the_clock_is_measured_anew_without_another_trip(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the statement that begins a transaction, when it is due: after a while, or when this machine's was set."""
+    """The statement that begins a transaction measures it, now and then and when this machine's clock was set."""
     issue = an_issue()
     measured: list[datetime] = []
     take = ServerClock.set_from
@@ -555,7 +555,7 @@ def test_the_clock_is_measured_anew_without_another_trip(opened: Store, monkeypa
     assert opened.verify() == []
 
 
-def test_a_clock_that_is_set_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_this_machines_clock_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ServerClock()
     clock.set_from(ServerClock.local(), datetime.now(UTC))
     assert not clock.is_due()
@@ -564,7 +564,7 @@ def test_a_clock_that_is_set_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
     assert clock.is_due()
 
 
-def test_world_of_the_kit_still_works_after_all_connections_ended(opened: Store, url: str) -> None:
+def test_the_testing_kit_works_after_all_connections_ended(opened: Store, url: str) -> None:
     world = World(opened)
     issue = world.issues("in_progress")
     terminate(url)

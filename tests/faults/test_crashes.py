@@ -1,4 +1,4 @@
-"""Writers killed at random moments: what was acknowledged is there, and nothing is half done.
+"""Writers that are killed at random moments: every acknowledged move is there, and no move is half done.
 
 The short form kills 100 times, the long form (`DISPATCH_LONG=1`) 600 times, on each database.
 """
@@ -26,9 +26,9 @@ WRITERS = 3
 KILLS = 600 if LONG else 100
 
 
-def write(target: str, told: str) -> None:
-    """Whole lives of issues, one after the other; each move is told to a file once it is acknowledged."""
-    file = os.open(told, os.O_WRONLY | os.O_APPEND)
+def write(target: str, record: str) -> None:
+    """Move issues through whole lives, one after the other; write each acknowledged move to a file."""
+    file = os.open(record, os.O_WRONLY | os.O_APPEND)
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
         while True:
@@ -51,34 +51,35 @@ def acknowledge(file: int, seq: int, done: Issue | None) -> None:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def record(tmp_path: Path) -> Path:
     path = tmp_path / "acknowledged"
     path.touch()
     return path
 
 
-def start(target: str, told: Path) -> BaseProcess:
-    process = SERVER.Process(target=write, args=(target, str(told)), daemon=True)
+def start(target: str, record: Path) -> BaseProcess:
+    process = SERVER.Process(target=write, args=(target, str(record)), daemon=True)
     process.start()
     return process
 
 
-def test_killed_writers(store: Store, target: str, told: Path) -> None:
+def test_killed_writers(store: Store, target: str, record: Path) -> None:
+    """Every move that a writer saw committed is in the log afterwards, and the store is sound."""
     chance = random.Random(3)
-    writers = [start(target, told) for _ in range(WRITERS)]
+    writers = [start(target, record) for _ in range(WRITERS)]
     for _ in range(KILLS):
         time.sleep(chance.uniform(0.01, 0.15))
         victim = chance.randrange(WRITERS)
         writers[victim].kill()
         writers[victim].join()
         writers[victim].close()
-        writers[victim] = start(target, told)
-    while len(told.read_text().splitlines()) < KILLS:  # they go on after all that
+        writers[victim] = start(target, record)
+    while len(record.read_text().splitlines()) < KILLS:  # the last writers are still at work
         time.sleep(0.05)
     for writer in writers:
         writer.kill()
         writer.join()
-    acknowledged = [line.split() for line in told.read_text().splitlines()]
+    acknowledged = [line.split() for line in record.read_text().splitlines()]
     seqs = {int(seq) for seq, _ in acknowledged}
     found = {move.seq for move in TransitionLog.select(TransitionLog.seq)}
     assert seqs <= found, f"{len(seqs - found)} acknowledged moves are lost"

@@ -1,4 +1,4 @@
-"""Fifty forked children, sixteen threads at the same rows, and a clock that jumps at every look."""
+"""Fifty forked children, sixteen threads that move the same rows, and a clock that jumps whenever it is read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ THREADS, MOVES = 16, 12
 
 
 def test_fifty_forked_children(store: Store) -> None:
-    """Each is refused, also in the middle of a parent's block, and the parent goes on as if nothing had been."""
+    """Each child is refused, even in the middle of its parent's block, and the parent goes on undisturbed."""
     world = World(store)
     here = Opened(store, world.agent(), world.new_issue())
     here.issue.title = "changed, and not saved"
@@ -60,7 +60,7 @@ def test_fifty_forked_children(store: Store) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_a_child_forked_while_a_thread_takes_its_turn(store: Store) -> None:
-    """The thread is not there in the child, and what it holds is never given back there."""
+    """The thread does not exist in the child, so its lock is never released there."""
     turn, holds, done = store.database.connection().turn, threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -86,13 +86,13 @@ def test_a_child_forked_while_a_thread_takes_its_turn(store: Store) -> None:
 
 
 def test_sixteen_threads_move_the_same_rows(store: Store) -> None:
-    """Whoever comes late is refused; each move that was made is in the log, once, and the rest changed nothing."""
+    """A late thread is refused and changes nothing; each move that was made is in the log once."""
     world = World(store)
     ids = [world.new_issue().id for _ in range(3)]
     before = TransitionLog.select().count()
 
     def moves_about(number: int) -> Counter[str]:
-        chance, told = random.Random(number), Counter[str]()
+        chance, counted = random.Random(number), Counter[str]()
         agent = world.agent()
         for _ in range(MOVES):
             row = Issue.get_by_id(chance.choice(ids))
@@ -100,14 +100,14 @@ def test_sixteen_threads_move_the_same_rows(store: Store) -> None:
             given: dict[str, Any] = {"agent": agent} if trigger == "assign" else {}
             try:
                 made = getattr(row, trigger)(by=MAINTAINER, reason=WHY, **given)
-                told["moves"] += len(made)
-            except (StaleRow, IllegalTransition, GuardRefused, StoreBusy) as refusal:  # busy: the family kept changing
-                told[type(refusal).__name__] += 1
-        return told
+                counted["moves"] += len(made)
+            except (StaleRow, IllegalTransition, GuardRefused, StoreBusy) as refusal:  # busy: the rows kept changing
+                counted[type(refusal).__name__] += 1
+        return counted
 
-    told = sum(in_threads(THREADS, moves_about), Counter())
-    assert TransitionLog.select().count() == before + THREADS + told["moves"]  # with the births of the agents
-    assert told["StaleRow"] > 0
+    counted = sum(in_threads(THREADS, moves_about), Counter())
+    assert TransitionLog.select().count() == before + THREADS + counted["moves"]  # with the creation of the agents
+    assert counted["StaleRow"] > 0
     for row in Issue.select():
         assert [move.version for move in store.history(row)] == list(range(1, row.version + 1))
     assert broken(store) == []
@@ -118,7 +118,7 @@ def test_sixteen_threads_move_the_same_rows(store: Store) -> None:
 
 
 class Jumping(Clock):
-    """A clock that an hour is taken from, or a day is given to, whenever somebody looks at it."""
+    """A clock that goes back an hour or forward a day when it is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,11 +138,11 @@ IN_ORDER = {
     "agents": ("started_at", "completed_at"),
     "proposals": ("created_at", "resolved_at", "executed_at"),
 }
-"""The stamps of each table, in the order in which they happen; a heartbeat is none of them, it says when it is now."""
+"""The stamps of each table, in the order in which they happen. A heartbeat is not one of them."""
 
 
 def test_a_clock_that_jumps(target: str) -> None:
-    """Every row of every table, in every status, ends after it began; the order of moves is that of `seq`."""
+    """No row ends before it began, in any table and status, and `seq` gives the order of the moves."""
     with open_store(target, durability="normal", clock=Jumping()) as store:
         world = World(store)
         for table, model in MODELS.items():
@@ -160,8 +160,8 @@ def test_a_clock_that_jumps(target: str) -> None:
         assert store.verify() == []
 
 
-def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None:
-    """Set forward, or back by less than the timeout, it spares who sends heartbeats; the silent it does not."""
+def test_a_clock_that_jumps_while_agents_send_heartbeats(target: str, clock: Clock) -> None:
+    """Jumps by less than the timeout: agents with heartbeats are spared, silent ones are not."""
     with open_store(target, durability="normal", clock=clock) as store:
         world = World(store)
         living, silent = ([world.issues("in_progress").assigned_agent for _ in range(3)] for _ in range(2))
@@ -169,9 +169,9 @@ def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None
             clock.forward(hours=hours)
             assert store.rescue(timeout=7200) == []
             for agent in living:
-                beaten = agent.last_heartbeat
+                last = agent.last_heartbeat
                 agent.heartbeat()
-                assert agent.last_heartbeat >= beaten, "a heartbeat never goes back"
+                assert agent.last_heartbeat >= last, "a heartbeat never goes back"
         clock.forward(days=2)
         for agent in living:
             agent.heartbeat()
@@ -181,8 +181,8 @@ def test_a_clock_that_jumps_while_agents_beat(target: str, clock: Clock) -> None
         assert store.verify() == []
 
 
-def test_a_clock_that_steps_back_makes_no_nonsense(store: Store, clock: Clock) -> None:
-    """An hour back in the middle: no row ends before it began, and the order of moves is that of `seq`."""
+def test_after_a_clock_stepped_back_no_row_ends_before_it_began(store: Store, clock: Clock) -> None:
+    """The clock steps back by an hour in the middle of the work, and by a day in the middle of an epic."""
     world = World(store)
     issue, agent = world.issues("queued"), world.agent()
     issue.assign(agent, by=agent)
@@ -204,7 +204,7 @@ def test_a_clock_that_steps_back_makes_no_nonsense(store: Store, clock: Clock) -
     assert store.verify() == []
 
 
-def test_a_clock_that_steps_forward_spares_who_beats(store: Store, clock: Clock) -> None:
+def test_a_clock_that_steps_forward_spares_agents_with_heartbeats(store: Store, clock: Clock) -> None:
     world = World(store)
     living, dead = (world.at("issues", "in_progress").assigned_agent for _ in range(2))
     clock.forward(days=1)

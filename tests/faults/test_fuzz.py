@@ -1,7 +1,7 @@
-"""Bad and random values into every argument of every public entry point: a clean error of ours, or an exact round trip.
+"""Bad and random values for every argument of every public entry point: an error of the library, or a round trip.
 
-The short form draws 6 values for each argument, the long form (`DISPATCH_LONG=1`) 300; alike on both databases.
-`python -m tests.faults.fuzz 300` prints what came of each.
+The short form draws 6 values for each argument, the long form (`DISPATCH_LONG=1`) 300, on both databases.
+`python -m tests.faults.fuzz 300` prints the outcomes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DRAWS = 300 if LONG else 6
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is taken for the name of a file is one in a folder of the test's."""
+    """Values that are taken for a file name are files in a folder of the test."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -35,7 +35,7 @@ def test_no_entry_point_is_forgotten() -> None:
 
 
 def test_every_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both databases say the same of the same values."""
+    """Both databases give the same outcome for the same values."""
     outcomes = {}
     for backend in BACKENDS:
         (tmp_path / backend).mkdir()
@@ -67,7 +67,7 @@ def test_a_text_that_prints_as_another_is_stored_as_it_is(store: Store) -> None:
 
 
 def test_what_has_an_index_is_short(store: Store) -> None:
-    """PostgreSQL cannot index more, and SQLite would."""
+    """PostgreSQL cannot index longer texts, so SQLite refuses them too."""
     for length in (2500, 1250):
         path = ("é" if length == 1250 else "x") * length
         assert World(store).new_issue(repo_path=path).reload().repo_path == path
@@ -79,8 +79,8 @@ def test_what_has_an_index_is_short(store: Store) -> None:
                 write()
 
 
-def test_an_id_that_is_none_is_told(store: Store) -> None:
-    """Not handed to the database, which would say it in its own words."""
+def test_what_is_not_an_id_is_refused(store: Store) -> None:
+    """The library refuses it before the database could raise an error of its own."""
     issue, agent = World(store).new_issue(), Agent.create(agent_type="coder")
     unnamed = Agent.get()
     issue.id = unnamed.id = "nonsense"
@@ -100,19 +100,19 @@ def test_an_id_that_is_none_is_told(store: Store) -> None:
         type(issue)(title="t").reload()
 
 
-def test_a_list_of_what_are_no_columns_is_told_in_a_line(store: Store) -> None:
+def test_a_list_of_unknown_columns_gets_a_short_error(store: Store) -> None:
     for only in ([[]], [{}], [0] * 100_000):
         with pytest.raises(InvalidValue, match=r"save\(only\): Issue has no column") as refused:
             World(store).new_issue().save(only=only)
         assert len(str(refused.value)) < 300
 
 
-def test_a_version_that_is_none_is_told(store: Store) -> None:
+def test_a_version_of_none_is_refused(store: Store) -> None:
     with pytest.raises(InvalidValue, match="version"):
         Agent.create(agent_type="coder", version=None)
 
 
 @pytest.mark.parametrize("option", ["create", "migrate"])
-def test_an_option_that_is_neither_true_nor_false_is_told(option: str, target: str) -> None:
+def test_an_option_that_is_neither_true_nor_false_is_refused(option: str, target: str) -> None:
     with pytest.raises(InvalidValue, match=option):
         open_store(target, **{option: "no"})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""An exception at any line, as a signal's handler raises it: all is as before, or as after, and nothing is held."""
+"""An exception at any line, as a signal handler raises it: everything is as before or as after, and no lock is held."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ PACKAGE = str(Path(dispatch_state.__file__).parent)
 LINES = 8
 """At how many lines of a story the short form raises; the long form raises at each."""
 INTERRUPTS = 2000 if LONG else 150
-"""How many real signals interrupt what is under way."""
+"""How many real signals the tests send."""
 
 
 class Interrupted(BaseException):
-    """What the handler of a signal raises."""
+    """The exception that a signal handler raises."""
 
 
 class Interruption:
@@ -148,7 +148,7 @@ BLOCKS = [a_block, a_block_in_a_block, an_inner_block_that_rolls_back, a_block_o
 
 @pytest.mark.parametrize("story", [*BLOCKS, *STORIES], ids=lambda story: story.__name__)
 def test_an_exception_at_any_line(store: Store, target: str, story: Story) -> None:
-    """It comes out as it was raised; all is as it was, or as it would be, and nothing stays locked."""
+    """The caller gets that exception, the state is the old or the new one, and nothing stays locked."""
     world = World(store)
     _, act = story(world)
     with Interruption() as whole:
@@ -184,7 +184,7 @@ def interrupted(world: World, target: str, story: Story, at: int) -> None:
 
 
 def assert_nothing_is_locked(target: str, place: str) -> None:
-    """Another connection can write at once, and take the turn."""
+    """Another connection can write at once and take its turn in the write queue."""
     if target.startswith("postgresql"):
         with psycopg.connect(target, autocommit=True) as other:
             other.execute("SET lock_timeout = '10s'")  # a connection that was closed ends a little later on the server
@@ -217,7 +217,7 @@ def is_free(target: str) -> bool:
 
 @contextmanager
 def alarms() -> Iterator[Callable[[float], None]]:
-    """Gives what raises KeyboardInterrupt after so many seconds, as Ctrl-C does; nothing comes after the block."""
+    """Yield a function that raises KeyboardInterrupt after so many seconds, as Ctrl-C does."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -231,7 +231,7 @@ def alarms() -> Iterator[Callable[[float], None]]:
 
 
 MOST = 3
-"""An interrupt comes within so many times as long as what it interrupts takes."""
+"""An interrupt comes within this many times the duration of the work that it interrupts."""
 UNOWNED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """psycopg warns of a connection that is interrupted while it is being made."""
 
@@ -266,7 +266,7 @@ def set_back(issue: Issue) -> None:
 
 @UNOWNED
 def test_signals_at_random_moments(store: Store, target: str) -> None:
-    """KeyboardInterrupt is never replaced, nothing stays locked, and the next move works."""
+    """No other error replaces KeyboardInterrupt, nothing stays locked, and the next move works."""
     issue = World(store).issues("unassigned")
     moments = random.Random(7)
     with alarms() as interrupt_after:
@@ -279,7 +279,7 @@ def test_signals_at_random_moments(store: Store, target: str) -> None:
 
 
 def write_on(target: str, line: Any) -> None:
-    """A writer beside it: makes moves until it is told to stop, and says how often it gave up waiting for its turn."""
+    """Make moves in another process until the test says stop; send how often a turn was given up."""
     gave_up = 0
     wait = write_queue.WriteQueue.wait
 
@@ -303,7 +303,7 @@ def write_on(target: str, line: Any) -> None:
 
 @UNOWNED
 def test_signals_while_another_process_writes(target: str) -> None:
-    """It waits no longer than the lock is really held: its turn always comes."""
+    """The other writer never has to give up its turn, so no interrupt leaves the queue locked."""
     with open_store(target, durability="normal") as store:
         issue = World(store).issues("unassigned")
         ours, theirs = SPAWN.Pipe()
@@ -323,7 +323,7 @@ def test_signals_while_another_process_writes(target: str) -> None:
 
 
 def test_an_interrupt_of_a_running_statement_leaves_a_connection_that_works(store: Store) -> None:
-    """Also one that psycopg does not know, such as a time limit's: the statement is stopped, the interrupt goes on."""
+    """The statement is cancelled and the exception goes on, also one that psycopg does not know."""
     if store.database.kind == "sqlite":
         pytest.skip("SQLite's statements end before a signal is seen")
 
@@ -351,7 +351,7 @@ def test_an_interrupt_of_a_running_statement_leaves_a_connection_that_works(stor
     assert store.verify() == []
 
 
-# ---- who drops a block -----------------------------------------------------------------------------------
+# ---- blocks that are dropped -----------------------------------------------------------------------------------
 
 
 def test_a_block_that_was_never_left_is_rolled_back_when_it_is_dropped(store: Store, target: str) -> None:
@@ -367,7 +367,7 @@ def test_a_block_that_was_never_left_is_rolled_back_when_it_is_dropped(store: St
 
 
 def forced_at_exit(block: Any) -> Any:
-    """The block, whose `__exit__` is interrupted as it is entered, as a signal may do it."""
+    """A block whose `__exit__` is interrupted on its first line, as a signal may do."""
 
     def called(frame: Any, event: str, argument: Any) -> Any:
         if frame.f_code is Atomic.__exit__.__code__:
@@ -381,7 +381,7 @@ def forced_at_exit(block: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["store", "database"])
 def test_what_comes_after_an_interrupted_block_is_no_part_of_it(store: Store, target: str, kind: str) -> None:
-    """Also while the exception, and with it the block, is still there."""
+    """Even while the exception keeps the block alive."""
     world = World(store)
     first, second = world.issues("unassigned"), world.issues("unassigned")
     try:
@@ -396,7 +396,7 @@ def test_what_comes_after_an_interrupted_block_is_no_part_of_it(store: Store, ta
 
 
 def test_a_block_that_was_kept_from_ending_and_ends_in_a_later_one(store: Store, target: str) -> None:
-    """The later one is over too, and says so: what is left of it is not committed by itself."""
+    """The later block is over too and raises: the rest of it is not committed on its own."""
     world = World(store)
     first, second, third = (world.issues("unassigned") for _ in range(3))
     kept: list[BaseException] = []
@@ -425,6 +425,7 @@ def holding(store: Store, issue: Issue) -> Iterator[None]:
 
 
 def test_a_generators_block_that_is_closed_within_a_later_one(store: Store, target: str) -> None:
+    """Closing it ends the later block too, which raises, and nothing of either is written."""
     world = World(store)
     issues = [world.issues("unassigned") for _ in range(3)]
     generator = holding(store, issues[0])
@@ -440,7 +441,7 @@ def test_a_generators_block_that_is_closed_within_a_later_one(store: Store, targ
 
 
 def test_a_generators_block_that_is_still_open_at_the_end_of_the_one_around_it(store: Store, target: str) -> None:
-    """It is told at the end, and while the generator lives nothing is written in this thread."""
+    """The outer block raises at its end, and the thread can write again once the generator is closed."""
     world = World(store)
     issues = [world.issues("unassigned") for _ in range(3)]
     generator = holding(store, issues[0])
@@ -456,6 +457,7 @@ def test_a_generators_block_that_is_still_open_at_the_end_of_the_one_around_it(s
 
 
 def test_a_block_is_left_in_the_thread_that_opened_it(store: Store) -> None:
+    """Leaving it in another thread is refused and does not disturb it."""
     world = World(store)
     mine, theirs = world.issues("unassigned"), world.issues("unassigned")
     block = store.atomic()
@@ -485,13 +487,13 @@ def test_a_block_that_is_open_is_not_entered_again(store: Store, kind: str) -> N
         issue.queue(by=MAINTAINER)
         with pytest.raises(InvalidValue, match="open already"), block:
             issue.dequeue(by=MAINTAINER)
-    with block:  # one after the other is in order
+    with block:  # entering it again later is allowed
         issue.dequeue(by=MAINTAINER)
     assert issue.reload().version == 3
 
 
 def test_a_thread_whose_signal_came_while_it_was_asked_for_keeps_its_connection(store: Store) -> None:
-    """CPython 3.11 takes a thread for stopped when a signal's exception comes as it is asked whether it lives."""
+    """CPython 3.11 marks a thread as stopped when a signal's exception interrupts `is_alive()`."""
     thread = threading.main_thread()
     stopped = getattr(thread, "_is_stopped", False)
     issue = World(store).issues("unassigned")

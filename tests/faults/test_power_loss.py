@@ -1,8 +1,8 @@
-"""The power fails: of what was written and not synced, the disk holds any part, in any order, some of it torn.
+"""Power cuts: of the data that was written and not synced, the disk holds any part, in any order, some of it torn.
 
-With `durability="full"` every acknowledged move is there; with `"normal"` the last ones may be lost, but the store
-is whole and holds the moves from the first one on without a gap. The short form cuts the power 60 times each, the
-long form (`DISPATCH_LONG=1`) 3,000 times.
+With `durability="full"` every acknowledged move is there. With `"normal"` the last moves may be lost, but the store
+is sound and has no gap. The short form cuts the power 60 times for each, the long form (`DISPATCH_LONG=1`) 3,000
+times.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tests.world import MAINTAINER, World
 
 CUTS = 3000 if LONG else 60
 LIVES = 40 if LONG else 8
-TOLD = "told"
+ACKNOWLEDGED = "acknowledged"
 DATABASE = ("dispatch.db", "dispatch.db-wal", "dispatch.db-journal")
 
 
-def write(target: str, told: str, durability: str, lives: int) -> None:
-    """Lives of issues, one after the other; each move is told to a file once it is acknowledged."""
-    file = os.open(told, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def write(target: str, acknowledged: str, durability: str, lives: int) -> None:
+    """Move issues through whole lives, one after the other; write the last acknowledged move to a file."""
+    file = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with open_store(target, durability="full" if durability == "off" else durability) as store:
         if durability == "off":
             store.database.execute_sql("PRAGMA synchronous = off")
@@ -55,7 +55,7 @@ def write(target: str, told: str, durability: str, lives: int) -> None:
 
 
 def acknowledge(file: int, store: Store) -> None:
-    """Tell how many moves have been acknowledged: `seq` counts them."""
+    """Write to the file how many moves have been acknowledged; `seq` counts them."""
     (last,) = store.database.execute_sql("SELECT max(seq) FROM transition_log").fetchone()
     os.write(file, f"{last or 0}\n".encode())
 
@@ -72,26 +72,26 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 def recorded(durability: str, recorder: tuple[str, Path], folder: Path) -> list[Change]:
     code = f"import sys; from {__name__} import write; write(*sys.argv[1:4], int(sys.argv[4]))"
-    store, told = folder / DATABASE[0], folder / TOLD
-    command = [sys.executable, "-c", code, str(store), str(told), durability, str(LIVES)]
-    return record(command, folder, [*DATABASE, TOLD], *recorder)
+    store, acknowledged = folder / DATABASE[0], folder / ACKNOWLEDGED
+    command = [sys.executable, "-c", code, str(store), str(acknowledged), durability, str(LIVES)]
+    return record(command, folder, [*DATABASE, ACKNOWLEDGED], *recorder)
 
 
 def cuts(changes: list[Change], count: int, chance: random.Random) -> Any:
-    """What the disk holds after a cut, and how many moves were acknowledged by then; at `count` moments."""
+    """Yield, for `count` moments, what the disk holds after a cut and how many moves were acknowledged by then."""
     moments = Counter(chance.randrange(len(changes) + 1) for _ in range(count))
     disk, acknowledged = Disk(), 0
     for number, change in enumerate([*changes, None]):
         for _ in range(moments[number]):
             yield disk.cut(chance), acknowledged
-        if change is not None and change.name == TOLD:
+        if change is not None and change.name == ACKNOWLEDGED:
             acknowledged = int(change.data)
         elif change is not None:
             disk.take(change)
 
 
 def after(held: dict[str, bytes], folder: Path) -> tuple[list[int], list[Any]]:
-    """The moves that a store made of these files holds, and what is wrong with it."""
+    """Open a store of these files; return its moves and its violations."""
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
@@ -103,10 +103,10 @@ def after(held: dict[str, bytes], folder: Path) -> tuple[list[int], list[Any]]:
 
 
 def lost_after_cuts(durability: str, recorder: tuple[str, Path], folder: Path) -> tuple[int, Counter[str]]:
-    """The most acknowledged moves that a cut lost, and counts; asserts that all stores are whole."""
+    """Assert that the store is sound after each cut; return the most moves that one cut lost, and counts."""
     (folder / "written").mkdir()
     changes = recorded(durability, recorder, folder / "written")
-    counted: Counter[str] = Counter(f"{change.call} {change.name}" for change in changes if change.name != TOLD)
+    counted: Counter[str] = Counter(f"{change.call} {change.name}" for change in changes if change.name != ACKNOWLEDGED)
     most = 0
     for held, acknowledged in cuts(changes, CUTS, random.Random(durability)):
         found, wrong = after(held, folder / "found")
@@ -126,23 +126,23 @@ def test_full_durability_loses_nothing(recorder: tuple[str, Path], tmp_path: Pat
 
 
 def test_normal_durability_loses_the_last_moves_at_most(recorder: tuple[str, Path], tmp_path: Path) -> None:
-    """Some are lost here, which shows that these cuts do lose what was not synced."""
+    """Some cuts do lose moves here, which shows that the test loses data that was not synced."""
     most, counted = lost_after_cuts("normal", recorder, tmp_path)
     assert most > 0
     assert counted["cuts"] == CUTS
 
 
 def test_without_syncing_the_store_breaks(recorder: tuple[str, Path], tmp_path: Path) -> None:
-    """What these cuts are for: a store that does not sync is found broken, or without what was acknowledged."""
+    """This shows that the cuts find errors: a store that never syncs is corrupt, or has lost acknowledged moves."""
     (tmp_path / "written").mkdir()
     changes = recorded("off", recorder, tmp_path / "written")
-    told: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for held, acknowledged in cuts(changes, min(CUTS, 60), random.Random("off")):
         try:
             found, wrong = after(held, tmp_path / "found")
-            told["unsound" if wrong else "moves lost" if len(found) < acknowledged else "whole"] += 1
+            outcomes["unsound" if wrong else "moves lost" if len(found) < acknowledged else "whole"] += 1
         except StoreError as error:
-            told[type(error).__name__] += 1
-    print(f"off: {dict(told)}")
-    assert told["moves lost"] > 0
-    assert told["StoreCorrupt"] > 0
+            outcomes[type(error).__name__] += 1
+    print(f"off: {dict(outcomes)}")
+    assert outcomes["moves lost"] > 0
+    assert outcomes["StoreCorrupt"] > 0

@@ -1,7 +1,7 @@
-"""A full disk, a file that may not be written, a damaged one, another one in its place: the named error each time.
+"""A full disk, and files that are read-only, damaged, replaced or not a store: each raises its own error.
 
-Whatever happens to the file under an open store, nothing that was acknowledged is lost, and nothing of SQLite's own
-leaves a public call.
+Whatever happens to the file under an open store, no acknowledged move is lost, and no error of SQLite leaves a public
+call.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def goes_full(file: Path, fill: Callable[[Store], Callable[[], object]], *, to_t
 
 
 def limit_the_size(store: Store) -> Callable[[], object]:
-    """This process may write no file longer than this."""
+    """Limit the size of the files that this process may write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = sum(path.stat().st_size for path in Path(store.database.database).parent.iterdir())
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 200 * KIB, before[1]))
@@ -85,14 +85,14 @@ def limit_the_size(store: Store) -> Callable[[], object]:
 
 
 def limit_the_pages(store: Store) -> Callable[[], object]:
-    """SQLite itself may make the file no larger."""
+    """Forbid SQLite to make the file larger."""
     pages = store.database.execute_sql("PRAGMA page_count").fetchone()[0]
     store.database.execute_sql(f"PRAGMA max_page_count = {pages + 20}")
     return lambda: store.database.execute_sql("PRAGMA max_page_count = 1000000")
 
 
 def fill_the_disk(store: Store) -> Callable[[], object]:
-    """Another file takes what is left, but for a little."""
+    """Fill the disk with another file, but for a little."""
     other = Path(store.database.database).with_name("other")
     room = os.statvfs(other.parent)
     other.write_bytes(bytes(room.f_bavail * room.f_bsize - 200 * KIB))
@@ -100,27 +100,27 @@ def fill_the_disk(store: Store) -> Callable[[], object]:
 
 
 def opens_where_there_is_no_room(file: Path) -> None:
-    """A new store, with more and more room: full each time, and when there is enough of it, whole."""
+    """Open a new store with more and more room: StoreFull each time, until there is enough and it is sound."""
     other, size = file.with_name("other"), os.statvfs(file.parent)
-    told = []
+    outcomes = []
     for left in (0, 8, 36, 64, 256, 3000):
         for path in file.parent.iterdir():
             path.unlink()
         other.write_bytes(bytes(size.f_blocks * size.f_bsize - left * KIB))
         try:
             open_store(file).close()
-            told.append("opened")
+            outcomes.append("opened")
         except StoreFull as error:
-            told.append("full")
+            outcomes.append("full")
             assert "free some" in str(error) or "see to it" in str(error)
-    assert told == ["full"] * (len(told) - 1) + ["opened"]
+    assert outcomes == ["full"] * (len(outcomes) - 1) + ["opened"]
     other.unlink()
     with open_store(file) as store:
         assert store.verify() == []
 
 
 def in_a_process(call: str, file: Path, *before: str) -> None:
-    """Make a call of this module in a process of its own."""
+    """Call a function of this module in a process of its own."""
     code = f"from {__name__} import *; {call}"
     command = [*before, sys.executable, "-W", "error", "-c", code, str(file)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
@@ -128,7 +128,7 @@ def in_a_process(call: str, file: Path, *before: str) -> None:
 
 
 def on_a_small_disk(folder: Path) -> list[str]:
-    """What to put before a command so that it finds a disk of 4 MiB there, all its own and gone with it."""
+    """A prefix for a command that gives it a disk of 4 MiB of its own, which goes when the command ends."""
     mounted = f"mount -t tmpfs -o size=4m tmpfs '{folder}' && "
     before = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
     if (
@@ -162,7 +162,7 @@ def test_a_store_is_opened_where_there_is_no_room(file: Path) -> None:
 def test_what_cannot_be_opened_for_writing(
     of_file: int, of_folder: int, file: Path, request: pytest.FixtureRequest
 ) -> None:
-    """SQLite needs files beside its own even to read, so it is told at once."""
+    """SQLite needs files beside its own even to read, so opening raises at once."""
     filled(file)
     with permitted(file, of_file, of_folder):
         request.getfixturevalue("unprivileged")
@@ -172,7 +172,7 @@ def test_what_cannot_be_opened_for_writing(
 
 
 def test_a_file_that_may_only_be_read_is_read(file: Path, request: pytest.FixtureRequest) -> None:
-    """Every write is refused, and says what to do; nothing changes in memory."""
+    """Every write raises StoreReadOnly and changes nothing in memory."""
     filled(file)
     with permitted(file, 0o444, 0o777):
         request.getfixturevalue("unprivileged")
@@ -190,7 +190,7 @@ def test_a_file_that_may_only_be_read_is_read(file: Path, request: pytest.Fixtur
 
 @contextmanager
 def permitted(file: Path, of_file: int, of_folder: int) -> Iterator[None]:
-    """Nobody but root may do more than this with the file, and with its folder."""
+    """Limit what users other than root may do with the file and its folder."""
     for folder in file.parents[1:]:
         if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o055)
@@ -210,7 +210,7 @@ ALLOWED = (None, StoreCorrupt)
 
 
 def what_it_gives(file: Path) -> dict[str, Any]:
-    """What every use of a damaged store raises: each that is no error of ours fails the test."""
+    """What each use of a damaged store raises; None where it works."""
     try:
         with open_store(file, create=False, clock=SlowClock()) as store:
             found: dict[str, Any] = refusals(Rows(store=store), {"verify": lambda r: unsound(r.store)})
@@ -231,7 +231,7 @@ def unsound(store: Store) -> None:
 
 @pytest.mark.parametrize("kept", [1, 50, 99, 100, 512, 4096, 4097, 8192, 0.3, 0.5, -4096, -1])
 def test_a_truncated_file(kept: float, file: Path) -> None:
-    """It is damaged, or empty; never a store that lost its end in silence."""
+    """Opening it raises, or it is empty; it never looks like a store that silently lost its end."""
     filled(file)
     size = file.stat().st_size
     os.truncate(file, int(size * kept if 0 < kept < 1 else kept % size))
@@ -241,7 +241,7 @@ def test_a_truncated_file(kept: float, file: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_damaged_file(seed: int, file: Path) -> None:
-    """Bytes written over, anywhere: it is damaged, or nothing that is used is hit. Nothing of SQLite's gets out."""
+    """Bytes are overwritten anywhere: each use works or raises an error of the library, never one of SQLite."""
     filled(file)
     whole, chance = file.read_bytes(), random.Random(seed)
     for _ in range(2):
@@ -254,16 +254,16 @@ def test_a_damaged_file(seed: int, file: Path) -> None:
             assert error is None or issubclass(error, DispatchError), f"{name} at byte {at}: {error}"
 
 
-def test_what_is_cut_off_while_it_is_open_is_told(file: Path) -> None:
+def test_a_file_that_is_truncated_while_it_is_open_is_corrupt(file: Path) -> None:
     with open_store(file) as store:
         for _ in range(30):
             new_issue()
         store.database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         os.truncate(file, 8192)
         for use in (store.counts, store.needs_human, store.verify, lambda: store.backup(file.with_name("copy.db"))):
-            told = in_thread(use)  # whose connection has read nothing yet
-            assert isinstance(told, StoreCorrupt)
-            assert "restore it from a backup" in str(told)
+            error = in_thread(use)  # whose connection has read nothing yet
+            assert isinstance(error, StoreCorrupt)
+            assert "restore it from a backup" in str(error)
 
 
 UNREADABLE = {
@@ -273,12 +273,12 @@ UNREADABLE = {
     "a parent": ("epic_id", "not so"),
     "a key": ("id", "not so"),
 }
-"""What is not what it should be: its column, and what is stored there."""
+"""Values that cannot be read: the column, and what is stored in it."""
 
 
 @pytest.mark.parametrize(("column", "stored"), UNREADABLE.values(), ids=UNREADABLE)
-def test_a_value_that_cannot_be_read_is_told(column: str, stored: str, file: Path) -> None:
-    """By the column's name, and never as an error of the parser."""
+def test_a_value_that_cannot_be_read_is_named(column: str, stored: str, file: Path) -> None:
+    """The error names the column and is never the parser's own."""
     with open_store(file) as store:
         issue = new_issue()
         with pytest.raises(StoreError), store.enforcement_suspended():
@@ -304,7 +304,7 @@ def removed_with_its_log(file: Path) -> None:
 
 
 def replaced(file: Path) -> None:
-    """As an editor, a restore or a sync does it: the same name, another file."""
+    """Put another file under the same name, as an editor, a restore or a sync does."""
     shutil.copy(file, file.with_name("copy"))
     file.with_name("copy").replace(file)
 
@@ -315,7 +315,7 @@ def moved_with_its_folder(file: Path) -> None:
 
 @pytest.mark.parametrize("happens", [removed, removed_with_its_log, replaced, moved_with_its_folder])
 def test_another_file_in_its_place(happens: Callable[[Path], None], tmp_path: Path) -> None:
-    """Nothing is written to what nobody would find again; what was open can still be read, and copied."""
+    """Nothing is written to a file that nobody would find again; the open store can still be read and copied."""
     file = tmp_path / "folder" / "dispatch.db"
     with open_store(file, clock=SlowClock()) as store:
         rows = ready(store)
@@ -335,7 +335,7 @@ def test_another_file_in_its_place(happens: Callable[[Path], None], tmp_path: Pa
         assert store.verify() == []
 
 
-def test_a_link_that_is_turned_elsewhere(file: Path, tmp_path: Path) -> None:
+def test_a_link_that_is_changed_to_another_file(file: Path, tmp_path: Path) -> None:
     filled(tmp_path / "other.db")
     filled(tmp_path / "real.db")
     file.symlink_to(tmp_path / "real.db")
@@ -351,7 +351,7 @@ def test_a_link_that_is_turned_elsewhere(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_name_of_the_same_file(file: Path, tmp_path: Path) -> None:
-    """Under which SQLite would keep another log: what is committed under one would be lost under the other."""
+    """SQLite would keep a second WAL beside the other name, and commits would be lost."""
     held = filled(file)
     other = tmp_path / "other.db"
     other.hardlink_to(file)
@@ -406,7 +406,7 @@ def empty(file: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_store(made: Callable[[Path], None], error: type[StoreError], file: Path) -> None:
-    """It is left alone, byte for byte, and the error says to name another; an empty or a foreign one may become one."""
+    """It stays as it is, byte for byte, and the error recommends another name; an empty or foreign database works."""
     made(file)
     before = file.read_bytes()
     becomes_one = error is StoreNotFound
@@ -420,8 +420,8 @@ def test_a_file_that_is_no_store(made: Callable[[Path], None], error: type[Store
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_what_is_no_plain_file(kind: str, file: Path) -> None:
-    """Nothing is made beside it either."""
+def test_what_is_not_a_regular_file(kind: str, file: Path) -> None:
+    """No file is made beside it either."""
     if kind == "pipe":
         os.mkfifo(file)
     elif kind == "folder":

@@ -1,4 +1,4 @@
-"""Tasks of asyncio, which share a thread, never share a block."""
+"""Asyncio tasks share a thread but never a block."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ INSIDE = {
 @pytest.mark.parametrize("inside", INSIDE)
 @pytest.mark.parametrize("kind", ["store", "database"])
 def test_a_task_cannot_enter_the_block_of_another(store: Store, kind: str, inside: str) -> None:
+    """Moves, saves and blocks of another task are refused while the block is open."""
     world = World(store)
     mine, theirs = world.issues("unassigned"), world.issues("unassigned")
     if inside == "a save":
@@ -76,7 +77,7 @@ def test_a_task_cannot_leave_the_block_of_another(store: Store) -> None:
 
 
 def test_two_tasks_that_each_open_a_block(store: Store) -> None:
-    """The one that comes second is refused; what the first one does is committed or rolled back as it ends."""
+    """The second task is refused; the first task's block is committed or rolled back as it ends."""
     world = World(store)
     issues = [world.issues("unassigned") for _ in range(2)]
 
@@ -107,7 +108,7 @@ def test_a_task_may_not_use_a_block_that_was_opened_outside_the_loop(store: Stor
     assert issue.reload().version == 1
 
 
-def test_moves_of_many_tasks_without_a_block_are_each_their_own(store: Store) -> None:
+def test_each_move_outside_a_block_is_a_transaction_of_its_task(store: Store) -> None:
     world = World(store)
     issues = [world.issues("unassigned") for _ in range(5)]
 
@@ -124,8 +125,8 @@ def test_moves_of_many_tasks_without_a_block_are_each_their_own(store: Store) ->
     assert {issue.reload().version for issue in issues} == {3}
 
 
-def test_a_child_of_a_block_goes_its_own_way(store: Store) -> None:
-    """The parent's block is the parent's, also when the child drops it."""
+def test_a_forked_child_leaves_its_parents_block_alone(store: Store) -> None:
+    """Even when the child drops the block as it ends."""
     issue = World(store).issues("unassigned")
     with store.atomic():
         issue.queue(by=MAINTAINER)

@@ -1,4 +1,4 @@
-"""What the tests of GitHub share."""
+"""Fixtures for the tests of GitHub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.invariants import broken
 
 @pytest.fixture
 def memory() -> Iterator[Store]:
-    """An empty store, for what does not depend on the database."""
+    """An empty store in memory, for tests that do not depend on the database."""
     with scratch_store("memory") as store:
         yield store
         assert broken(store) == []

@@ -1,4 +1,4 @@
-"""Issues that are closed on GitHub, and until when a person is asked about them."""
+"""Issues that are closed on GitHub, and how long a person is asked about them."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def test_closed_for_another_reason_is_cancelled(store: Store, status: str, reaso
 
 
 @pytest.mark.parametrize(
-    ("status", "born"),
+    ("status", "first"),
     [("in_progress", "draft"), ("awaiting_review", "draft"), ("awaiting_review", "open"), ("in_review", "open")],
 )
 def test_closed_with_an_open_request_it_stays_and_a_person_is_asked(
-    store: Store, clock: Clock, status: str, born: str
+    store: Store, clock: Clock, status: str, first: str
 ) -> None:
-    issue = in_status(store, status, born)
+    issue = in_status(store, status, first)
     clock.forward(hours=1)
     came, moves = clock.now, len(store.changes())
     for day in (1, 2):
         applied = apply_event(*closed(day))
         assert (applied.moves, len(store.changes())) == ((), moves)
-        assert f"is {born}; merge or close it" in str(applied.refused)
+        assert f"is {first}; merge or close it" in str(applied.refused)
         clock.forward(hours=1)
     assert issue.reload().status == status
     (kept,) = SyncState.get_by_id("github").sync_errors

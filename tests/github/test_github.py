@@ -1,4 +1,4 @@
-"""Deliveries of GitHub's webhooks: rows found or made, statuses moved by triggers, refusals kept, nothing twice."""
+"""Deliveries of GitHub's webhooks: they find or make rows and fire triggers; nothing happens twice."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_what_was_over_before_is_not_made(memory: Store) -> None:
 
 
 def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
-    """Rework of what is over is a new issue."""
+    """Reopening finished work takes a new issue."""
     issue = opened()
     apply_event(*closed())
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_what_the_machine_refuses_is_kept_once(store: Store) -> None:
 
 
 def test_every_delivery_again_changes_nothing(store: Store) -> None:
-    """Each at once, and all of them once more afterwards, in any order."""
+    """Each delivery twice, and then all of them again in any order."""
     sent = [(one["event"], one["payload"]) for one in DELIVERIES.values()]
     for event, payload in sent:
         apply_event(event, payload)
@@ -178,7 +178,7 @@ def test_a_row_that_moves_meanwhile_is_read_again(store: Store, monkeypatch: pyt
     assert not copies
 
 
-def test_a_row_that_never_stands_still_is_told(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_never_stands_still_is_reported(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     issue = opened()
     copies = [Issue.get_by_id(issue.id) for _ in range(events.TRIES + 1)]
     issue.queue(by=MAINTAINER)

@@ -83,7 +83,7 @@ def test_the_life_of_a_request(store: Store) -> None:
     (False, "closed", True, "merged"),
 ])  # fmt: skip
 def test_the_newest_state_wins(store: Store, draft: bool, state: str, merged: bool, status: str) -> None:
-    """Whatever was missed on the way there."""
+    """Even if deliveries were missed on the way."""
     opened()
     request = requested()
     values = {"draft": draft, "state": state, "merged": merged}
@@ -126,7 +126,7 @@ def test_reviews(memory: Store, action: str, state: str, status: str) -> None:
 @pytest.mark.parametrize("body", ["Fixes #12", None])
 @pytest.mark.parametrize("head", [FORK, {**FORK, "repo": None}])
 def test_a_stranger_moves_no_issue(memory: Store, head: dict[str, Any], body: str | None) -> None:
-    """Neither by naming it, nor by naming a branch as its agent did, until somebody merges that."""
+    """A stranger names the issue, or a branch like its agent's; it moves only when somebody merges that."""
     issue = opened()
     agent = World(memory).agent()
     issue.assign(agent, branch_name="keep-cart", by=MAINTAINER)
@@ -169,7 +169,7 @@ def suite(number: int, conclusion: str, at: str, commit: str = "a" * 40, **parts
 
 
 def test_checks_pass_when_every_suite_does(store: Store) -> None:
-    """Each workflow is a suite of its own; whichever tells last, and however often."""
+    """Each workflow is a suite of its own; the order and number of its reports do not matter."""
     opened()
     request = requested()
     tests = suite(1, "failure", "2026-02-01T00:00:01Z")
@@ -186,14 +186,14 @@ def test_checks_of_an_earlier_commit_count_no_more(store: Store) -> None:
     old = suite(1, "success", "2026-02-01T00:00:01Z")
     before = requested_at("2026-02-01T00:00:00Z", "c" * 40)
     pushed = requested_at("2026-02-02T00:00:00Z", "b" * 40)
-    mended = suite(3, "success", "2026-02-02T00:00:01Z", "b" * 40)
+    repaired = suite(3, "success", "2026-02-02T00:00:01Z", "b" * 40)
     pushed_again = requested_at("2026-02-03T00:00:00Z", "d" * 40)
     and_again = requested_at("2026-02-03T12:00:00Z", "f" * 40)
     early = suite(4, "failure", "2026-02-04T00:00:00Z", "e" * 40)
     pushed_late = requested_at("2026-02-03T23:59:59Z", "e" * 40)
     for delivery, passing, does in [
-        (old, True, True), (before, True, False), (pushed, False, True), (old, False, False), (mended, True, True),
-        (pushed, True, False), (old, True, False), (pushed_again, False, True), (mended, False, False),
+        (old, True, True), (before, True, False), (pushed, False, True), (old, False, False), (repaired, True, True),
+        (pushed, True, False), (old, True, False), (pushed_again, False, True), (repaired, False, False),
         (and_again, False, False), (early, False, False), (pushed_late, False, False),
     ]:  # fmt: skip
         assert apply_event(*delivery).changed is does

@@ -1,4 +1,4 @@
-"""Strangers on GitHub: what they write reaches no agent behind a person's back, and a person is asked."""
+"""Strangers on GitHub: their text reaches no agent before a person has seen it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def brought(world: World, status: str) -> Issue:
     return issue
 
 
-def told(day: int, action: str = "edited", top: dict[str, Any] | None = None, **issue: Any) -> Applied:
+def send(day: int, action: str = "edited", top: dict[str, Any] | None = None, **issue: Any) -> Applied:
     """Apply a delivery about issue 12, of a day in February."""
     text = {"number": 12, "html_url": ADDRESS, "author_association": "NONE", **OURS, **issue}
     at = f"2026-02-{day:02}T00:00:00Z"
@@ -71,7 +71,7 @@ def errors() -> list[Any]:
 def test_a_strangers_edit_is_not_taken_once_the_issue_was_released(world: World, store: Store, status: str) -> None:
     issue = brought(world, status)
     for _ in range(2):
-        applied = told(1, **THEIRS)
+        applied = send(1, **THEIRS)
         assert (applied.row, applied.changed, applied.moves) == (issue, False, ())
         assert applied.refused == f"{ADDRESS}: octocat changed its title and prompt after it was released"
     assert text_of(issue) == OURS
@@ -83,7 +83,7 @@ def test_a_strangers_edit_is_not_taken_once_the_issue_was_released(world: World,
 
 def test_it_is_taken_while_nobody_has_released_the_issue(world: World, store: Store) -> None:
     issue = from_a_stranger()
-    assert told(1, **THEIRS).changed
+    assert send(1, **THEIRS).changed
     assert text_of(issue) == THEIRS
     assert (edited(store), errors()) == ([], [])
 
@@ -93,7 +93,7 @@ def test_an_issue_of_a_stage_to_come_is_released(world: World, store: Store) -> 
     issue = from_a_stranger()
     epic = world.running_epic()
     issue.place(epic.stages.order_by(Stage.stage_order)[1], by=MAINTAINER)
-    assert told(1, **THEIRS).refused
+    assert send(1, **THEIRS).refused
     assert (issue.reload().status, text_of(issue), edited(store)) == ("unassigned", OURS, [issue])
     epic.reload().current_stage.skip(by=MAINTAINER, reason=WHY)
     assert (issue.reload().status, text_of(issue), edited(store)) == ("queued", OURS, [issue])
@@ -102,11 +102,11 @@ def test_an_issue_of_a_stage_to_come_is_released(world: World, store: Store) -> 
 def test_before_the_release_only_an_edit_brings_the_text(world: World, store: Store) -> None:
     """And the text that was not brought is a person's affair once the issue is released."""
     issue = from_a_stranger()
-    assert told(1, "labeled", **THEIRS).refused is None
+    assert send(1, "labeled", **THEIRS).refused is None
     assert (text_of(issue), errors()) == (OURS, [])
     issue.queue(by=MAINTAINER)
     assert edited(store) == []
-    assert told(2, "labeled", **THEIRS).refused
+    assert send(2, "labeled", **THEIRS).refused
     assert (text_of(issue), edited(store)) == (OURS, [issue])
 
 
@@ -116,7 +116,7 @@ def test_what_is_over_stays_as_it_is(world: World, status: str) -> None:
     before = dict(issue.reload().__data__)
     insider = {"sender": SOMEBODY_ELSE}
     for day, action in enumerate(("labeled", "edited", "labeled"), 1):
-        assert told(day, action, insider, labels=[{"name": "P0"}], **THEIRS).refused is None
+        assert send(day, action, insider, labels=[{"name": "P0"}], **THEIRS).refused is None
     assert issue.reload().__data__ == before
     assert errors() == []
 
@@ -124,7 +124,7 @@ def test_what_is_over_stays_as_it_is(world: World, status: str) -> None:
 @pytest.mark.parametrize("association", ["OWNER", "MEMBER", "COLLABORATOR"])
 def test_an_insider_who_wrote_an_issue_edits_it(world: World, store: Store, association: str) -> None:
     issue = brought(world, "in_progress")
-    assert told(1, author_association=association, **THEIRS).refused is None
+    assert send(1, author_association=association, **THEIRS).refused is None
     assert (text_of(issue), edited(store), errors()) == (THEIRS, [], [])
 
 
@@ -134,7 +134,7 @@ def test_an_insider_who_wrote_an_issue_edits_it(world: World, store: Store, asso
 )
 def test_every_other_author_is_a_stranger(world: World, store: Store, association: str | None) -> None:
     issue = brought(world, "queued")
-    assert told(1, author_association=association, **THEIRS).refused
+    assert send(1, author_association=association, **THEIRS).refused
     assert (text_of(issue), edited(store)) == (OURS, [issue])
 
 
@@ -154,9 +154,9 @@ SENDERS = [
 def test_who_edits_what_another_wrote_may_write_there(
     world: World, store: Store, sender: dict[str, Any] | None, taken: bool
 ) -> None:
-    """GitHub lets nobody else; but an app may pass on what anybody told it."""
+    """GitHub allows nobody else to do this, but an app may forward text from anybody."""
     issue = brought(world, "queued")
-    assert (told(1, top={"sender": sender}, **THEIRS).refused is None) is taken
+    assert (send(1, top={"sender": sender}, **THEIRS).refused is None) is taken
     assert text_of(issue) == (THEIRS if taken else OURS)
     assert edited(store) == ([] if taken else [issue])
 
@@ -164,7 +164,7 @@ def test_who_edits_what_another_wrote_may_write_there(
 @pytest.mark.parametrize("author", [None, {}, {"id": 9}])
 def test_nobody_is_an_insider_where_the_author_is_not_known(world: World, author: Any) -> None:
     issue = brought(world, "queued")
-    assert told(1, user=author, author_association="OWNER", top={"sender": SOMEBODY_ELSE}, **THEIRS).refused
+    assert send(1, user=author, author_association="OWNER", top={"sender": SOMEBODY_ELSE}, **THEIRS).refused
     assert text_of(issue) == OURS
 
 
@@ -178,24 +178,24 @@ def test_no_other_delivery_brings_the_text(world: World, store: Store, action: s
     """Each carries the whole issue; the delivery of the edit may be lost, or come too late."""
     issue = brought(world, "queued")
     insider = {"sender": SOMEBODY_ELSE}
-    assert told(2, action, insider, **THEIRS).refused == (
+    assert send(2, action, insider, **THEIRS).refused == (
         f"{ADDRESS}: somebody changed its title and prompt after it was released"
     )
     assert (text_of(issue), edited(store), len(errors())) == (OURS, [issue], 1)
-    assert told(1, **THEIRS) == Applied()
-    assert told(3, "labeled", insider, **THEIRS).refused is None  # a person was asked already
+    assert send(1, **THEIRS) == Applied()
+    assert send(3, "labeled", insider, **THEIRS).refused is None  # a person was asked already
     assert (text_of(issue), edited(store), len(errors())) == (OURS, [issue], 1)
 
 
 def test_an_insiders_edit_brings_only_what_it_changed(world: World, store: Store) -> None:
     issue = brought(world, "queued")
-    told(1, title=OURS["title"], body=THEIRS["body"])
+    send(1, title=OURS["title"], body=THEIRS["body"])
     insider = {"sender": SOMEBODY_ELSE, "changes": {"title": {"from": OURS["title"]}}}
-    assert "its prompt" in str(told(2, top=insider, **THEIRS).refused)
+    assert "its prompt" in str(send(2, top=insider, **THEIRS).refused)
     assert text_of(issue) == {"title": THEIRS["title"], "body": OURS["body"]}
     assert edited(store) == [issue]
     insider["changes"] = {"body": {"from": THEIRS["body"]}}
-    assert told(3, top=insider, **{**THEIRS, "body": "Sound"}).refused is None
+    assert send(3, top=insider, **{**THEIRS, "body": "Sound"}).refused is None
     assert text_of(issue) == {"title": THEIRS["title"], "body": "Sound"}
     assert edited(store) == []
 
@@ -204,7 +204,7 @@ def test_where_there_is_no_body_an_insider_changes_the_prompt_with_the_title(wor
     issue = opened(author_association="NONE", title="One", body=None)
     issue.queue(by=MAINTAINER)
     insider = {"sender": SOMEBODY_ELSE, "changes": {"title": {"from": "One"}}}
-    assert told(1, top=insider, title="Two", body=None).refused is None
+    assert send(1, top=insider, title="Two", body=None).refused is None
     assert text_of(issue) == {"title": "Two", "body": "Two"}
 
 
@@ -217,15 +217,15 @@ def test_a_row_that_is_released_meanwhile_keeps_its_text(
     issue.queue(by=MAINTAINER)
     read = issues.issue_by_number
     monkeypatch.setattr(issues, "issue_by_number", lambda *where: copies.pop() if copies else read(*where))
-    assert told(1, **THEIRS).refused
+    assert send(1, **THEIRS).refused
     assert not copies
     assert (text_of(issue), edited(store)) == (OURS, [issue])
 
 
 def test_labels_are_taken_and_the_text_is_not(world: World) -> None:
-    """Who may label may triage, which strangers may not."""
+    """Labels are set by people who may triage, which strangers may not."""
     issue = brought(world, "queued")
-    assert told(1, "labeled", labels=[{"name": "P0"}], **THEIRS).changed
+    assert send(1, "labeled", labels=[{"name": "P0"}], **THEIRS).changed
     assert (issue.reload().priority, text_of(issue)) == ("critical", OURS)
 
 
@@ -233,7 +233,7 @@ def test_what_was_changed_here_is_no_strangers_edit(world: World, store: Store) 
     issue = brought(world, "queued")
     issue.prompt = "Our plan"
     issue.save()
-    assert told(1, "labeled").refused is None
+    assert send(1, "labeled").refused is None
     assert edited(store) == []
 
 
@@ -241,12 +241,12 @@ def test_an_issue_of_which_nothing_is_remembered(world: World, store: Store) -> 
     """It was made by hand, or by a version that remembered no text."""
     columns = {"github_id": 12, "github_url": ADDRESS, "repo_url": SHOP, "title": OURS["title"], "prompt": "Our plan"}
     issue = world.issues("queued", **columns)
-    assert told(1, "labeled").refused is None
-    assert told(2, body="Theirs").refused
+    assert send(1, "labeled").refused is None
+    assert send(2, body="Theirs").refused
     assert (issue.reload().prompt, edited(store)) == ("Our plan", [issue])
     other = world.issues("queued", **{**columns, "github_id": 13, "github_url": f"{SHOP}/issues/13"})
-    assert told(1, number=13, html_url=other.github_url, **THEIRS).refused
-    assert told(2, "labeled", number=13, html_url=other.github_url, **THEIRS).refused is None
+    assert send(1, number=13, html_url=other.github_url, **THEIRS).refused
+    assert send(2, "labeled", number=13, html_url=other.github_url, **THEIRS).refused is None
     assert edited(store) == [issue, other]
 
 
@@ -254,11 +254,11 @@ def test_an_issue_of_which_nothing_is_remembered(world: World, store: Store) -> 
 
 
 def reverted(issue: Issue) -> None:
-    told(2)
+    send(2)
 
 
 def edited_by_an_insider(issue: Issue) -> None:
-    told(2, top={"sender": SOMEBODY_ELSE}, **THEIRS)
+    send(2, top={"sender": SOMEBODY_ELSE}, **THEIRS)
 
 
 def saved(issue: Issue) -> None:
@@ -286,7 +286,7 @@ def offered_again(issue: Issue) -> None:
 
 def taken_while_unassigned(issue: Issue) -> None:
     taken_off_the_queue(issue)
-    assert told(1, **THEIRS).changed  # GitHub sends it again
+    assert send(1, **THEIRS).changed  # GitHub sends it again
     issue.reload().queue(by=MAINTAINER)
 
 
@@ -299,20 +299,23 @@ ENDS = [
 @pytest.mark.parametrize("ends", ENDS)
 def test_a_person_is_asked_until_somebody_dealt_with_it(world: World, store: Store, ends: Any) -> None:
     issue = brought(world, "queued")
-    told(1, **THEIRS)
+    send(1, **THEIRS)
     assert edited(store) == [issue]
     ends(issue)
     assert edited(store) == []
     there = OURS if ends is reverted else THEIRS
-    assert told(3, "labeled", **there).refused is None
+    assert send(3, "labeled", **there).refused is None
     assert edited(store) == []
-    assert told(4, **{**there, "title": "And another"}).refused or issue.reload().status in ("unassigned", "cancelled")
+    assert send(4, **{**there, "title": "And another"}).refused or issue.reload().status in (
+        "unassigned",
+        "cancelled",
+    )
     assert edited(store) == ([issue] if issue.reload().status == "queued" else [])
 
 
 def test_an_agent_that_offers_it_again_has_not_dealt_with_it(world: World, store: Store) -> None:
     issue, agent = brought(world, "queued"), world.agent()
-    told(1, **THEIRS)
+    send(1, **THEIRS)
     issue.reload().dequeue(by=agent)
     issue.queue(by=agent)
     assert edited(store) == [issue]
@@ -323,13 +326,13 @@ def test_since_when_a_person_is_asked(world: World, store: Store, clock: Clock) 
     clock.forward(hours=1)
     first = clock.now
     for day in (1, 2):
-        told(day, **{**THEIRS, "title": f"Edit {day}"})
+        send(day, **{**THEIRS, "title": f"Edit {day}"})
         clock.forward(hours=1)
     (need,) = store.needs_human()
     assert (need.kind, need.row, need.since) == ("edited by a stranger", issue, first)
     assert "a person (its text on GitHub is no longer the text here" in store.explain(issue)
     saved(issue)
-    told(3, **{**THEIRS, "title": "Edit 3"})
+    send(3, **{**THEIRS, "title": "Edit 3"})
     assert [need.since for need in store.needs_human()] == [clock.now]
 
 

@@ -16,7 +16,7 @@ from tests.world import MODELS, ONLY_FOLLOW, World
 
 @pytest.mark.parametrize("table", grids.GRIDS)
 def test_the_machine_is_the_grid(table: str) -> None:
-    """Statuses, triggers, edges, births, ends, owned columns and required reasons, as the contract has them."""
+    """Statuses, triggers, edges, first and final statuses, owned columns and required reasons are the contract's."""
     machine = MODELS[table].machine
     edges = {(t.source, t.trigger): t.dest for t in machine.transitions}
     assert edges == {pair: dest for pair, dest in grids.GRIDS[table].items() if dest is not None}
@@ -51,7 +51,7 @@ def test_decisions_are_the_pages(table: str) -> None:
 
 @pytest.mark.parametrize(("table", "status"), STATUSES, ids=str)
 def test_every_trigger(store: Store, clock: Clock, subtests: pytest.Subtests, table: str, status: str) -> None:
-    """A legal trigger leads where the grid says; an illegal one says so and changes nothing."""
+    """A legal trigger leads where the grid says; an illegal one raises and changes nothing."""
     for trigger in MODELS[table].machine.triggers:
         with subtests.test(trigger):
             world = World(store)

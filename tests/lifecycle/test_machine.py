@@ -1,4 +1,4 @@
-"""The trimmed machine decides as the one that `transitions` ships."""
+"""The trimmed machine decides like the one that `transitions` ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What agents say of themselves: heartbeats, log lines, tokens, failures, and what is counted of their work."""
+"""Agents: heartbeats, log lines, tokens, failures, and the metrics of their work."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.world import MAINTAINER, RUNNER, WHY, World
 
 
 def test_heartbeats_go_forward_only(world: World, clock: Clock) -> None:
+    """A heartbeat never sets `last_heartbeat` back, and an agent that has ended sends none."""
     agent = world.issues("in_progress").assigned_agent
     clock.forward(minutes=5)
     agent.heartbeat()
@@ -31,7 +32,7 @@ def test_heartbeats_go_forward_only(world: World, clock: Clock) -> None:
 
 
 def test_a_heartbeat_answers_what_is_held(world: World, clock: Clock) -> None:
-    """And says nothing when that is not what the agent works on any more."""
+    """With `holding=`, it is refused when the agent no longer holds that issue."""
     issue, other = world.issues("in_progress"), world.issues("in_progress")
     agent, seen = issue.assigned_agent, clock.now
     clock.forward(minutes=1)
@@ -58,7 +59,7 @@ def test_a_heartbeat_answers_what_is_held(world: World, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("status", ["errored", "completed"])
-def test_the_dead_send_no_heartbeats(world: World, clock: Clock, status: str) -> None:
+def test_an_errored_or_completed_agent_sends_no_heartbeats(world: World, clock: Clock, status: str) -> None:
     agent = world.at("agents", status)
     seen = agent.last_heartbeat
     clock.forward(minutes=1)
@@ -76,7 +77,7 @@ STAMPED = {
 @pytest.mark.parametrize("trigger", STAMPED)
 @pytest.mark.parametrize("ahead", [0, 3650])
 def test_moves_that_are_a_sign_of_life(world: World, clock: Clock, trigger: str, ahead: int) -> None:
-    """They stamp the present moment, also on an agent that was made, and heard, while the clock was ahead."""
+    """They stamp the present time, even when an earlier stamp lies in the future."""
     source, dest = STAMPED[trigger]
     clock.forward(days=ahead)
     agent = world.at("agents", source)
@@ -96,7 +97,7 @@ def test_a_vote_that_is_decided_is_a_sign_of_life(world: World, clock: Clock) ->
 
 
 def test_a_log_line_belongs_to_the_issue_held(world: World) -> None:
-    """Unless another is named; without one, to none."""
+    """Unless the call names another issue. A line of an agent without an issue belongs to none."""
     issue, other = world.issues("in_progress"), world.new_issue()
     agent = issue.assigned_agent
     assert agent.log("info", "begun").issue_id == issue.id
@@ -134,11 +135,12 @@ WRITTEN = [
     ("x" * 2 * MAX_TEXT, "x" * (MAX_TEXT - len(CUT)) + CUT),
     (LogLevel.ERROR, "error"),
 ]
-"""What a machine writes, and what is stored."""
+"""The text that a program passes, and the text that is stored."""
 
 
 @pytest.mark.parametrize(("written", "stored"), WRITTEN, ids=[ascii(written)[:12] for written, _ in WRITTEN])
 def test_a_failure_is_always_recorded(world: World, written: str, stored: str) -> None:
+    """Text that no column can hold is changed, never refused: the failure must not be lost."""
     issue = world.issues("in_progress")
     agent = issue.assigned_agent
     moves = agent.fail(written, by=agent)
@@ -157,6 +159,7 @@ def test_a_failure_is_always_recorded(world: World, written: str, stored: str) -
 
 
 def test_a_failure_is_recorded_whatever_the_reason(world: World) -> None:
+    """A blank reason or one that cannot be stored does not hinder the failure."""
     proposal = world.proposals("executing")
     proposal.fail_execution("it broke", by=MAINTAINER, reason="a\x00b")
     assert world.store.history(proposal)[-1].reason == "a\ufffdb"
@@ -168,7 +171,7 @@ def test_a_failure_is_recorded_whatever_the_reason(world: World) -> None:
     assert world.store.history(agent)[-1].reason == "it broke"
 
 
-def test_what_is_no_text_is_no_error(world: World) -> None:
+def test_an_error_that_is_no_text_is_refused(world: World) -> None:
     agent = world.agents("working")
     for error in (None, 7, b"it broke", ["it broke"]):
         with pytest.raises(InvalidValue, match=r"fail\(error\): takes text"):
@@ -188,12 +191,12 @@ BROKEN = [
     '{"errors_encountered": -1}', '{"issues_completed": 1.5}', '{"tokens_used": 9223372036854775808}', '{"mine": "1"}',
     '{"mine": [1]}', '{"avg_completion_time": {}}', '{"mine": 1e999}', '{"tokens_used": 1e300}',
 ]  # fmt: skip
-"""JSON that is no metrics."""
+"""JSON that is not a valid value of `metrics`."""
 SOUND = ['{"mine": -1.5, "tokens_used": 9223372036854775807}', '{"issues_completed": 3.0, "tokens_used": 0}', "{}"]
 
 
 def written(store: Store, agent: Agent, metrics: str | None) -> None:
-    """Write metrics by SQL, past the database's own triggers."""
+    """Write metrics by SQL while the database's triggers are off."""
     with store.database.atomic():
         enforcement.remove(store.database)
         mark = store.database.param
@@ -203,8 +206,9 @@ def written(store: Store, agent: Agent, metrics: str | None) -> None:
 
 @pytest.mark.parametrize("metrics", BROKEN)
 def test_broken_metrics_are_refused_and_named(world: World, metrics: str) -> None:
-    """By the database, whoever writes; where they are there nevertheless, verify() names the row, and what counts says
-    that the store is damaged."""
+    """The database refuses them, whoever writes. If they are there nevertheless, `verify()` names the row and all
+    counting raises StoreCorrupt.
+    """
     store, issue = world.store, world.issues("in_progress")
     agent = issue.assigned_agent
     mark = store.database.param
@@ -213,7 +217,7 @@ def test_broken_metrics_are_refused_and_named(world: World, metrics: str) -> Non
     assert agent.reload().metrics is None
     written(store, agent, metrics)
     assert {(v.invariant, v.entity, v.id) for v in store.verify()} == {("I13", "agents", agent.id)}
-    if metrics == "null":  # read as none at all
+    if metrics == "null":  # which is read as None
         return
     agent.reload()
     for act in (
@@ -249,6 +253,7 @@ def test_sound_metrics_are_taken_and_counted_on(world: World, metrics: str) -> N
 
 
 def test_a_counter_that_is_full_stops_nothing(world: World) -> None:
+    """A full counter stays full, and the agent can still fail."""
     agent = world.agents("working")
     written(world.store, agent, json.dumps(dict.fromkeys(COUNTERS, (1 << 63) - 1)))
     agent.reload().fail("it broke", by=agent)
@@ -258,7 +263,7 @@ def test_a_counter_that_is_full_stops_nothing(world: World) -> None:
         agent.use_tokens(1)
 
 
-def test_a_mean_of_any_size_goes_on(world: World, clock: Clock) -> None:
+def test_a_mean_of_any_size_is_counted_on(world: World, clock: Clock) -> None:
     agent = world.agent()
     written(world.store, agent, '{"avg_completion_time": 1.7e308, "issues_completed": 4}')
     issue = world.new_issue()

@@ -1,4 +1,4 @@
-"""A proposal's life: votes, the deciding one, deadlines, force and veto, and who is heard."""
+"""The life of a proposal: votes, deadlines, execution, and what people may do to it."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def proposal(world: World) -> Proposal:
     return world.new_proposal(threshold="super_majority", required_voters=required, options=["a", "b"])
 
 
-def told(moves: list[Move]) -> list[tuple[str, str]]:
+def fired_by(moves: list[Move]) -> list[tuple[str, str]]:
     from dispatch_state import TransitionLog
 
     return [(move.trigger, TransitionLog.get_by_id(move.seq).actor) for move in moves]
 
 
-# ---- births ------------------------------------------------------------------------------------------
+# ---- creation ----------------------------------------------------------------------------------------
 
 
 def test_the_type_gives_threshold_and_voters(world: World) -> None:
@@ -66,7 +66,7 @@ def test_options_may_be_objects(world: World, voters: dict[str, Agent]) -> None:
 
 @pytest.mark.parametrize("stored", ["[1]", '{"a": 1}', "5", '"ab"', "[null]", '[["a"]]', '[{"x": 1}]'])
 def test_stored_options_of_another_shape(world: World, store: Store, stored: str) -> None:
-    """JSON, so the database takes it from anybody: nothing foreign leaves what asks for them."""
+    """The column is JSON, so SQL can write any shape. Every use raises an error of the library."""
     proposal = world.new_proposal()
     store.database.execute_sql(f"UPDATE proposals SET options = '{stored}'")
     for ask in (
@@ -84,7 +84,7 @@ def test_bad_options(world: World, options: Any) -> None:
         world.new_proposal(options=options)
 
 
-def test_its_terms_are_fixed_once_it_is_put_to_the_vote(proposal: Proposal) -> None:
+def test_the_terms_of_a_proposal_are_fixed_once_voting_begins(proposal: Proposal) -> None:
     proposal.threshold = "unanimous"
     proposal.save()
     proposal.open_voting(by=MAINTAINER)
@@ -97,16 +97,19 @@ def test_its_terms_are_fixed_once_it_is_put_to_the_vote(proposal: Proposal) -> N
 
 
 def test_the_first_vote_opens_and_the_deciding_one_resolves(proposal: Proposal, voters: dict[str, Agent]) -> None:
+    """The voter opens the proposal; `SANGHA` is the actor of the decision."""
     opened = proposal.vote(voters["coder"], "approve", "fits", confidence=0.8, preferred_option="a")
-    assert told(opened) == [("open_voting", voters["coder"].actor)]
+    assert fired_by(opened) == [("open_voting", voters["coder"].actor)]
     assert (proposal.status, proposal.voting_deadline) == ("voting", proposal.created_at + timedelta(hours=24))
     assert proposal.vote(voters["security"], "reject", "risky") == []
     decided = proposal.vote(voters["architect"], "reject", "no")
-    assert told(decided) == [("reject", "sangha")]
+    assert fired_by(decided) == [("reject", "sangha")]
     assert (proposal.status, proposal.resolved_at, proposal.chosen_option) == ("rejected", proposal.created_at, None)
 
 
-def test_the_decision_tells_everything(proposal: Proposal, voters: dict[str, Agent], store: Store) -> None:
+def test_the_decision_records_the_tally_and_every_vote(
+    proposal: Proposal, voters: dict[str, Agent], store: Store
+) -> None:
     proposal.vote(voters["coder"], "approve", "fits", confidence=0.8, preferred_option="a")
     proposal.vote(voters["architect"], "approve", "fine", preferred_option="b")
     proposal.vote(voters["security"], "abstain", "no view")
@@ -127,7 +130,9 @@ def test_the_decision_tells_everything(proposal: Proposal, voters: dict[str, Age
     assert broken(store) == []
 
 
-def test_a_vote_may_be_changed_and_what_it_was_is_kept(proposal: Proposal, voters: dict[str, Agent]) -> None:
+def test_a_vote_may_be_changed_and_the_old_one_stays_in_the_agents_log(
+    proposal: Proposal, voters: dict[str, Agent]
+) -> None:
     proposal.vote(voters["coder"], "need_more_info", "how fast?")
     proposal.vote(voters["coder"], "approve", "fast enough")
     vote = Vote.get()
@@ -136,7 +141,7 @@ def test_a_vote_may_be_changed_and_what_it_was_is_kept(proposal: Proposal, voter
     assert (kept.agent, kept.context["replaced_vote"]["decision"]) == (voters["coder"], "need_more_info")
 
 
-def test_more_info_holds_the_tally_open(proposal: Proposal, voters: dict[str, Agent]) -> None:
+def test_need_more_info_keeps_the_tally_open(proposal: Proposal, voters: dict[str, Agent]) -> None:
     for kind in ("coder", "architect"):
         proposal.vote(voters[kind], "approve", WHY)
     proposal.vote(voters["security"], "need_more_info", WHY)
@@ -152,7 +157,8 @@ def test_the_proposer_may_vote(world: World) -> None:
     assert proposal.vote(proposal.proposer, "approve", WHY)[-1].dest == "approved"
 
 
-def test_who_is_not_heard(proposal: Proposal, world: World, voters: dict[str, Agent], clock: Clock) -> None:
+def test_votes_that_are_refused(proposal: Proposal, world: World, voters: dict[str, Agent], clock: Clock) -> None:
+    """A type without a vote, an unknown option, an agent that has ended, and a vote after the deadline."""
     with pytest.raises(GuardRefused, match="a docs has no vote"):
         proposal.vote(world.agent("docs"), "approve", WHY)
     with pytest.raises(GuardRefused, match="not among its options"):
@@ -176,6 +182,7 @@ def test_no_vote_after_the_end(proposal: Proposal, voters: dict[str, Agent]) -> 
 @pytest.mark.parametrize("by", [MAINTAINER, System("runner")])
 @pytest.mark.parametrize("trigger", ["approve", "reject"])
 def test_only_the_tally_resolves(proposal: Proposal, by: Any, trigger: str) -> None:
+    """Nobody approves or rejects a proposal by hand, and `SANGHA` only when the tally is final."""
     proposal.open_voting(by=MAINTAINER)
     with pytest.raises(GuardRefused, match="only the vote of the agents may") as refusal:
         getattr(proposal, trigger)(by=by)
@@ -184,7 +191,7 @@ def test_only_the_tally_resolves(proposal: Proposal, by: Any, trigger: str) -> N
         getattr(proposal, trigger)(by=SANGHA)
 
 
-def test_the_sangha_does_nothing_else(world: World) -> None:
+def test_the_sangha_only_decides_proposals(world: World) -> None:
     with pytest.raises(GuardRefused, match="only approves and rejects proposals"):
         world.issues("unassigned").queue(by=SANGHA)
 
@@ -192,7 +199,7 @@ def test_the_sangha_does_nothing_else(world: World) -> None:
 # ---- deadlines ---------------------------------------------------------------------------------------
 
 
-def test_the_deadline_counts_what_is_there(
+def test_at_the_deadline_the_present_votes_decide(
     proposal: Proposal, voters: dict[str, Agent], store: Store, clock: Clock
 ) -> None:
     proposal.vote(voters["coder"], "approve", WHY)
@@ -200,15 +207,16 @@ def test_the_deadline_counts_what_is_there(
     proposal.vote(voters["security"], "need_more_info", WHY)
     assert store.tick() == []
     clock.forward(hours=24)
-    assert told(store.tick()) == [("approve", "sangha")]
+    assert fired_by(store.tick()) == [("approve", "sangha")]
     assert Decision.get().outcome["cause"] == "deadline"
     assert store.tick() == []
 
 
 def test_a_missing_type_is_no_quorum(proposal: Proposal, voters: dict[str, Agent], store: Store, clock: Clock) -> None:
+    """At the deadline, a required type of agent without a vote means rejection, and a person is asked."""
     proposal.vote(voters["coder"], "approve", WHY)
     clock.forward(hours=24)
-    assert told(store.tick()) == [("reject", "sangha")]
+    assert fired_by(store.tick()) == [("reject", "sangha")]
     assert Decision.get().outcome["quorum"] is False
     assert [(need.kind, need.row) for need in store.needs_human()] == [("no quorum", proposal)]
 
@@ -216,11 +224,12 @@ def test_a_missing_type_is_no_quorum(proposal: Proposal, voters: dict[str, Agent
 def test_an_open_proposal_past_its_deadline_is_opened_and_rejected(world: World, store: Store, clock: Clock) -> None:
     proposal = world.new_proposal(voting_deadline=clock.now + timedelta(hours=1))
     clock.forward(hours=1)
-    assert told(store.tick()) == [("open_voting", "system:tick"), ("reject", "sangha")]
+    assert fired_by(store.tick()) == [("open_voting", "system:tick"), ("reject", "sangha")]
     assert proposal.reload().status == "rejected"
 
 
 def test_no_deadline_is_beyond_the_calendar(world: World, clock: Clock) -> None:
+    """A deadline after the year 9999 becomes the last moment that a datetime can hold."""
     proposal = world.new_proposal()
     clock.now = datetime(9999, 12, 31, 12, tzinfo=UTC)
     proposal.open_voting(by=MAINTAINER)
@@ -237,7 +246,7 @@ def test_the_end_of_a_vote_wakes_the_proposer(world: World, store: Store, clock:
     assert broken(store) == []
 
 
-def test_a_checkpoint_is_ticked(world: World, store: Store, clock: Clock) -> None:
+def test_a_tick_approves_a_checkpoint_at_its_time(world: World, store: Store, clock: Clock) -> None:
     world.waiting_stage({"gate_type": "checkpoint", "auto_approve_at": clock.now + timedelta(hours=1)})
     assert store.tick() == []
     clock.forward(hours=1)
@@ -271,7 +280,7 @@ def test_execution_may_fail_and_be_tried_again(world: World) -> None:
     assert (proposal.execution_result, proposal.executed_at is not None) == ({"success": True, "steps": 3}, True)
 
 
-def test_a_veto_is_a_persons_and_stops_execution(world: World, voters: dict[str, Agent]) -> None:
+def test_only_a_person_may_veto_and_a_veto_stops_execution(world: World, voters: dict[str, Agent]) -> None:
     proposal = world.proposals("executing")
     with pytest.raises(GuardRefused, match="it takes a person"):
         proposal.veto(by=voters["coder"], reason=WHY)
@@ -284,7 +293,7 @@ def test_a_veto_is_a_persons_and_stops_execution(world: World, voters: dict[str,
 
 
 def at_once(store: Store, *calls: Any) -> list[Any]:
-    """Run the calls in threads of their own, started together; what each returned or raised."""
+    """Start the calls together, each in a thread of its own; return what each returned or raised."""
     results: list[Any] = [None] * len(calls)
     barrier = threading.Barrier(len(calls))
 
@@ -311,7 +320,7 @@ def fresh(proposal: Proposal) -> Proposal:
 
 @pytest.mark.parametrize("round_", range(15))
 def test_a_vote_that_meets_the_close_is_counted_or_refused(world: World, store: Store, round_: int) -> None:
-    """Never accepted and ignored: the decision's votes are the table's."""
+    """No vote is accepted and then ignored: the decision lists exactly the votes in the table."""
     proposal = world.new_proposal(threshold="simple_majority", required_voters=["coder"])
     proposal.open_voting(by=MAINTAINER)
     agents = [world.agent("coder") for _ in range(3)]
@@ -325,6 +334,7 @@ def test_a_vote_that_meets_the_close_is_counted_or_refused(world: World, store: 
 
 @pytest.mark.parametrize("round_", range(10))
 def test_two_closers_never_both_win(world: World, store: Store, clock: Clock, round_: int) -> None:
+    """Two ticks and a forced approval at the same time leave one decision."""
     proposal = world.new_proposal(required_voters=["coder", "pm"], threshold="simple_majority")
     proposal.open_voting(by=MAINTAINER)
     clock.forward(hours=25)
@@ -339,6 +349,7 @@ def test_two_closers_never_both_win(world: World, store: Store, clock: Clock, ro
 def test_two_votes_of_one_agent_leave_one_row(
     proposal: Proposal, voters: dict[str, Agent], store: Store, round_: int
 ) -> None:
+    """The second vote replaces the first, which is kept in the agent's log."""
     coder = voters["coder"]
     calls = [lambda d=d: fresh(proposal).vote(Agent.get_by_id(coder.id), d, WHY) for d in ("approve", "reject")]
     results = at_once(store, *calls)
@@ -347,7 +358,8 @@ def test_two_votes_of_one_agent_leave_one_row(
     assert AgentLog.select().count() == 1
 
 
-def test_a_votes_weight_is_what_the_store_says(world: World) -> None:
+def test_a_vote_counts_for_the_type_that_is_stored(world: World) -> None:
+    """A type that was changed in memory only does not count."""
     proposal, agent = world.new_proposal(required_voters=["security"]), world.agent("coder")
     agent.agent_type = AgentType.SECURITY
     with pytest.raises(GuardRefused, match="a coder has no vote"):
@@ -362,7 +374,7 @@ def test_required_voters_are_never_empty(world: World) -> None:
             proposal.save()
 
 
-def test_long_reasonings_do_not_keep_a_proposal_from_its_end(world: World, store: Store, clock: Clock) -> None:
+def test_long_reasonings_do_not_keep_a_proposal_open(world: World, store: Store, clock: Clock) -> None:
     proposal = world.new_proposal(required_voters=["coder"], threshold="simple_majority")
     proposal.open_voting(by=MAINTAINER)
     first, second = world.agent(), world.agent()

@@ -1,4 +1,4 @@
-"""Each guard and each word, alone: everything else about the firing is right, and this one thing forbids it."""
+"""Each guard and each permission alone: everything else about the call is right, and this one thing forbids it."""
 
 from __future__ import annotations
 
@@ -392,6 +392,7 @@ def reopen_anothers_request(world: World) -> Made:
 
 @pytest.mark.parametrize(("case", "pattern"), CASES, ids=lambda value: getattr(value, "__name__", ""))
 def test_one_guard(store: Store, clock: Clock, case: Callable[[World], Made], pattern: str) -> None:
+    """The refusal has exactly the one reason that the case names."""
     row, trigger, arguments = case(World(store))
     row.reload()
     before = everything()
@@ -409,7 +410,7 @@ def test_a_gate_of_another_type_is_no_checkpoint(store: Store) -> None:
     assert reasons == ["it is of type approval, not checkpoint", "it has no auto_approve_at"]
 
 
-def test_the_errored_may_recover_or_stop_itself_and_nothing_else(store: Store) -> None:
+def test_an_errored_agent_may_recover_or_stop_itself_and_nothing_else(store: Store) -> None:
     world = World(store)
     for trigger, dest in (("recover", "idle"), ("stop", "completed")):
         agent = world.at("agents", "errored")
@@ -419,6 +420,7 @@ def test_the_errored_may_recover_or_stop_itself_and_nothing_else(store: Store) -
 
 
 def test_every_guard_that_fails_is_named(store: Store) -> None:
+    """A refusal lists all its reasons at once."""
     world = World(store)
     issue = world.stages("pending").add_issue(**world.issue_columns(), agent_type="docs")
     with pytest.raises(GuardRefused) as refused:

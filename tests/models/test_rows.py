@@ -1,4 +1,4 @@
-"""Rows: what creation and `save` write, refuse and keep, alike on both databases."""
+"""Rows: what creation and `save` write, refuse and leave alone, with the same results on both databases."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.golden import scene
 from tests.world import LONG_TEXT, MAINTAINER, RUNNER, WHY, World, as_stored
 
 
-def test_attributes_are_pythons_own(world: World, clock: Clock) -> None:
+def test_attributes_have_python_types(world: World, clock: Clock) -> None:
     issue = world.new_issue(labels=["a", "b"], github_id=7)
     read = Issue.get_by_id(issue.id)
     for row in (issue, read):
@@ -60,8 +60,8 @@ def test_create_and_save_both_insert(world: World) -> None:
     issue = Issue(id=preset, repo_path="/src", **world.issue_columns())
     assert (issue.is_new, issue.save(by=MAINTAINER, reason=WHY)) == (True, 1)
     assert (issue.is_new, Issue.get_by_id(preset)) == (False, issue)
-    born = world.store.history(issue)[0]
-    assert (born.trigger, born.actor, born.reason, born.version) == ("create", "human:maintainer", WHY, 1)
+    created = world.store.history(issue)[0]
+    assert (created.trigger, created.actor, created.reason, created.version) == ("create", "human:maintainer", WHY, 1)
     again = Issue(id=preset, repo_path="/src", **world.issue_columns())
     with pytest.raises(InvalidValue, match="that id was used before"):
         again.save()
@@ -80,7 +80,7 @@ def test_save_writes_what_changed_and_nothing_else(world: World, clock: Clock) -
     assert (issue.title, issue.status, issue.version, issue.updated_at) == ("Another title", "queued", 2, clock.now)
 
 
-def test_save_only_some(world: World) -> None:
+def test_save_only_writes_the_named_columns(world: World) -> None:
     issue = world.new_issue()
     issue.title, issue.prompt = "New title", "New prompt"
     issue.save(only=[Issue.title])
@@ -100,7 +100,7 @@ def test_a_list_changed_in_place_is_noticed(world: World) -> None:
 
 
 def test_a_list_changed_in_place_and_read_again_is_noticed(world: World) -> None:
-    """What it was is what the row held when it was handed out first."""
+    """The comparison is with the value that the row held when the list was read first."""
     issue = Issue.get_by_id(world.new_issue(labels=["a"]).id)
     issue.labels.append("b")
     assert issue.labels == ["a", "b"]
@@ -130,12 +130,12 @@ GUARDED = [
     ("gates", "stage", "stage is set by create() only"),
     ("gates", "rejection_reason", "rejection_reason is set by its triggers reject, resubmit only"),
 ]
-"""A column of each kind that `save` and `update` may not change, and who changes it."""
+"""A column of each kind that `save` and `update` may not change, and what changes it."""
 FIRST = {"issues": "unassigned", "agents": "idle", "pull_requests": "open", "gates": "pending"}
 
 
 @pytest.mark.parametrize(("table", "column", "way"), GUARDED)
-def test_a_guarded_column_says_who_changes_it(world: World, table: str, column: str, way: str) -> None:
+def test_the_refusal_of_a_guarded_column_names_what_changes_it(world: World, table: str, column: str, way: str) -> None:
     row = world.at(table, FIRST[table])
     kept = getattr(row, column)
     with pytest.raises(InvalidValue) as refused:
@@ -149,7 +149,7 @@ def test_a_guarded_column_says_who_changes_it(world: World, table: str, column: 
     assert getattr(row.reload(), column) == kept
 
 
-def test_terms_are_changed_by_save(world: World) -> None:
+def test_update_names_save_for_the_terms_of_a_row(world: World) -> None:
     with pytest.raises(InvalidValue, match=r"update\(\): options is changed by save\(\) only; status moves by"):
         Gate.update(status="approved", options=None)
 
@@ -164,7 +164,7 @@ def test_a_trigger_after_a_status_set_by_hand_does_not_recommend_to_save_it(worl
         issue.queue(by=MAINTAINER)
 
 
-def test_what_deletes_past_the_log_names_remove(world: World) -> None:
+def test_the_refusal_of_a_delete_past_the_log_names_remove(world: World) -> None:
     issue = world.new_issue()
     for attempt in (issue.delete_instance, lambda: Issue.delete_by_id(issue.id), Issue.delete, Issue.truncate_table):
         with pytest.raises(InvalidValue, match=r"record of what happened; use remove\(\)$"):
@@ -174,6 +174,7 @@ def test_what_deletes_past_the_log_names_remove(world: World) -> None:
 
 
 def test_an_unsaved_change_of_an_actor_stays(world: World) -> None:
+    """Acting brings the actor's object up to date without losing its unsaved changes."""
     issue, agent = world.issues("queued"), world.agent()
     agent.agent_type = "docs"
     issue.assign(agent, by=agent)
@@ -187,7 +188,7 @@ def test_a_parent_may_be_a_row_an_id_or_its_text(world: World) -> None:
         assert (issue.epic_id, issue.epic, issue.repo_path) == (epic.id, epic, epic.repo_path)
 
 
-def test_a_stage_brings_its_epic(world: World) -> None:
+def test_an_issue_gets_the_epic_of_its_stage(world: World) -> None:
     stage, other = world.stages("pending"), world.epics("draft")
     assert Issue.create(stage=stage, **world.issue_columns()).epic_id == stage.epic_id
     with pytest.raises(GuardRefused, match="belongs to another epic"):
@@ -195,6 +196,7 @@ def test_a_stage_brings_its_epic(world: World) -> None:
 
 
 def test_a_missing_row_is_also_the_models_does_not_exist(world: World) -> None:
+    """`RowNotFound` can be caught as Peewee's `DoesNotExist` of the model."""
     with pytest.raises(Issue.DoesNotExist) as missing:
         Issue.get_by_id(new_id())
     assert isinstance(missing.value, RowNotFound)
@@ -203,7 +205,7 @@ def test_a_missing_row_is_also_the_models_does_not_exist(world: World) -> None:
         Issue.create(epic=new_id(), **world.issue_columns())
 
 
-def test_a_partial_read_says_what_to_do(world: World) -> None:
+def test_a_trigger_on_a_partly_read_row_recommends_reload(world: World) -> None:
     world.new_issue()
     issue = Issue.select(Issue.id, Issue.title).get()
     with pytest.raises(InvalidValue, match=r"read without status, version; reload\(\)"):
@@ -246,7 +248,7 @@ def test_an_integer_beyond_64_bits_was_a_float(text: str, kind: type) -> None:
 
 
 @pytest.mark.parametrize("text", ["[1] x", "[1]]", "{}{}", "1 2", "", " ", " [1] x"])
-def test_json_with_more_behind_it_is_none(text: str) -> None:
+def test_json_with_text_behind_it_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         json_values.parse_json(text)
 
@@ -257,7 +259,7 @@ def test_json_with_space_around_it_is_read(text: str) -> None:
 
 
 def test_the_present_is_asked_of_datetime_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As tools that freeze time for a caller's tests need it: they replace the class in each module."""
+    """Tools that freeze time replace the class `datetime` in each module, so the library must not keep a reference."""
 
     class Frozen(datetime):
         @classmethod
@@ -284,7 +286,7 @@ def test_ids_sort_by_time() -> None:
     assert {(made_id.version, made_id.variant) for made_id in made} == {(7, "specified in RFC 4122")}
 
 
-def test_by_status_is_in_the_seeds_order(world: World, clock: Clock) -> None:
+def test_by_status_lists_the_most_urgent_issues_first(world: World, clock: Clock) -> None:
     for priority in ("low", "critical", "medium", "high", "critical"):
         clock.forward(seconds=1)
         world.new_issue(priority=priority).queue(by=MAINTAINER)
@@ -294,7 +296,7 @@ def test_by_status_is_in_the_seeds_order(world: World, clock: Clock) -> None:
 
 
 def test_a_loop_over_a_query_may_write(world: World, target: str) -> None:
-    """Also while another process writes: the query has been read when its loop begins."""
+    """Even while another process writes: the query is read to its end before the loop begins."""
     import subprocess
     import sys
 
@@ -308,7 +310,7 @@ def test_a_loop_over_a_query_may_write(world: World, target: str) -> None:
     assert Issue.select().where(Issue.status == "queued").count() == 20
 
 
-def test_repr_tells_little(world: World) -> None:
+def test_repr_shows_no_content(world: World) -> None:
     issue = world.new_issue(title="secret title")
     assert repr(issue) == f"<Issue {str(issue.id)[-8:]} unassigned 1>"
     assert "secret" not in repr(issue)
@@ -319,7 +321,7 @@ def test_repr_tells_little(world: World) -> None:
 
 @pytest.mark.parametrize("model", EVERY)
 def test_a_model_is_not_subclassed(model: Any) -> None:
-    """Its moves would pass by the cascades and the locks, and what others call by its name would be the subclass."""
+    """Moves of a subclass would bypass the cascades and the locks, so defining one is an error."""
     before = {other: dict(vars(other)) for other in EVERY}
     for body in ({}, {"Meta": type("Meta", (), {"table_name": model._meta.table_name})}):
         with pytest.raises(
@@ -362,7 +364,7 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def test_a_table_of_ones_own_with_a_key_to_issues(target: str) -> None:
+def test_a_user_may_define_a_table_with_a_key_to_issues(target: str) -> None:
     subprocess.run([sys.executable, "-c", OWN_TABLE, target], check=True)
 
 
@@ -371,7 +373,7 @@ def test_a_table_of_ones_own_with_a_key_to_issues(target: str) -> None:
 
 @pytest.mark.parametrize("model", EVERY)
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda row: pickle.loads(pickle.dumps(row))])
-def test_a_copy_changes_for_itself(model: Any, copied: Any) -> None:
+def test_a_copy_changes_on_its_own(model: Any, copied: Any) -> None:
     with scratch_store("memory"):
         scene()
         row = model.select().first()
@@ -394,7 +396,7 @@ def test_a_copy_changes_for_itself(model: Any, copied: Any) -> None:
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copy_in_a_block_that_rolls_back(world: World, copied: Any) -> None:
-    """The original stays what it was, and the copy goes back to what it was when it was made."""
+    """The original keeps its values; the copy goes back to those it had when it was made."""
     issue = world.new_issue(labels=["a"])
     held = dict(issue.__data__)
     with pytest.raises(ZeroDivisionError), world.store.atomic():
@@ -425,7 +427,7 @@ def every(kind: type[Exception]) -> set[type[Exception]]:
 ERRORS = sorted(every(errors.DispatchError) - {schemas.InvalidPayload}, key=lambda kind: kind.__qualname__)
 
 
-def test_each_model_has_an_error_of_its_own() -> None:
+def test_each_model_has_its_own_does_not_exist() -> None:
     assert {model.DoesNotExist for model in EVERY} <= set(ERRORS)
 
 
@@ -458,6 +460,7 @@ def test_a_long_reason_is_a_legal_reason(world: World) -> None:
 
 
 def test_json_is_kept_by_value(world: World) -> None:
+    """Changing the caller's list later does not change the row."""
     labels = ["a"]
     issue = world.new_issue(labels=labels)
     labels.append("b")
@@ -477,6 +480,6 @@ def test_json_is_kept_by_value(world: World) -> None:
         lambda: Issue.update([[1]]),
     ],
 )
-def test_peewees_update_leaves_terms_alone(store: Store, update: Callable[[], object]) -> None:
+def test_peewees_update_may_not_change_terms(store: Store, update: Callable[[], object]) -> None:
     with pytest.raises(InvalidValue):
         update()

@@ -1,4 +1,4 @@
-"""Configuration values and sync states."""
+"""Configuration values (`ConfigEntry`) and sync states (`SyncState`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_value_comes_back_as_it_went_in(store: Store, value: Any) -> None:
     assert type(ConfigEntry.read("key")) is type(value)
 
 
-def test_writing_replaces_and_forgetting_drops(store: Store, clock: Clock) -> None:
+def test_writing_replaces_a_value_and_forget_deletes_it(store: Store, clock: Clock) -> None:
     ConfigEntry.write("key", 1)
     clock.forward(hours=1)
     ConfigEntry.write("key", 2)
@@ -39,6 +39,7 @@ def test_bad_keys(store: Store, key: Any) -> None:
 
 
 def test_a_sync_keeps_what_is_left_out(store: Store, clock: Clock) -> None:
+    """`record()` changes only the columns that it is given."""
     SyncState.record("github", last_issue_id=7, etag="a")
     clock.forward(hours=1)
     state = SyncState.record("github", last_pr_id=9)
@@ -46,7 +47,7 @@ def test_a_sync_keeps_what_is_left_out(store: Store, clock: Clock) -> None:
     assert SyncState.select().count() == 1
 
 
-def test_errors_are_a_bounded_list(store: Store) -> None:
+def test_a_sync_keeps_its_last_fifty_errors(store: Store) -> None:
     for number in range(60):
         SyncState.record("github", error={"number": number})
     kept = SyncState.get().sync_errors
@@ -60,7 +61,7 @@ def test_bad_syncs(store: Store, columns: dict[str, Any]) -> None:
     assert SyncState.select().count() == 0
 
 
-def test_threads_write_one_key(store: Store) -> None:
+def test_threads_may_write_the_same_key(store: Store) -> None:
     def write(number: int) -> None:
         ConfigEntry.write("key", number)
         SyncState.record("github", error=str(number))

@@ -1,8 +1,8 @@
-"""The tally against an oracle written by hand, in another style.
+"""The tally, compared with an oracle that is written by hand in another style.
 
-The code computes an outcome; the oracle strikes out. It writes down every outcome there could be, goes through the
-contract sentence by sentence, each striking out what it forbids, and demands that exactly one is left. Weights are
-integers, in halves.
+The code computes an outcome; the oracle eliminates outcomes. It lists every possible outcome, goes through the
+contract sentence by sentence, strikes out what each sentence forbids, and demands that exactly one is left. Weights
+are integers, in halves.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ prompt_improvement simple_majority pm architect
 """
 DEFAULT_VOTERS = {frozenset(line.split()[2:]) for line in PAGE.strip().splitlines()}
 EQUALS = (("coder", "pm", "test"), ("reviewer", "architect"))
-"""Types of one weight: a panel with the two exchanged is the same panel under other names."""
+"""Types of equal weight: exchanging them in a panel changes no outcome."""
 
 Panel = tuple[tuple[str, str], ...]
-"""What each agent is and says, in some order."""
+"""The type and the vote of each agent, in any order."""
 
 
 # ---- the oracle --------------------------------------------------------------------------------------
 
 
 class Outcome(NamedTuple):
-    """What the tally may say, in the words of the contract."""
+    """A result of the tally, in the words of the contract."""
 
     standing: str
     cause: str | None
@@ -130,26 +130,26 @@ def oracle(threshold: str, a: int, r: int, silent: bool, asked: bool, absent: bo
 
 
 def panels(size: int) -> Iterator[Panel]:
-    """Every panel of that many agents: a multiset of types, each agent saying any of the four."""
+    """Every panel of so many agents: a multiset of types, in which each agent casts any of the four votes."""
     return itertools.combinations_with_replacement(tuple(itertools.product(HALVES, SAYS)), size)
 
 
 def one_of_its_kind(panel: Panel) -> bool:
-    """Whether it stands for all panels that only exchange types of one weight."""
+    """Whether the panel represents all panels that differ only by types of equal weight."""
     said = dict.fromkeys(HALVES, "")
     for kind, says in panel:
         said[kind] += says
     return all(said[one] >= said[other] for group in EQUALS for one, other in itertools.pairwise(group))
 
 
-def agrees(panel: Panel, family: set[frozenset[str]]) -> None:
-    """All that a tally says of a panel is what the contract says, before the deadline and after."""
+def agrees(panel: Panel, required_sets: set[frozenset[str]]) -> None:
+    """Assert that the tally of a panel is what the contract says, before the deadline and after it."""
     ballots = [BALLOTS[seat][which] for seat, which in enumerate(panel)]
     a, r = (sum(HALVES[kind] for kind, said in panel if said == says) for says in ("approve", "reject"))
     present = {kind for kind, _ in panel}
     heard = {kind for kind, says in panel if says != "need_more_info"}
     asking = tuple(str(seat) for seat, (_, says) in enumerate(panel) if says == "need_more_info")
-    for required in family:
+    for required in required_sets:
         missing = tuple(kind for kind in HALVES if kind in required and kind not in heard)
         absent = any(kind not in present for kind in required)
         told = (Fraction(a, 2), Fraction(r, 2), missing, asking)
@@ -179,13 +179,13 @@ def of(panel: Panel) -> frozenset[str]:
 
 
 def absentee(panel: Panel) -> frozenset[str]:
-    """Its types and one that is not there; for a panel of all seven there is none."""
+    """The panel's types and one that is missing from it; a panel of all seven types has none."""
     return of(panel) | {next(kind for kind in HALVES if kind not in of(panel))}
 
 
 @pytest.mark.parametrize("size", range(6 if LONG else 4))
 def test_every_panel(size: int) -> None:
-    """Every panel of up to three (long: five) agents; required are its types, one more, or those of a default."""
+    """Every panel of up to three agents (long form: five). Required are its types, one more, or a default's types."""
     defaults = DEFAULT_VOTERS if LONG or size < 3 else set()
     for panel in panels(size):
         agrees(panel, {of(panel), absentee(panel), *defaults})
@@ -193,14 +193,14 @@ def test_every_panel(size: int) -> None:
 
 @pytest.mark.parametrize("size", [4, 5])
 def test_every_panel_but_for_names(size: int) -> None:
-    """Of four and five agents always one of each lot that differs in the names of types of equal weight alone."""
+    """Panels of four and five agents; of those that differ only by types of equal weight, one."""
     for panel in filter(one_of_its_kind, panels(size)):
         agrees(panel, {of(panel)} if size == 5 else {of(panel), absentee(panel)})
 
 
 @pytest.mark.parametrize("required", sorted(DEFAULT_VOTERS, key=sorted), ids=lambda kinds: "-".join(sorted(kinds)))
 def test_panels_of_the_defaults(required: frozenset[str]) -> None:
-    """Three to five agents of the types that a default asks for; fewer are above."""
+    """Three to five agents of the types that a default requires; smaller panels are tested above."""
     seats = tuple(itertools.product(sorted(required), SAYS))
     for size in (3, 4, 5):
         for panel in itertools.combinations_with_replacement(seats, size):
@@ -210,29 +210,29 @@ def test_panels_of_the_defaults(required: frozenset[str]) -> None:
 # ---- weights and defaults ----------------------------------------------------------------------------
 
 
-def test_the_weights_are_the_pages() -> None:
+def test_the_weights_are_those_of_the_contract() -> None:
     assert {str(kind): weight * 2 for kind, weight in WEIGHTS.items()} == HALVES
     assert {type(weight) for weight in WEIGHTS.values()} == {Fraction}
 
 
-def test_the_defaults_are_the_pages() -> None:
+def test_the_defaults_are_those_of_the_contract() -> None:
     for line in PAGE.strip().splitlines():
         kind, threshold, *required = line.split()
         assert DEFAULTS[ProposalType(kind)] == (threshold, tuple(required))
     assert set(DEFAULTS) == set(ProposalType)
 
 
-# ---- single cases, for the reader --------------------------------------------------------------------
+# ---- single cases --------------------------------------------------------------------
 
 
 def votes(*said: str) -> list[Ballot]:
-    """Ballots from words such as "coder approve", of voters 0, 1, 2, …"""
+    """Ballots from texts such as "coder approve", of the voters 0, 1, 2, …"""
     words = [one.split() for one in said]
     return [Ballot(str(n), AgentType(kind), VoteDecision(says)) for n, (kind, says) in enumerate(words)]
 
 
 def test_two_thirds_is_exactly_two_thirds() -> None:
-    """Two of three equal weights is enough; one half less of the weight is not."""
+    """Two of three equal weights are enough; half a weight less is not."""
     two_of_three = votes("coder approve", "pm approve", "test reject")
     assert tally(two_of_three, rules("super_majority", frozenset({"coder"}))).standing is Standing.APPROVED
     nearly = tally([*two_of_three, *votes("docs reject")], rules("super_majority", frozenset({"coder"})))
@@ -242,7 +242,7 @@ def test_two_thirds_is_exactly_two_thirds() -> None:
 
 @pytest.mark.parametrize("scale", [1, 10**6, 10**17, 10**40])
 def test_the_arithmetic_is_exact(scale: int) -> None:
-    """At these weights a float 2/3 or 1/2, or a float of the weights, is off by more than the difference."""
+    """With these weights, floats would round away the difference that decides."""
     n = Fraction(scale)
     least = Fraction(1, 2)
     assert passes(Threshold.SUPER_MAJORITY, 2 * n, n)
@@ -255,7 +255,7 @@ def test_the_arithmetic_is_exact(scale: int) -> None:
 
 @pytest.mark.parametrize("expired", [False, True])
 def test_weights_are_fractions_even_when_there_are_none(expired: bool) -> None:
-    """A decision keeps them as text: 7/2, never 3.5."""
+    """A decision stores them as text such as 7/2, never as 3.5."""
     for ballots, told in ((votes("security approve", "reviewer approve"), "7/2"), ([], "0")):
         count = tally(ballots, rules("unanimous", frozenset({"pm"})), expired=expired)
         assert (str(count.approve_weight), str(count.reject_weight)) == (told, "0")
@@ -270,7 +270,7 @@ def test_exactly_half_is_no_majority() -> None:
 @pytest.mark.parametrize(("threshold", "vote"), [("single_approval", "approve"), ("unanimous", "reject")])
 @pytest.mark.parametrize("expired", [False, True])
 def test_an_early_end_waits_for_nobody(threshold: str, vote: str, expired: bool) -> None:
-    """Types are missing and info is asked for: it ends, by the tally and with a quorum, the deadline passed or not."""
+    """The vote ends although types are missing and information is asked for, with a quorum, at any time."""
     ballots = votes(f"coder {vote}", "pm need_more_info")
     count = tally(ballots, rules(threshold, frozenset({"coder", "pm", "security"})), expired=expired)
     standing = Standing.APPROVED if vote == "approve" else Standing.REJECTED
@@ -278,8 +278,8 @@ def test_an_early_end_waits_for_nobody(threshold: str, vote: str, expired: bool)
     assert (count.missing, count.requesters) == ((AgentType.PM, AgentType.SECURITY), ("1",))
 
 
-def test_more_info_is_an_abstention_after_the_deadline() -> None:
-    """It is a vote of its type then, so the quorum is there if somebody else says yes or no."""
+def test_need_more_info_is_an_abstention_after_the_deadline() -> None:
+    """It still counts as a vote of its type, so there is a quorum if anybody else approves or rejects."""
     ballots = votes("coder approve", "pm need_more_info")
     both = rules("simple_majority", frozenset({"coder", "pm"}))
     assert tally(ballots, both).standing is Standing.PENDING
@@ -295,24 +295,24 @@ def test_a_required_type_that_never_voted_costs_the_quorum() -> None:
     assert late.missing == (AgentType.PM,)
 
 
-def test_what_was_final_on_its_votes_owes_nothing_to_the_deadline() -> None:
+def test_a_tally_that_was_final_before_the_deadline_has_cause_tally() -> None:
     late = tally(votes("coder approve"), rules("simple_majority", frozenset({"coder"})), expired=True)
     assert (late.standing, late.cause) == (Standing.APPROVED, Cause.TALLY)
 
 
 def test_one_agent_of_a_type_speaks_for_it_but_a_colleague_may_hold_it_open() -> None:
-    """What must be heard is the type; who asks for more info is the agent."""
+    """One vote per required type is enough, but any agent's need_more_info keeps the vote open."""
     count = tally(votes("coder approve", "coder need_more_info"), rules("simple_majority", frozenset({"coder"})))
     assert (count.standing, count.missing, count.requesters) == (Standing.PENDING, (), ("1",))
 
 
-def test_all_abstain() -> None:
+def test_a_vote_in_which_all_abstain_has_no_quorum() -> None:
     count = tally(votes("coder abstain"), rules("single_approval", frozenset({"coder"})))
     assert (count.standing, count.cause, count.quorum) == (Standing.REJECTED, Cause.TALLY, False)
 
 
-def test_what_is_listed_is_in_order() -> None:
-    """Missing types in the order of their kind, requesters by id, whatever order they came in."""
+def test_missing_types_and_requesters_are_listed_in_order() -> None:
+    """Types in the order of the enum and requesters by id, in whatever order the votes came."""
     required = (AgentType.ARCHITECT, AgentType.SECURITY, AgentType.CODER)
     ballots = [Ballot(voter, AgentType.PM, VoteDecision.NEED_MORE_INFO) for voter in ("c", "a", "b")]
     count = tally(ballots, Rules(Threshold.UNANIMOUS, required))
@@ -325,7 +325,7 @@ def test_what_is_listed_is_in_order() -> None:
 
 @pytest.mark.parametrize("options", [(), ("a",), ("b", "a"), ("c", "a", "b")])
 def test_every_choice_of_three_approvers(options: tuple[str, ...]) -> None:
-    """Three approvers of any types prefer anything; who rejects or abstains has no say in it."""
+    """Only approvers choose an option; the preferences of others do not count."""
     others = [
         Ballot("no", AgentType.SECURITY, VoteDecision.REJECT, "a"),
         Ballot("or", AgentType.SECURITY, VoteDecision.ABSTAIN, "b"),
@@ -347,8 +347,8 @@ def test_every_choice_of_three_approvers(options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_only_an_approval_chooses(threshold: str) -> None:
-    """Neither a pending tally nor a rejection names an option, even where approvers prefer one."""
+def test_only_an_approval_chooses_an_option(threshold: str) -> None:
+    """A pending tally and a rejection name no option, even when approvers prefer one."""
     against = Ballot("no", AgentType.SECURITY, VoteDecision.REJECT, "a")
     of_it = Ballot("yes", AgentType.CODER, VoteDecision.APPROVE, "a")
     for ballots in ([against], [against, of_it], [of_it]):

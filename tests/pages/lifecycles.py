@@ -16,7 +16,7 @@ Seven tables have a status, and each status moves only by the triggers below: me
 `issue.start(by=coder)`. They are declared once, on the models in `dispatch_state/models/`; this page, the machines, the
 triggers in the database and the grids in the tests are made of that.
 
-- **Whose word** a trigger takes is asked of whoever calls it. Moves that follow from a legal act need nobody's leave.
+- **Who may fire it** applies to the caller. Moves that follow from a legal act need nobody's permission.
 - **What must be true** is asked of the act and of what follows alike. A refusal names every claim that is not.
 - A trigger takes the arguments in its brackets, and `by=` and `reason=`: who acts, and why.
 - **Decision**: what the act leaves in `decisions`. A human override is written only when a person acts.
@@ -54,7 +54,7 @@ def _entity(model: Any) -> str:
     return (
         f"{inspect.getdoc(model)}\n\n```mermaid\n{model.machine.to_mermaid()}```\n\n"
         f"| status | meaning |\n|---|---|\n{statuses}\n"
-        f"| trigger | from | to | meaning | whose word | what must be true | decision |\n{'|---' * 7}|\n{rows}"
+        f"| trigger | from | to | meaning | who may fire it | what must be true | decision |\n{'|---' * 7}|\n{rows}"
     )
 
 

@@ -98,26 +98,26 @@ def facts(text: str) -> dict[str, str]:
     return found
 
 
-def prose(text: str | None, *, told_elsewhere: bool = False) -> str:
+def prose(text: str | None, *, listed_elsewhere: bool = False) -> str:
     """A docstring as Markdown: its sections become lists, and so does what it says of attributes.
 
     Args:
         text: the docstring.
-        told_elsewhere: whether a table tells of the attributes.
+        listed_elsewhere: whether a table describes the attributes.
     """
     assert text, "a public name without a docstring"
     before, *sections = SECTION.split(inspect.cleandoc(text))
-    shown = "\n\n".join(_paragraph(part, told_elsewhere) for part in before.strip().split("\n\n")) + "\n\n"
+    shown = "\n\n".join(_paragraph(part, listed_elsewhere) for part in before.strip().split("\n\n")) + "\n\n"
     for name, body in zip(sections[::2], sections[1::2], strict=True):
         inner, rest = _block(body)
         shown += f"*{name}*\n\n{_items(inner) if name != 'Returns' else inspect.cleandoc(inner)}\n\n{rest}"
     return shown
 
 
-def _paragraph(text: str, told_elsewhere: bool) -> str:
+def _paragraph(text: str, listed_elsewhere: bool) -> str:
     if not re.match(NAMES, text):
         return text
-    return "" if told_elsewhere else "\n".join(f"- `{name}`: {said}." for name, said in facts(text).items())
+    return "" if listed_elsewhere else "\n".join(f"- `{name}`: {said}." for name, said in facts(text).items())
 
 
 def _block(body: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from tests.pages.prose import annotation, block, facts, prose, signature
 
 HEAD = """# Reference
 
-Every public name, made of the code's own signatures and docstrings. The triggers are told in full in
+Every public name, made of the code's own signatures and docstrings. All triggers are described in
 [lifecycles.md](lifecycles.md), the commands in [command_line.md](command_line.md).
 
 """
@@ -55,7 +55,7 @@ The moves it made: its own first, then those that followed.
 """
 MACHINE = {
     "states": "Every status, in order.",
-    "births": "Those that a row may be born in, the usual one first.",
+    "births": "Those that a row may be created in, the usual one first.",
     "initial": "The usual one.",
     "final": "Those that nothing leads out of.",
     "transitions": "Every arrow, as a [Transition](#transition).",
@@ -74,7 +74,7 @@ FILLED = {
     "threshold": "its type's",
     "required_voters": "its type's",
 }
-"""What a column that is left open is filled with at birth."""
+"""What a column that is left open is filled with at creation."""
 ACTORS = ("Actor", "Human", "System", "SANGHA")
 INNER = {
     "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id", "decision_context",
@@ -176,7 +176,7 @@ def _class(name: str, value: type) -> str:
     text = inspect.getdoc(value) or ""
     made = block(signature(name, value.__init__).removesuffix(" -> None")) if "\nArgs:" in text else ""
     fields = "" if made else _fields(value)
-    return made + prose(text, told_elsewhere=bool(fields)) + fields
+    return made + prose(text, listed_elsewhere=bool(fields)) + fields
 
 
 def _fields(value: Any) -> str:

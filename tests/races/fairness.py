@@ -1,4 +1,4 @@
-"""How evenly processes that write without a pause share one store; `python -m tests.races.fairness` prints it."""
+"""How evenly processes share one store when they write without a pause; `python -m tests.races.fairness` prints it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shares(target: str, processes: int, total: int, hold: float) -> tuple[list[i
 
 
 def write(target: str, line: Connection, total: int, hold: float, start: Barrier, count: Any) -> None:
-    """Move an issue of one's own to and fro until all together have made enough moves; tell the share and the wait."""
+    """Move one issue to and fro until all processes together have made enough moves; send the share and the wait."""
     made, longest = 0, 0.0
     with open_store(target, durability="normal") as store:
         issue = Issue.create(title="t", prompt="p", repo_path="/", issue_type="bug")

@@ -1,4 +1,4 @@
-"""Worker processes that are stopped, given up for dead, and wake up; and everything that they could try then."""
+"""Worker processes that are stopped, declared dead and resumed, and every call that they could try then."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dispatch_state import Agent, DispatchError, Epic, Gate, Issue, Proposal, Pu
 from dispatch_state.models.base import Stateful
 
 Attempt = tuple[str, str, tuple[str, ...]]
-"""What was tried, what became of it, and what may have."""
+"""What was tried, its outcome, and the outcomes that are allowed."""
 REFUSED = ("GuardRefused", "StaleRow")
 ALLOWED = ("recover", "stop")
-"""A dead agent's own triggers; besides them it may log."""
+"""The triggers that an errored agent may use on itself; it may also log."""
 ISSUE = {"title": "t", "prompt": "p", "issue_type": "bug"}
 REQUEST = {"github_number": 7, "github_url": "https://example.org/pull/7", "branch": "topic"}
 PROPOSAL = {
@@ -27,7 +27,7 @@ PROPOSAL = {
 
 
 def sleep_at_work(target: str, line: Connection) -> None:
-    """Take work and wait; told to wake up, try everything; told to come back, do what a dead agent may."""
+    """Take work and wait. On "wake up", try everything; on "come back", do what an errored agent may do."""
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
         issue = store.claim(agent)
@@ -45,7 +45,7 @@ def sleep_at_work(target: str, line: Connection) -> None:
 
 
 def work_on(target: str, line: Connection) -> None:
-    """Work, mostly within transactions; once refused, try everything, and begin again as another agent when told to."""
+    """Work, mostly in transactions. After a refusal try everything, then begin again as another agent when asked to."""
     with open_store(target, durability="normal") as store:
         while True:
             agent = Agent.create(agent_type="coder")
@@ -83,7 +83,7 @@ def complete_slowly(target: str, line: Connection) -> None:
 
 
 def tried(store: Store, agent: Agent, *rows: Stateful) -> list[Attempt]:
-    """Try each write on the copies one has, and again on the rows as they stand."""
+    """Try each write on the worker's own copies, and again on the rows as they are now."""
     attempts = [attempt for row in (*rows, agent) for attempt in writes(store, agent, row)]
     for row in (*rows, agent):
         attempts += writes(store, agent, row.reload())
@@ -91,7 +91,7 @@ def tried(store: Store, agent: Agent, *rows: Stateful) -> list[Attempt]:
 
 
 def writes(store: Store, agent: Agent, row: Stateful) -> Iterator[Attempt]:
-    """Every trigger of a row, but those that a dead agent is allowed, and every method that writes."""
+    """Every trigger of a row except those that an errored agent may use, and every method that writes."""
     for name in row.machine.triggers:
         due = answer(row, name)
         if not (row == agent and name in ALLOWED and due == ("GuardRefused",)):
@@ -101,7 +101,7 @@ def writes(store: Store, agent: Agent, row: Stateful) -> Iterator[Attempt]:
 
 
 def answer(row: Stateful, trigger: str) -> tuple[str]:
-    """How a dead agent's trigger is refused: the copy is stale, nobody could do that here, or the dead cannot."""
+    """How a dead agent's trigger is refused: stale copy, illegal for everybody, or not allowed to this agent."""
     fresh = type(row).get_by_id(row.id)
     if (fresh.version, fresh.status) != (row.version, row.status):
         return ("StaleRow",)
@@ -117,7 +117,7 @@ def outcome(act: Callable[..., object], *given: Any, **named: Any) -> str:
 
 
 def arguments(row: Stateful, trigger: str, agent: Agent) -> dict[str, Any]:
-    """With which a living agent's trigger would be taken."""
+    """Arguments with which a living agent's trigger would be accepted."""
     given: dict[str, Any] = {"by": agent}
     if row.machine.triggers[trigger].needs_reason:
         given["reason"] = "r"

@@ -1,4 +1,4 @@
-"""Deliveries of GitHub take their locks in the common order: none waits for an epic while it holds its issue."""
+"""GitHub deliveries lock rows in the common order: none waits for an epic while it holds the epic's issue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def an_issue_that_is_closed() -> tuple[str, dict[str, Any]]:
     "delivery", [a_new_request_that_is_merged, a_known_request_that_is_merged, an_issue_that_is_closed]
 )
 def test_a_delivery_waits_for_the_epic_first(store: Store, target: str, delivery: Delivery) -> None:
-    """Else whoever skips the stage, with the epic held, and the delivery would wait for each other."""
+    """Otherwise a delivery and a session that skips the stage, holding the epic, would deadlock."""
     world = World(store)
     stage = world.running_epic().current_stage
     columns = world.issue_columns() | {"github_id": 12, "github_url": f"{SHOP}/issues/12", "repo_url": SHOP}

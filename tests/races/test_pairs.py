@@ -1,4 +1,4 @@
-"""Every pair of composite acts on one family, from two sessions at once: no deadlock, and the store stays sound."""
+"""Every pair of composite acts on the same rows, from two sessions at once: no deadlock, and the store stays sound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.world import MAINTAINER, RUNNER, WHY, World
 Act = Callable[[SimpleNamespace], object]
 
 
-def family(world: World) -> SimpleNamespace:
+def running(world: World) -> SimpleNamespace:
     """An epic whose running stage has work in every state, a stage that follows, and idle agents."""
     epic = world.running_epic({})
     first, second = epic.stages.order_by(type(epic.current_stage).stage_order)
@@ -92,7 +92,7 @@ WAITING: dict[str, Act] = {
 
 
 def race(store: Store, *calls: Callable[[], object]) -> list[Exception]:
-    """Make the calls at once, each in a session of its own; what was raised."""
+    """Make the calls at once, each in a session of its own; return what was raised."""
     barrier = threading.Barrier(len(calls))
     raised: list[Exception] = []
 
@@ -132,11 +132,11 @@ def pairs(acts: dict[str, Act]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("state", ["running", "waiting"])
 def test_every_pair(store: Store, backend: str, state: str) -> None:
-    """200 rounds and more on PostgreSQL, whose locks are by row; on SQLite, which has one writer, a sample.
+    """More than 200 rounds on PostgreSQL, which locks rows; a sample on SQLite, which has one writer.
 
-    The long form makes every pair ten times, on both.
+    The long form makes every pair ten times on both databases.
     """
-    acts, make = (RUNNING, family) if state == "running" else (WAITING, waiting)
+    acts, make = (RUNNING, running) if state == "running" else (WAITING, waiting)
     rounds = pairs(acts) * (10 if LONG else 1)
     world, before = World(store), deadlocks(store)
     sample = rounds if LONG else rounds[: 200 if backend == "postgresql" else 40]
@@ -154,7 +154,7 @@ def test_every_pair(store: Store, backend: str, state: str) -> None:
 
 
 def deadlocks(store: Store) -> int:
-    """How many deadlocks PostgreSQL has seen, also those that a retry got over."""
+    """How many deadlocks PostgreSQL has counted, including those that a retry resolved."""
     if store.database.kind == "sqlite":
         return 0
     with store.database.connection_context():
@@ -165,7 +165,7 @@ def deadlocks(store: Store) -> int:
 
 
 def test_one_winner(store: Store, backend: str) -> None:
-    """Eight sessions give one issue away: one of them does."""
+    """Eight sessions assign one issue; one of them succeeds."""
     world = World(store)
     for _ in range(5):
         issue = world.issues("queued")

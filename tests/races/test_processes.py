@@ -1,4 +1,4 @@
-"""Real processes at one row: one of them wins, the others are told, and nothing is lost."""
+"""Processes that act on the same row: one of them wins, the others get an error, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def vote(agent: Agent, key: UUID, number: int) -> None:
 ACTS = {"assign": assign, "decide": decide, "vote": vote}
 
 
-def work(target: str, act: str, keys: list[UUID], number: int, barrier: Barrier, told: Any) -> None:
-    """Race at each row in turn; tell the errors that were no refusals of ours."""
+def work(target: str, act: str, keys: list[UUID], number: int, barrier: Barrier, line: Any) -> None:
+    """Race at each row in turn; send each outcome, and any unexpected error."""
     outcomes: Counter[str] = Counter()
     with open_store(target, durability="normal"):
         for key in keys:
@@ -58,17 +58,17 @@ def work(target: str, act: str, keys: list[UUID], number: int, barrier: Barrier,
                 outcomes["won"] += 1
             except DispatchError as error:
                 outcomes[type(error).__name__] += 1
-    told.put(outcomes)
+    line.put(outcomes)
 
 
 def race(target: str, act: str, keys: list[UUID]) -> Counter[str]:
-    """What became of the attempts of all processes."""
-    barrier, told = SPAWN.Barrier(PROCESSES), SPAWN.Queue()
-    args = [(target, act, keys, number, barrier, told) for number in range(PROCESSES)]
+    """Count the outcomes of all processes."""
+    barrier, line = SPAWN.Barrier(PROCESSES), SPAWN.Queue()
+    args = [(target, act, keys, number, barrier, line) for number in range(PROCESSES)]
     workers = [SPAWN.Process(target=work, args=arguments) for arguments in args]
     for worker in workers:
         worker.start()
-    outcomes = sum((told.get() for _ in workers), Counter())
+    outcomes = sum((line.get() for _ in workers), Counter())
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
@@ -107,7 +107,7 @@ def test_a_vote_is_counted_or_refused(store: Store, target: str) -> None:
 
 
 def test_a_callers_rollback_meets_another_process(store: Store, target: str) -> None:
-    """The object stands one version ahead, at a version that the other process's move reaches."""
+    """The object is one version ahead, at a version that the other process's move reaches."""
     issue = World(store).issues("queued")
     with pytest.raises(ZeroDivisionError), store.database.atomic():
         issue.dequeue(by=MAINTAINER)

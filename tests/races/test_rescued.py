@@ -1,4 +1,4 @@
-"""A worker that is given up for dead while it sleeps: when it wakes up it can change nothing any more."""
+"""Workers that are declared dead while they are stopped: after they resume, they cannot change anything."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tests.world import World
 
 WAKINGS = 100 if LONG else 5
 PATIENCE = 0.2
-"""How long a heartbeat may be silent, and how long a lock is waited for, in seconds."""
+"""The heartbeat timeout and the wait for a lock, in seconds."""
 
 
 @pytest.fixture
 def world(target: str) -> Iterator[World]:
-    """A world whose clock is the workers' own, and which does not wait long for a lock."""
+    """A world with the workers' own clock and a short wait for locks."""
     with open_store(target, durability="normal", timeout=PATIENCE) as store:
         yield World(store)
 
 
 def surprises(attempts: list[Attempt]) -> list[Attempt]:
-    """Those of which became what may not."""
+    """The attempts whose outcome is not among the allowed ones."""
     assert attempts
     return [(what, became, due) for what, became, due in attempts if became not in due]
 
 
-def test_a_sleeper_that_wakes_up_changes_nothing(world: World, target: str) -> None:
+def test_a_worker_that_resumes_changes_nothing(world: World, target: str) -> None:
     store = world.store
     world.running_epic({}).current_stage.add_issue(**world.issue_columns())
     with crew(1, sleepers.sleep_at_work, target) as [sleeper]:
@@ -61,8 +61,8 @@ def test_a_sleeper_that_wakes_up_changes_nothing(world: World, target: str) -> N
     assert store.verify() == []
 
 
-def test_a_sleeper_that_was_stopped_anywhere(world: World, target: str) -> None:
-    """Between any two statements; where it holds locks it is waited for, in vain, and so not given up."""
+def test_a_worker_that_was_stopped_anywhere(world: World, target: str) -> None:
+    """It is stopped between any two statements. While it holds locks, others wait for it and do not declare it dead."""
     chance = random.Random(11)
     with crew(1, sleepers.work_on, target) as [sleeper]:
         agent = Agent.get_by_id(sleeper.hear())
@@ -75,7 +75,7 @@ def test_a_sleeper_that_was_stopped_anywhere(world: World, target: str) -> None:
 
 
 def stopped_and_given_up(store: Store, sleeper: Worker, agent: Agent, after: float) -> bool:
-    """Stop a worker after a while; whether it could be given up for dead: it was at work, and held no lock."""
+    """Stop a worker after a while; return whether it was declared dead, which takes work and no held lock."""
     time.sleep(after)
     sleeper.stop()
     try:
@@ -87,7 +87,7 @@ def stopped_and_given_up(store: Store, sleeper: Worker, agent: Agent, after: flo
 
 
 def woken(world: World, sleeper: Worker) -> Agent:
-    """Let another one take the work, then wake the sleeper; returns the agent as which it begins again."""
+    """Let another agent take the work, then resume the worker; return the agent as which it begins again."""
     store, other = world.store, world.agent()
     issue = store.claim(other)
     assert issue is not None
@@ -101,8 +101,8 @@ def woken(world: World, sleeper: Worker) -> Agent:
     return Agent.get_by_id(sleeper.hear())
 
 
-def test_a_sleeper_in_its_transaction_is_waited_for(world: World, target: str) -> None:
-    """Nobody sees half of it, nobody gives it up, and it ends as if it had not slept."""
+def test_a_worker_that_was_stopped_in_its_transaction_is_waited_for(world: World, target: str) -> None:
+    """Nobody sees half of its work, nobody declares it dead, and it ends as if it had not been stopped."""
     store = world.store
     offer("t")
     with crew(1, sleepers.complete_slowly, target) as [sleeper]:

@@ -1,6 +1,6 @@
-"""Many processes work from one store and some of them die: each issue is done once, and nothing is lost.
+"""Many processes work on one store and some are killed: each issue is done once, and nothing is lost.
 
-The short form is what CI can wait for; `DISPATCH_LONG=1` runs 8 processes at 2,000 issues.
+The short form is quick enough for CI; `DISPATCH_LONG=1` runs 8 processes on 2,000 issues.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.races.workers import ATTEMPTS, DEADLY, DEADLY_TO_TOUCH, SPAWN, Worker
 
 PROCESSES, ISSUES, KILLS = (8, 2000, 200) if LONG else (4, 200, 10)
 TIMEOUT = 2.0
-"""Of the rescuers, in seconds."""
+"""The heartbeat timeout of the rescuers, in seconds."""
 SET_ASIDE = ("blocked", "unassigned")
-"""Where an issue ends whose attempts are used up: as it was started, or only claimed, when its last worker died."""
+"""Where an issue ends when its attempts are used up: blocked if it was started, unassigned if only claimed."""
 
 
 @pytest.fixture
 def busy(target: str) -> Iterator[Store]:
-    """A store whose clock is the workers' own."""
+    """A store with the workers' own clock."""
     with open_store(target, durability="normal") as store:
         yield store
 
@@ -64,37 +64,37 @@ def test_each_issue_is_claimed_once(busy: Store, target: str) -> None:
 
 
 def test_killed_workers_lose_nothing(busy: Store, target: str, tmp_path: Path) -> None:
-    """Workers and rescuers are killed at random moments, and some work kills whoever does it."""
-    told = tmp_path / "told"
-    told.touch()
+    """Workers and rescuers are killed at random moments, and some issues kill each worker that starts them."""
+    record = tmp_path / "acknowledged"
+    record.touch()
     with busy.atomic():
         deadly = [offer(title) for title in (DEADLY, DEADLY_TO_TOUCH)]
         for number in range(ISSUES):
             offer(str(number), issue_type="bug" if number % 3 else "docs")
     with (
-        crew(PROCESSES, workers.live, target, str(told)) as staff,
+        crew(PROCESSES, workers.live, target, str(record)) as staff,
         crew(2, workers.rescue_for_ever, target, TIMEOUT) as rescuers,
     ):
-        kill_some(staff, rescuers, told)
+        kill_some(staff, rescuers, record)
         wait_for(lambda: nothing_is_left(staff, rescuers), "everything is done or set aside")
     for issue in Issue.select():
         was_done_once_or_set_aside(busy, issue)
     assert {issue.reload().status for issue in deadly} <= set(SET_ASIDE)
-    assert set(acknowledged(told)) <= set(completions())
-    assert len(acknowledged(told)) == len(set(acknowledged(told)))
+    assert set(acknowledged(record)) <= set(completions())
+    assert len(acknowledged(record)) == len(set(acknowledged(record)))
     assert Agent.select().where(Agent.current_issue.is_null(False)).count() == 0
     assert broken(busy) == []
     assert busy.verify() == []
 
 
-def kill_some(staff: list[Worker], rescuers: list[Worker], told: Path) -> None:
-    """Kill at moments spread over the whole run, as its progress tells; whoever is killed is replaced."""
+def kill_some(staff: list[Worker], rescuers: list[Worker], record: Path) -> None:
+    """Kill at moments spread over the whole run, and replace each killed process."""
     chance = random.Random(5)
     for number in range(KILLS):
         due = ISSUES * number // (2 * KILLS)
-        wait_for(lambda due=due: replaced(staff) or len(acknowledged(told)) > due, f"{due} issues are done")
+        wait_for(lambda due=due: replaced(staff) or len(acknowledged(record)) > due, f"{due} issues are done")
         victims = rescuers if number % 5 == 4 else staff
-        place = number % len(victims)  # the turn of who has lived longest
+        place = number % len(victims)  # the one that has lived longest
         assert victims[place].hear() == "up"
         time.sleep(chance.uniform(0, 0.05))
         victims[place].kill()
@@ -102,7 +102,7 @@ def kill_some(staff: list[Worker], rescuers: list[Worker], told: Path) -> None:
 
 
 def replaced(staff: list[Worker]) -> None:
-    """Hire for those who died at their work; nobody ends otherwise."""
+    """Replace the workers that died at a deadly issue; none may end for another reason."""
     for place, worker in enumerate(staff):
         if not worker.process.is_alive():
             assert worker.process.exitcode == -9, "an error ended a worker"
@@ -116,9 +116,9 @@ def nothing_is_left(*crews: list[Worker]) -> bool:
     return not Issue.select().where(Issue.status.not_in(["done", *SET_ASIDE])).exists()
 
 
-def acknowledged(told: Path) -> list[tuple[str, str]]:
-    """Issue and actor of every completion whose worker lived to see it accepted."""
-    return [(issue, actor) for issue, _, actor in (line.partition(" ") for line in told.read_text().splitlines())]
+def acknowledged(record: Path) -> list[tuple[str, str]]:
+    """The issue and actor of each completion that its worker saw accepted."""
+    return [(issue, actor) for issue, _, actor in (line.partition(" ") for line in record.read_text().splitlines())]
 
 
 def completions() -> list[tuple[str, str]]:
@@ -141,8 +141,8 @@ def was_done_once_or_set_aside(store: Store, issue: Issue) -> None:
     assert moves[-1].actor == (reviewed or assigned)[-1]
 
 
-def test_several_rescuers_fail_each_agent_once(store: Store, target: str) -> None:
-    """The agents' hearts beat when the store's clock says, which is long ago for the rescuers."""
+def test_several_rescuers_mark_each_agent_as_errored_once(store: Store, target: str) -> None:
+    """For the rescuers, whose clock is the machine's, the heartbeats were sent long ago."""
     with crew(4, workers.rescue_together, target, SPAWN.Barrier(4)) as rescuers:
         for _ in range(50 if LONG else 10):
             dead = [Agent.create(agent_type="coder") for _ in range(3)]
@@ -163,7 +163,7 @@ def test_several_rescuers_fail_each_agent_once(store: Store, target: str) -> Non
 
 
 def test_metrics_add_up(busy: Store, target: str) -> None:
-    """Processes use the tokens of one agent, complete its issues and make it fail, all at once."""
+    """Processes add tokens to one agent, complete its issues and make it fail, all at once."""
     handed_in, falls, tokens = (400, 100, 1000) if LONG else (40, 10, 100)
     author = Agent.create(agent_type="coder")
     for number in range(handed_in):
@@ -197,7 +197,7 @@ def test_metrics_add_up(busy: Store, target: str) -> None:
 @pytest.mark.parametrize(("total", "hold"), [(8000, 0), (800, 0.01)], ids=["short", "long"])
 @on_sqlite
 def test_each_writer_gets_its_share(busy: Store, target: str, total: int, hold: float) -> None:
-    """Of a file that has one writer at a time: none starves, and none is told that the store is busy.
+    """SQLite has one writer at a time, yet no process starves and none gets `StoreBusy`.
 
     How even the shares are depends on what else the machine does: `benchmarks/` measures that.
     """

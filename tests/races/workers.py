@@ -17,14 +17,14 @@ from dispatch_state import Agent, GuardRefused, Issue, StaleRow, Store, System, 
 
 SPAWN = multiprocessing.get_context("spawn")
 HANGS = 900
-"""Seconds after which something hangs; nothing else is decided by time."""
+"""Seconds after which a test counts as hanging; no other result depends on time."""
 ATTEMPTS = 3
 DEADLY, DEADLY_TO_TOUCH = "kills who starts it", "kills who claims it"
 """The titles of issues on which a worker dies."""
 
 
 class Worker:
-    """A process at `work(target, line, *arguments)`; the line leads to the test, and ends with the process."""
+    """A process that runs `work(target, line, *arguments)`; the line connects it to the test and ends with it."""
 
     def __init__(self, work: Any, target: str, *arguments: Any) -> None:
         self._job = work, target, *arguments
@@ -34,7 +34,7 @@ class Worker:
         theirs.close()
 
     def hear(self) -> Any:
-        """What it says next; `EOFError` when it has ended, `AssertionError` when it hangs."""
+        """The next message; `EOFError` when the process has ended, `AssertionError` when it hangs."""
         assert self.line.poll(HANGS), "it says nothing"
         return self.line.recv()
 
@@ -42,11 +42,11 @@ class Worker:
         self.line.send(word)
 
     def again(self) -> Worker:
-        """Another process at the same work."""
+        """Start another process with the same work."""
         return Worker(*self._job)
 
     def stop(self) -> None:
-        """Stop it where it is; it has stopped when this returns."""
+        """Stop the process where it is; it has stopped when this returns."""
         os.kill(self.process.pid or 0, signal.SIGSTOP)
         os.waitpid(self.process.pid or 0, os.WUNTRACED)
 
@@ -54,7 +54,7 @@ class Worker:
         os.kill(self.process.pid or 0, signal.SIGCONT)
 
     def kill(self) -> None:
-        """As `kill -9` does; it has ended when this returns."""
+        """Kill the process as `kill -9` does; it has ended when this returns."""
         self.process.kill()
         self.process.join()
         self.line.close()
@@ -62,7 +62,7 @@ class Worker:
 
 @contextmanager
 def crew(count: int, work: Any, target: str, *arguments: Any) -> Iterator[list[Worker]]:
-    """So many processes at one work; whoever is in the list at the end is killed."""
+    """Start so many processes with the same work; kill those that are in the list at the end."""
     workers = [Worker(work, target, *arguments) for _ in range(count)]
     try:
         yield workers
@@ -72,7 +72,7 @@ def crew(count: int, work: Any, target: str, *arguments: Any) -> Iterator[list[W
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + HANGS
     while not condition():
         assert time.monotonic() < deadline, f"still waiting: {what}"
@@ -90,7 +90,7 @@ def offer(title: str, **columns: Any) -> Issue:
 
 
 def claim_until_none(target: str, line: Connection, start: Barrier) -> None:
-    """Claim and complete until nothing is left; tell who one is and which issues one got."""
+    """Claim and complete until nothing is left; send the agent's id and the issues it got."""
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
         start.wait()
@@ -102,16 +102,16 @@ def claim_until_none(target: str, line: Connection, start: Barrier) -> None:
         line.send((agent.id, claimed))
 
 
-def live(target: str, line: Connection, told: str) -> None:
-    """Work as a runner's process does, until killed; each completion is told to a file once it is acknowledged."""
-    file = os.open(told, os.O_WRONLY | os.O_APPEND)
+def live(target: str, line: Connection, record: str) -> None:
+    """Work like a runner's process until killed; write each completion to a file once it is acknowledged."""
+    file = os.open(record, os.O_WRONLY | os.O_APPEND)
     with open_store(target, durability="normal") as store:
         agent = Agent.create(agent_type="coder")
         line.send("up")
         while True:
             try:
                 done = review_or_work(store, agent)
-            except (StaleRow, GuardRefused):  # another reviewer was faster, or this one was given up for dead
+            except (StaleRow, GuardRefused):  # another reviewer was faster, or this one was declared dead
                 if agent.reload().status == "errored":
                     agent.recover(by=agent)
                 continue
@@ -122,7 +122,7 @@ def live(target: str, line: Connection, told: str) -> None:
 
 
 def review_or_work(store: Store, agent: Agent) -> Issue | None:
-    """Review what another one handed in, else do what comes next; the issue, if it was completed."""
+    """Review a submitted issue, or do the next one; return the issue if it was completed."""
     issue = Issue.select().where(Issue.status == "awaiting_review", Issue.assigned_agent != agent).first()
     if issue is not None:
         issue.review(by=agent)
@@ -154,7 +154,7 @@ def rescue_for_ever(target: str, line: Connection, timeout: float) -> None:
 
 
 def rescue_together(target: str, line: Connection, start: Barrier) -> None:
-    """Each time the test says so, rescue at the same moment as the others; tell how many agents one failed."""
+    """Rescue together with the others whenever the test says so; send how many agents it marked as errored."""
     with open_store(target, durability="normal") as store:
         while line.recv() == "rescue":
             start.wait()
@@ -162,7 +162,7 @@ def rescue_together(target: str, line: Connection, start: Barrier) -> None:
 
 
 def spend(target: str, line: Connection, start: Barrier, agent: UUID, times: int) -> None:
-    """Use tokens of an agent that others use too, and fails now and then; tell how many."""
+    """Add tokens to an agent that others use too and that is errored now and then; send how many were added."""
     with open_store(target, durability="normal"):
         spender, used = Agent.get_by_id(agent), 0
         start.wait()
@@ -176,7 +176,7 @@ def spend(target: str, line: Connection, start: Barrier, agent: UUID, times: int
 
 
 def approve(target: str, line: Connection, start: Barrier) -> None:
-    """Review and complete what was handed in until nothing is left; tell how many."""
+    """Review and complete what was handed in until nothing is left; send how many."""
     by, done = System("test"), 0
     with open_store(target, durability="normal"):
         start.wait()
@@ -191,7 +191,7 @@ def approve(target: str, line: Connection, start: Barrier) -> None:
 
 
 def fall_over(target: str, line: Connection, start: Barrier, agent: UUID, times: int) -> None:
-    """Take work, fail at it and recover, so many times; tell how often."""
+    """Take work, fail at it and recover, so many times; send how often it was done."""
     with open_store(target, durability="normal") as store:
         faller = Agent.get_by_id(agent)
         start.wait()

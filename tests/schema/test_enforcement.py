@@ -1,4 +1,4 @@
-"""The database's own refusals: whatever is written past the library, through its connection or a bare one."""
+"""Enforcement by the database: what its triggers refuse, through the library's connection or any other."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ def test_every_pair_is_accepted_exactly_when_it_is_an_edge(table: str, source: s
 
 
 @pytest.mark.parametrize("table", MODELS)
-def test_every_birth_is_refused_but_in_a_first_status(table: str, store: Store, run: Run) -> None:
+def test_every_insert_is_refused_except_in_the_first_status(table: str, store: Store, run: Run) -> None:
     row = World(store).at(table, str(MODELS[table].machine.initial))
     columns = {name: value for name, value in stored(run, row).items() if value is not None}
     for status in map(str, row.machine.states):
-        born = {**columns, "id": str(new_id()), "status": status, "version": 1}
-        logged = log_row(row, "create", status, entity_id=born["id"], version=1, source=None)
-        refusal = attempt(run, logged, insert(table, born))
+        created = {**columns, "id": str(new_id()), "status": status, "version": 1}
+        logged = log_row(row, "create", status, entity_id=created["id"], version=1, source=None)
+        refusal = attempt(run, logged, insert(table, created))
         assert (refusal is None) == (status in grids.INITIAL[table]), (status, refusal)
-        assert attempt(run, insert(table, born)), f"{status} without a log row"
+        assert attempt(run, insert(table, created)), f"{status} without a log row"
 
 
 def stored(run: Run, row: Any) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def stored(run: Run, row: Any) -> dict[str, Any]:
 
 
 def refused(refusal: Exception | None) -> bool:
-    """Whether it was one of our triggers that said no."""
+    """Whether one of our triggers refused it."""
     while isinstance(refusal, peewee.PeeweeException):
         refusal = refusal.orig
     if isinstance(refusal, sqlite3.Error):
@@ -131,7 +131,7 @@ def test_every_way_round_is_refused(store: Store, run: Run, backend: str, subtes
 
 @on_postgresql
 def test_a_log_row_of_another_transaction_is_refused(store: Store, run: Run) -> None:
-    """SQLite cannot tell transactions apart; there it is the connection that must be the same."""
+    """SQLite cannot distinguish transactions; there, the connection must be the same."""
     issue = World(store).issues("queued")
     run(log_row(issue, "dequeue", "unassigned"))
     assert refused(attempt(run, moved(issue, "unassigned")))
@@ -144,11 +144,11 @@ def test_a_log_row_of_another_connection_is_refused(store: Store, target: str, r
     assert refused(attempt(run, moved(issue, "unassigned")))
 
 
-def test_a_removed_row_is_not_born_again(store: Store, backend: str, run: Run) -> None:
-    """By the log row of its birth, which is made to look like the last one that was written."""
+def test_a_removed_row_is_not_created_again(store: Store, backend: str, run: Run) -> None:
+    """Even when its old log row of `create` is made to look like the last one written."""
     issue = World(store).issues("cancelled")
     columns = {**stored(run, issue), "status": "unassigned", "version": 1}
-    born = insert("issues", {name: value for name, value in columns.items() if value is not None})
+    created = insert("issues", {name: value for name, value in columns.items() if value is not None})
     (seq,) = run(f"SELECT min(seq) FROM transition_log WHERE entity_id = '{issue.id}'").fetchone()
     issue.remove(by=MAINTAINER, reason=WHY)
     again = (
@@ -156,7 +156,7 @@ def test_a_removed_row_is_not_born_again(store: Store, backend: str, run: Run) -
         if backend == "sqlite"
         else [f"SET LOCAL dispatch_state.written = {seq}"]
     )
-    assert refused(attempt(run, *again, born))
+    assert refused(attempt(run, *again, created))
 
 
 def test_executemany_is_refused(store: Store, target: str, backend: str) -> None:
@@ -242,6 +242,7 @@ def test_a_removed_row_takes_its_own_along(store: Store) -> None:
 
 
 def test_through_the_library_a_refusal_is_ours(store: Store) -> None:
+    """It is an error of the library, not one of the driver."""
     issue = World(store).issues("queued")
     with pytest.raises(StoreError, match=r"issues\.priority: not one of its words"), store._session.error_boundary():
         Issue.update(priority="asap").where(Issue.id == issue.id).execute()

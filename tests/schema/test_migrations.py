@@ -315,7 +315,7 @@ KNOWN = {"sqlite": COLLIDING | ON_SQLITE, "postgresql": COLLIDING | ON_POSTGRESQ
 @pytest.mark.parametrize(
     ("backend", "case"), [(backend, case) for backend, cases in KNOWN.items() for case in cases], indirect=["backend"]
 )
-def test_names_of_ours_that_are_taken_are_told_and_left(backend: str, case: str, database: Database) -> None:
+def test_names_of_ours_that_are_taken_are_named_and_left(backend: str, case: str, database: Database) -> None:
     statement, name = KNOWN[backend][case]
     database.execute_sql("CREATE TABLE somebodys (x INTEGER)")
     database.execute_sql(statement)
@@ -348,7 +348,7 @@ def test_names_of_a_function_may_be_anothers_on_postgresql(database: Database) -
     assert database.execute_sql("SELECT dispatch_issues(7)").fetchone() == (1,)
 
 
-def test_a_name_that_a_later_step_takes_is_told_before_any_step(database: Database, folder: Path) -> None:
+def test_a_name_that_a_later_step_needs_is_reported_before_any_step(database: Database, folder: Path) -> None:
     migrate(database)
     database.execute_sql("CREATE TABLE notes (x INTEGER)")
     (folder / "900_first.py").write_text("def up(migrator, db):\n    db.execute_sql('CREATE TABLE half (x INTEGER)')\n")
@@ -440,7 +440,7 @@ def test_steps_of_others_in_the_history_of_an_older_library_stay_there(migrated:
 # ---- schemas of PostgreSQL -------------------------------------------------------------------------------
 
 
-def test_a_schema_that_is_not_there_is_told_with_what_makes_it() -> None:
+def test_the_error_of_a_missing_schema_says_how_to_make_it() -> None:
     postgres.server_or_skip()
     for path, made in (("nowhere", "nowhere"), ('"$user",nowhere,other', "nowhere"), ('"No-where"', '"No-where"')):
         database = reach(postgres.in_schema(path))
@@ -462,7 +462,7 @@ def test_another_schema_of_the_same_database_does_not_matter(database: Database,
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_an_installation_without_migrations_is_told(there: bool, database: Database, folder: Path) -> None:
+def test_an_installation_without_migrations_is_reported(there: bool, database: Database, folder: Path) -> None:
     shutil.rmtree(folder)
     if there:
         folder.mkdir()

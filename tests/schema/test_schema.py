@@ -106,7 +106,7 @@ def test_every_released_migration_is_held() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), STATEMENTS)
 def test_what_is_made_of_a_released_migration_never_changes(name: str, kind: str) -> None:
-    """A database that another version made could not be told from one that this version makes."""
+    """Otherwise two databases with the same migrations could have different schemas."""
     recorder = Recorder(kind)
     runpy.run_path(str(RELEASED / f"{name}.py"))["up"](None, recorder)
     text = "\n;\n".join(recorder.statements)
@@ -203,7 +203,7 @@ def test_the_file_of_another_program_stays_byte_for_byte(name: str, tmp_path: Pa
 
 
 def test_the_schema_of_another_program_stays_as_it_is(target: str) -> None:
-    """The name that is taken is told; none of ours is added."""
+    """The error names the table that is in the way, and no table of ours is added."""
     with reached(target) as found:
         found.execute_sql("CREATE TABLE votes (name TEXT)")
     with pytest.raises(MigrationFailed, match="votes"):

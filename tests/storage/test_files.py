@@ -1,4 +1,4 @@
-"""The files of a store: how one is made, who may use it, and what is said of one that cannot be used."""
+"""The files of a store: how they are made, who may use them, and which errors unusable ones raise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests import postgres
 from tests.connections import reach, reached
 from tests.forks import in_child
 from tests.paths import ROOT
-from tests.tracebacks import told
+from tests.tracebacks import shown
 
 # ---- what is made ------------------------------------------------------------------------------------
 
@@ -195,12 +195,12 @@ def test_a_store_without_rights_is_read_only(file: int, around: int, said: list[
 
 
 def test_a_role_that_is_not_there_is_an_error_of_the_store() -> None:
-    """It is no missing database, whatever the server's words are, and its password is not told."""
+    """It is not reported as a missing database, and its password is not shown."""
     url = urlsplit(postgres.server_or_skip())
     with pytest.raises(StoreError) as refused:
         open_store(urlunsplit(url._replace(netloc=f"no_such_role:secret@{url.netloc.rpartition('@')[2]}")))
     assert type(refused.value) is StoreError
-    assert "secret" not in told(refused.value)
+    assert "secret" not in shown(refused.value)
 
 
 def test_a_child_cannot_open_the_sqlite_file_that_it_inherited(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_child_opens_what_its_parent_closed_before_forking(target: str) -> Non
 
 @contextmanager
 def lock_held(target: str, backend: str) -> Iterator[None]:
-    """A session of another program that holds what every birth of an agent needs."""
+    """A session of another program that holds the lock which creating an agent needs."""
     if backend == "postgresql":
         with psycopg.connect(target) as held:
             held.execute("LOCK TABLE agents")
@@ -319,13 +319,13 @@ def test_nothing_is_made_when_nothing_is_to_be_created(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_on_the_way_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="file"):
         reach(tmp_path / "file" / "x.db")
 
 
-def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     tmp_path.chmod(0o555)
     for folder in (tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(folder.stat().st_mode | 0o055)
@@ -334,7 +334,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, request: pytes
         reach(tmp_path / "x.db")
 
 
-def test_a_file_that_may_not_be_written_is_told_at_the_first_write(
+def test_a_file_that_may_not_be_written_is_reported_at_the_first_write(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     file = tmp_path / "x.db"

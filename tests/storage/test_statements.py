@@ -1,4 +1,4 @@
-"""Kept statements: what they bind, whom they belong to, who sees them, and what is remembered for them."""
+"""Cached statements: what they bind, which store they belong to, which hooks see them, and how many are kept."""
 
 from __future__ import annotations
 

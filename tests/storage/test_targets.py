@@ -1,4 +1,4 @@
-"""Where `open_store` finds a store, what it makes there, and what it says when it cannot use it."""
+"""Targets: where `open_store` finds a store, what it makes there, and its errors when it cannot use one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dispatch_state import Agent, InvalidValue, open_store
 from dispatch_state.storage.targets import Target, resolve
 from tests import postgres
 from tests.paths import ROOT
-from tests.tracebacks import told
+from tests.tracebacks import shown
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the folders are Linux's")
 
@@ -113,7 +113,7 @@ def test_what_names_no_store_is_refused(given: Any, home: Path) -> None:
     """Before anything is made, and without its password."""
     with pytest.raises(InvalidValue, match=r"^target: ") as refused:
         open_store(given)
-    assert "secret" not in told(refused.value)
+    assert "secret" not in shown(refused.value)
     assert list(home.iterdir()) == []
 
 
@@ -134,7 +134,7 @@ def test_a_given_target_comes_before_the_environment(home: Path, monkeypatch: py
 
 
 def test_an_empty_environment_names_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a shell sets it to take it away."""
+    """An empty variable counts as unset."""
     monkeypatch.setenv("DISPATCH_DATABASE", "")
     configure(home, '[database]\npath = "~/file.db"', monkeypatch)
     assert resolve(None).location == str(home / "file.db")
@@ -238,8 +238,8 @@ for name in (None, "~/x.db"):
 """
 
 
-def test_a_user_without_a_home_is_told_what_to_name() -> None:
-    """As in a container that runs under any number."""
+def test_a_user_without_a_home_gets_an_error_that_says_what_to_name() -> None:
+    """As in a container that runs under any user id."""
     kept = {"PATH", "VIRTUAL_ENV", "LANG"}
     environment = {name: value for name, value in os.environ.items() if name in kept}
     command = [sys.executable, "-c", f"import platformdirs\n{WITHOUT_A_HOME}"]
@@ -314,13 +314,13 @@ def test_a_target_is_a_path_or_a_url(given: Any, kind: str, location: str, monke
         "postgresql://u:secret@[::1/d",
     ],
 )
-def test_what_cannot_be_a_store_is_refused_and_its_password_not_told(given: Any) -> None:
+def test_what_cannot_be_a_store_is_refused_without_its_password(given: Any) -> None:
     with pytest.raises(InvalidValue) as refused:
         resolve(given)
-    assert "secret" not in told(refused.value)
+    assert "secret" not in shown(refused.value)
 
 
-def test_a_refused_scheme_is_told_what_is_allowed() -> None:
+def test_a_refused_scheme_names_the_allowed_ones() -> None:
     with pytest.raises(InvalidValue, match=r"sqlite:///… or postgresql://…"):
         resolve("mysql://h/d")
 
@@ -372,3 +372,9 @@ def test_a_configuration_file_that_is_named_must_be_there(home: Path, monkeypatc
     monkeypatch.setenv("DISPATCH_CONFIG", str(home / "none.toml"))
     with pytest.raises(InvalidValue, match=r"none\.toml"):
         resolve(None)
+
+
+def test_a_password_that_a_url_holds_twice_is_not_shown() -> None:
+    target = resolve("postgresql://u:secret@h:99/d?password=secret")
+    assert str(target) == "postgresql://u@h:99/d"
+    assert "secret" not in repr(target)

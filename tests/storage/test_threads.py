@@ -1,4 +1,4 @@
-"""Threads that share a store: each has a connection and transactions of its own, and gives them back."""
+"""Threads that share a store: each has its own connection and its own transactions, and gives them back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def shared(place: str) -> Iterator[Store]:
 
 
 def test_of_many_threads_that_open_one_wins(target: str) -> None:
-    """The others are told that a store is open, and can use it."""
+    """The others get `StoreAlreadyOpen`, and can use the store that is open."""
 
     def opens(_: int) -> Store | None:
         try:
@@ -75,7 +75,7 @@ LIFE = ["create", "queue", "assign", "start", "block", "unblock", "complete"]
 
 
 def test_sixteen_threads_fire_triggers_on_rows_of_their_own(shared: Store) -> None:
-    """None is refused, each row's log is its own thread's story, and no number is given twice."""
+    """No thread is refused, each row's log has only its own thread's moves, and no `seq` occurs twice."""
     issues = in_threads(16, lambda _: [a_life(World(shared)) for _ in range(3)])
     for issue in [one for found in issues for one in found]:
         assert (issue.status, issue.version) == ("done", len(LIFE))
@@ -97,7 +97,7 @@ def test_sixteen_threads_claim_sixteen_issues(shared: Store) -> None:
 
 
 def test_a_transaction_is_its_threads_own(target: str) -> None:
-    """What one thread has not committed, another does not see; a thread that writes in turn is not part of it."""
+    """A thread does not see what another has not committed, and its writes are not part of that transaction."""
     with open_store(target) as store, workers(1) as (other,):
         with pytest.raises(KeyError), store.atomic():
             Agent.create(agent_type="coder")
@@ -109,7 +109,7 @@ def test_a_transaction_is_its_threads_own(target: str) -> None:
 
 
 def test_a_block_puts_back_only_what_its_own_thread_moved(target: str) -> None:
-    """What another thread brought up to date meanwhile stays as it is, in memory too."""
+    """Objects that another thread brought up to date meanwhile stay as they are."""
     with open_store(target) as store, workers(1) as (other,):
         mine, others = Agent.create(agent_type="coder"), Agent.create(agent_type="coder")
         Agent.get_by_id(others.id).stop(by=MAINTAINER, reason=WHY)
@@ -155,9 +155,9 @@ def test_a_thread_that_ends_gives_back_its_connection(shared: Store) -> None:
 
 
 def test_threads_that_ended_leave_no_more_than_the_pool() -> None:
-    """The server has at most `pool_size` connections of ours, and the one in use; after closing, none.
+    """The server has at most `pool_size` of our connections and the one in use; after closing, none.
 
-    It notices a little later that a connection was closed, so it is asked until it agrees.
+    The server notices a closed connection a little later, so the test asks until the number is right.
     """
     with postgres.fresh_schema() as url, psycopg.connect(url, autocommit=True) as server:
         with open_store(f"{url}&application_name=pooled", pool_size=3) as store:
@@ -181,7 +181,7 @@ def sessions(server: psycopg.Connection[Any]) -> int:
 
 
 def settles(agrees: Callable[[], bool]) -> bool:
-    """Whether it agrees at last; the deadline only ends a hang."""
+    """Whether the condition becomes true; the deadline only ends a hang."""
     deadline = time.monotonic() + HANG
     while not agrees():
         if time.monotonic() > deadline:
@@ -194,7 +194,7 @@ def settles(agrees: Callable[[], bool]) -> bool:
 
 
 def test_closing_closes_the_connections_of_idle_threads_and_refuses_them(place: str) -> None:
-    """Eight threads wrote a moment ago; not one of them can go on, whatever it asks for."""
+    """Eight threads have written before; after closing, every use in them is refused."""
     with workers(8) as idle:
         with open_store(place) as store:
             agents = [worker.does(lambda: Agent.create(agent_type="coder")) for worker in idle]
@@ -275,7 +275,7 @@ for _ in range(10):
 
 
 def test_closing_stops_threads_that_are_under_way(place: str) -> None:
-    """At whatever statement: each is told that the store is closed, and the process goes on."""
+    """At any statement: each thread gets `StoreNotOpen`, and the process goes on."""
     command = [sys.executable, "-c", CLOSES_UNDER_WAY, place]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -303,7 +303,7 @@ def test_closing_does_not_wait_for_who_waits_for_a_lock() -> None:
     with pytest.raises(StoreNotOpen), store.atomic():
         Agent.create(agent_type="coder")
         holds.set()
-        time.sleep(0.1)  # long enough to be waiting; when it is not, it is told the same
+        time.sleep(0.1)  # long enough to be waiting; when it is not, it gets the same error
         store.close()
         Agent.create(agent_type="coder")
     thread.join(HANG)

@@ -1,4 +1,4 @@
-"""Turns at writing: taken one by one, given back however a transaction ends, and only a courtesy."""
+"""The write queue: writers take turns, a turn ends with its transaction, and the queue never stops a write for good."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ def is_taken(path: Path) -> bool:
 
 
 class Moments:
-    """A clock of its own, which only sleeping moves on.
+    """A clock that only sleeping moves.
 
-    meanwhile: what the others do until a moment, which is given.
+    meanwhile: called with the end of each sleep; it does what other writers do until then.
+
     """
 
     def __init__(self) -> None:
@@ -78,7 +79,7 @@ def places(file: Path) -> Iterator[list[WriteQueue]]:
         place.close()
 
 
-def test_one_has_the_turn_until_it_gives_it(places: list[WriteQueue], moments: Moments) -> None:
+def test_one_writer_has_the_turn_until_it_gives_it_back(places: list[WriteQueue], moments: Moments) -> None:
     first, second, *_ = places
     assert first.take()
     assert first.take(), "who has the turn has it still"
@@ -89,7 +90,7 @@ def test_one_has_the_turn_until_it_gives_it(places: list[WriteQueue], moments: M
     assert first.take(), "closing ends the turn"
 
 
-def test_who_waits_gives_up_in_time(places: list[WriteQueue], moments: Moments) -> None:
+def test_a_waiting_writer_gives_up_at_its_timeout(places: list[WriteQueue], moments: Moments) -> None:
     first, second, *_ = places
     assert first.take()
     assert not second.wait()
@@ -125,7 +126,9 @@ def test_who_has_the_turn_goes_on_for_a_while(places: list[WriteQueue], moments:
     assert not newcomer.take(), "and goes on"
 
 
-def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[WriteQueue], moments: Moments) -> None:
+def test_nobody_takes_the_turn_between_two_transactions_of_a_busy_writer(
+    places: list[WriteQueue], moments: Moments
+) -> None:
     busy, patient, newcomer, _ = places
     assert busy.take()
     busy.give_back()
@@ -142,8 +145,8 @@ def test_nobody_takes_the_turn_between_two_of_one_that_goes_on(places: list[Writ
     assert newcomer.take()
 
 
-def test_the_turn_is_not_kept_for_who_took_it_once(places: list[WriteQueue], moments: Moments) -> None:
-    """Else many who write now and then would wait for each other's absence."""
+def test_the_turn_is_not_kept_for_a_writer_that_took_it_once(places: list[WriteQueue], moments: Moments) -> None:
+    """Otherwise writers that write now and then would wait for each other for nothing."""
     single, patient, *_ = places
     assert single.take()
     assert not patient.take()
@@ -152,7 +155,7 @@ def test_the_turn_is_not_kept_for_who_took_it_once(places: list[WriteQueue], mom
     assert moments.now == 1000 + FIRST_POLL, "at its next look"
 
 
-def test_who_gives_up_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
+def test_a_writer_that_gives_up_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
     busy, hasty, patient, _ = places
     assert busy.take()
     assert not hasty.wait()
@@ -176,7 +179,7 @@ def test_first_come_first_served(places: list[WriteQueue], moments: Moments) -> 
     assert not queue[2]._is_first(arrivals[2], moments.now)
 
 
-def test_who_is_served_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
+def test_a_writer_that_is_served_leaves_the_queue(places: list[WriteQueue], moments: Moments) -> None:
     busy, served, other, _ = places
     assert busy.take()
     assert not served.take()
@@ -188,7 +191,7 @@ def test_who_is_served_leaves_the_queue(places: list[WriteQueue], moments: Momen
 
 @pytest.fixture
 def stranger(file: Path) -> Iterator[Callable[[], None]]:
-    """Another program that holds the lock of the file, until this is called."""
+    """Another program that holds the lock of the queue's file until this is called."""
     turn = turn_file(file).open("w")
     fcntl.flock(turn, fcntl.LOCK_EX)
     yield turn.close
@@ -220,8 +223,8 @@ def test_a_lock_under_which_nobody_writes_is_waited_for_once(
         place.close()
 
 
-def test_whoever_writes_is_waited_for(file: Path, moments: Moments, places: list[WriteQueue]) -> None:
-    """However long it takes, as long as the timeout allows; and then the turn is had."""
+def test_a_writer_that_really_writes_is_waited_for(file: Path, moments: Moments, places: list[WriteQueue]) -> None:
+    """As long as the timeout allows; then the waiting writer gets its turn."""
     busy, *_ = places
     state = write_queue.QueueState()
     patient = WriteQueue(str(file), 30, lambda: False, state)
@@ -235,8 +238,10 @@ def test_whoever_writes_is_waited_for(file: Path, moments: Moments, places: list
     patient.close()
 
 
-def test_who_is_not_the_first_does_not_ask(file: Path, moments: Moments, places: list[WriteQueue]) -> None:
-    """Nor does who has just become the first: behind a long queue nobody is taken for another program."""
+def test_only_the_first_in_the_queue_looks_at_sqlites_lock(
+    file: Path, moments: Moments, places: list[WriteQueue]
+) -> None:
+    """And not as soon as it is first: otherwise a long queue would be taken for another program's lock."""
     busy, first, *_ = places
     asked: list[float] = []
     state = write_queue.QueueState()
@@ -268,9 +273,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
-def test_what_another_machine_or_anybody_wrote_stops_nobody(
-    places: list[WriteQueue], moments: Moments, file: Path, said: bytes
-) -> None:
+def test_nonsense_in_the_file_stops_nobody(places: list[WriteQueue], moments: Moments, file: Path, said: bytes) -> None:
     file.write_bytes(said)
     first, second, *_ = places
     assert first.take()
@@ -336,7 +339,7 @@ def test_a_transaction_has_the_turn_and_gives_it_back(opened: Store, file: Path)
 
 @pytest.mark.parametrize("way", ["link.db", "chain.db", "folder/dispatch.db", "folder/link.db"])
 def test_a_store_behind_links_has_the_queue_of_its_file(file: Path, way: str) -> None:
-    """SQLite too keeps its files beside the file, and not beside a link to it."""
+    """SQLite, too, keeps its other files beside the real file and not beside a link."""
     open_store(file).close()
     (file.parent / "link.db").symlink_to(file)
     (file.parent / "chain.db").symlink_to("link.db")
@@ -362,7 +365,7 @@ def test_reading_takes_no_turn(opened: Store, file: Path) -> None:
 
 
 def test_a_turn_that_nobody_gives_back_does_not_stop_a_writer(opened: Store, file: Path) -> None:
-    """SQLite's lock is the authority: it is free, so the write succeeds, a little later."""
+    """SQLite's own lock decides. It is free, so the write succeeds a little later."""
     rogue = WriteQueue(str(turn_file(file)), 0)
     assert rogue.take()
     ConfigEntry.write("key", 1)
@@ -370,8 +373,10 @@ def test_a_turn_that_nobody_gives_back_does_not_stop_a_writer(opened: Store, fil
     rogue.close()
 
 
-def test_writing_under_a_strangers_lock(file: Path, moments: Moments, stranger: Callable[[], None]) -> None:
-    """It waits once, in whatever thread, and not for the whole timeout; what is written is there."""
+def test_writing_while_another_program_holds_the_lock(
+    file: Path, moments: Moments, stranger: Callable[[], None]
+) -> None:
+    """The store waits once for all its threads, not for the whole timeout, and then writes."""
     with open_store(file, durability="normal") as store:
         began = moments.now
         for number in range(20):
@@ -386,7 +391,7 @@ def test_writing_under_a_strangers_lock(file: Path, moments: Moments, stranger: 
             assert is_taken(file), "its own turns again"
 
 
-def test_sqlites_lock_is_asked_for_and_left_as_it_was(opened: Store, file: Path) -> None:
+def test_looking_at_sqlites_lock_leaves_it_as_it_was(opened: Store, file: Path) -> None:
     connection = opened.database.connection()
     foreign = sqlite3.connect(file, isolation_level=None)
     assert connection.nobody_writes()
@@ -400,7 +405,7 @@ def test_sqlites_lock_is_asked_for_and_left_as_it_was(opened: Store, file: Path)
     assert opened.database.execute_sql("PRAGMA busy_timeout").fetchone() == (200,)
 
 
-def test_a_query_that_is_still_being_read_is_told_under_a_strangers_lock(
+def test_an_open_query_is_reported_while_another_program_holds_the_lock(
     moments: Moments, opened: Store, file: Path
 ) -> None:
     for number in range(3):

@@ -1,4 +1,4 @@
-"""The kit that users get: what it draws is legal and has a history, and it finds what is wrong."""
+"""The testing kit: what it generates is legal and has a history, and its walks find errors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_clock() -> None:
         scratch_store("memory", clock=7)  # type: ignore[arg-type]
 
 
-def test_what_is_not_sound_is_told(store: Store) -> None:
+def test_what_is_not_sound_is_reported(store: Store) -> None:
     issue = World(store).issues("done")
     assert_sound(store)
     store.database.execute_sql(f"UPDATE issues SET completed_at = NULL WHERE id = '{issue.id}'")
@@ -306,7 +306,7 @@ def test_a_walk_finds_what_breaks_an_invariant() -> None:
 
 
 class Watched(Walk):
-    """A walk that tells what was done in it."""
+    """A walk that records what was done in it."""
 
     backend = "memory"
     told: ClassVar[set[str]] = set()

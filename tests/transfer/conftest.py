@@ -1,4 +1,4 @@
-"""What the tests of snapshots share."""
+"""Fixtures for the tests of snapshots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.golden import scene
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One of a store with a row of each table; it is made before any other store is open."""
+    """A snapshot of a store with a row of each table; it is made before any other store is open."""
     path = tmp_path_factory.mktemp("snapshot") / "snapshot.jsonl"
     with scratch_store("memory", clock=Clock()) as store:
         scene()

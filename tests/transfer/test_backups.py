@@ -1,4 +1,4 @@
-"""Copies while others write, restores through their own door, and both from a shell."""
+"""Backups while others write, restores, and both from a shell."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_what_is_no_path_is_refused(store: Store, path: Any, tmp_path: Path) -> 
 
 
 @on_sqlite
-def test_a_folder_that_is_not_there_is_told(store: Store, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreReadOnly, match="No such file"):
         store.backup(tmp_path / "no" / "copy.db")
 
@@ -174,7 +174,7 @@ def test_it_is_a_transaction_of_its_own(store: Store) -> None:
 
 
 def test_others_wait_meanwhile(store: Store) -> None:
-    """What another thread writes is written with the triggers in place again."""
+    """Another thread's write happens after the triggers are back in place."""
     World(store).issues("queued")
     seen: list[str] = []
 
@@ -193,7 +193,7 @@ def test_others_wait_meanwhile(store: Store) -> None:
 
 
 def test_it_comes_in_while_others_write(store: Store) -> None:
-    """Without a deadlock, for whichever side; one attempt after another."""
+    """Neither side deadlocks, in many attempts."""
     over, failed = threading.Event(), []
 
     def write() -> None:

@@ -1,4 +1,4 @@
-"""A store moves to another database: by commands, by the example, and back."""
+"""Copies of a store to another database: by commands, by the example, and back."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_copy_leaves_a_link_to_nothing_as_it_is(in_a_folder: Path, capsys: pytes
 def test_a_copy_that_is_interrupted(
     stopped: str, there_before: bool, in_a_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that it made is gone again; one that was there is as empty as it was."""
+    """A file that it made is deleted; one that existed is as empty as before."""
     if there_before:
         open_store("new.db").close()
     way = getattr(Store, stopped)

@@ -1,4 +1,4 @@
-"""The files of a snapshot: by path, open, compressed, full, damaged."""
+"""Files of snapshots: paths, open files, compression, full disks, damage."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def closed() -> io.BytesIO:
 
 
 class Raising:
-    """A file that raises whatever it is given, when it is read or written."""
+    """A file that raises the given error when it is read or written."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -124,7 +124,7 @@ def test_what_a_disk_says_while_it_is_written(store: Store, error: OSError, mean
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="THERE IS NO /dev/full HERE: A FULL DISK IS NOT TRIED")
 @pytest.mark.parametrize("buffering", [0, -1])
-def test_a_file_on_a_full_disk_is_told_before_export_returns(store: Store, buffering: int) -> None:
+def test_a_file_on_a_full_disk_is_reported_before_export_returns(store: Store, buffering: int) -> None:
     full = open("/dev/full", "wb", buffering)  # noqa: SIM115 - closing it fails
     with pytest.raises(StoreFull):
         store.export(full)

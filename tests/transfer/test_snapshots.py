@@ -1,4 +1,4 @@
-"""The whole store as a file, and back: the same rows, the same bytes, on either database; all or nothing."""
+"""Snapshots: export and import give the same rows and the same bytes on either database, or change nothing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_table_is_in_it(snapshot: Path) -> None:
 
 
 def test_one_moment_is_exported(store: Store, target: str) -> None:
-    """What is committed while it is written is not in it."""
+    """Commits during the export are not in it."""
     for _ in range(5):
         Agent.create(agent_type="coder")
     more = []
@@ -110,7 +110,7 @@ def test_progress_is_told(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def refused(store: Store, data: bytes, error: type[Exception], says: str) -> None:
-    """It is refused, and the store is as empty, and as guarded, as before."""
+    """Assert that the import is refused, and that the store stays empty and its triggers stay in place."""
     with pytest.raises(error, match=says):
         store.import_snapshot(io.BytesIO(data))
     assert not any(everything().values())
@@ -250,7 +250,7 @@ def test_memory_does_not_grow_with_the_store(backend: str, prompt: str, tmp_path
 
 
 def many_issues(count: int, prompt: str) -> Iterator[bytes]:
-    """A snapshot of so many issues, each born, queued and taken off the queue."""
+    """A snapshot of so many issues, each created, queued and taken off the queue."""
     with scratch_store("memory", clock=Clock()) as store:
         issue = World(store).new_issue(prompt=prompt)
         issue.queue(by=MAINTAINER)
@@ -291,7 +291,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Nowhere(io.RawIOBase):
-    """A file that counts what it is told, and keeps none of it."""
+    """A file that counts what is written to it, and keeps none of it."""
 
     told = 0
 

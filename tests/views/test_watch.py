@@ -1,4 +1,4 @@
-"""Watching: every committed move comes once, in order, from whichever process; nothing else comes."""
+"""`watch()`: every committed move comes once, in order, from whichever process; nothing else comes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def committed() -> list[int]:
 
 
 class Refused(Exception):
-    """Rolls a block back."""
+    """An exception that rolls a block back."""
 
 
 def test_moves_come_in_order_from_the_beginning(store: Store) -> None:
@@ -104,14 +104,14 @@ def test_the_store_is_closed_meanwhile(store: Store) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    time.sleep(0.1)  # long enough to be waiting; when it is not, it is told the same
+    time.sleep(0.1)  # long enough to be waiting; when it is not, it gets the same error
     store.close()
     thread.join(HANG)
     assert told == [StoreNotOpen]
 
 
 class Waits:
-    """A clock that only waiting moves, and what was waited for, one after the other."""
+    """A clock that only waiting moves; it records each wait."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -129,8 +129,8 @@ class Waits:
         yield self.sleep
 
 
-def test_nobody_waits_longer_than_for_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted by a clock that stands still while we work: a look every half second, and an end in time."""
+def test_a_watcher_looks_every_half_second(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still while the library works, so that the waits can be counted."""
     waits = Waits()
     monkeypatch.setattr(watching, "time", waits)
     monkeypatch.setattr(store.database, "listening", waits.listening)
@@ -147,7 +147,7 @@ def make_agents(target: str, after: Any, count: int) -> None:
 
 
 def test_a_commit_of_another_process_is_heard(store: Store, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the look that is taken in any case put off, only what is heard can bring it."""
+    """The regular look is put off, so only a notification can bring the move."""
     monkeypatch.setattr(watching, "POLL_INTERVAL", HANG)
     begin = SPAWN.Event()
     other = SPAWN.Process(target=make_agents, args=(target, begin, 1))
@@ -161,7 +161,7 @@ def test_a_commit_of_another_process_is_heard(store: Store, target: str, monkeyp
 
 
 def write(target: str, number: int) -> None:
-    """Blocks of moves that are held open for a while before they commit, and some that roll back."""
+    """Hold blocks of moves open for a while before they commit, and roll some back."""
     draw = random.Random(number)
     with open_store(target, durability="normal") as store:
         for _ in range(BLOCKS):
@@ -191,7 +191,7 @@ def test_eight_writers_no_gap_no_repeat(store: Store, target: str) -> None:
 
 
 def test_watchers_leave_nothing_behind(store: Store) -> None:
-    """A session that goes back to the pool does not go on listening."""
+    """A session that goes back to the pool no longer listens."""
     assert not list(store.watch(timeout=0))
     if store.database.kind == "postgresql":
         assert not store.database.execute_sql("SELECT pg_listening_channels()").fetchall()

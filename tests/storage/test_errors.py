@@ -1,4 +1,4 @@
-"""What an error of either database means, and whether another try is worth it."""
+"""The errors of both databases: which error of the library each one becomes, and whether it is retryable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.threads import in_thread
 
 
 def refusal(database: Database, work: Callable[[], object]) -> StoreError | None:
-    """What the error that `work` raises means."""
+    """The library's error for the database error that `work` raises."""
     with pytest.raises(peewee.PeeweeException) as refused:
         work()
     return database.store_error(refused.value)
@@ -34,7 +34,7 @@ def test_a_lock_that_is_held_too_long_is_busy(target: str, backend: str) -> None
     assert busy.retryable
 
 
-def test_a_deadlock_is_busy_and_worth_another_try(database: Database) -> None:
+def test_a_deadlock_is_busy_and_retryable(database: Database) -> None:
     if database.kind == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     database.execute_sql("CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1), (2)")
@@ -69,7 +69,7 @@ def test_a_full_database_is_full(tmp_path: Path) -> None:
     assert "secret" not in str(full)
 
 
-def test_a_query_that_is_still_read_is_told_apart_from_a_lock(tmp_path: Path) -> None:
+def test_a_query_that_is_still_being_read_is_told_apart_from_a_lock(tmp_path: Path) -> None:
     with reached(tmp_path / "x.db") as database:
         assert isinstance(database, SqliteStore)
         database.switch_to_wal()
@@ -120,8 +120,8 @@ def test_a_server_that_ends_the_session_is_an_error_of_the_store(database: Datab
     assert one(database, "SELECT 1") == 1
 
 
-def test_a_commit_whose_connection_was_closed_is_told(database: Database) -> None:
-    """PostgreSQL takes COMMIT from a new connection too, though nothing is begun there: what was written is gone."""
+def test_a_commit_on_a_closed_connection_is_an_error(database: Database) -> None:
+    """PostgreSQL would accept COMMIT on a new connection, without a transaction, and the writes would be lost."""
     database.execute_sql("CREATE TABLE t (x INTEGER)")
     database.begin()
     database.execute_sql("INSERT INTO t VALUES (1)")
@@ -131,7 +131,7 @@ def test_a_commit_whose_connection_was_closed_is_told(database: Database) -> Non
     assert one(database, "SELECT count(*) FROM t") == 0
 
 
-def test_a_broken_constraint_is_no_fault_of_the_store(database: Database) -> None:
+def test_a_broken_constraint_is_not_an_error_of_the_store(database: Database) -> None:
     database.execute_sql("CREATE TABLE t (x INTEGER NOT NULL)")
     assert refusal(database, lambda: database.execute_sql("INSERT INTO t VALUES (NULL)")) is None
 
