@@ -144,7 +144,7 @@ def inside(place: str) -> Any:
 
 def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
     shell("status", code=3)
-    assert " init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another\n" in shell.err
+    assert " init creates one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another\n" in shell.err
     assert "create=True" not in shell.err
     assert "there is no store at" in shell.err or "the database is empty" in shell.err
     assert shell("init").startswith("made ")
@@ -438,7 +438,7 @@ def test_what_takes_a_row_is_marked_too(shell: Shell, target: str) -> None:
 
 def test_a_final_row_says_that_it_is(shell: Shell, ids: Ids, inside: Any) -> None:
     done = inside(lambda store: str(World(store).issues("done").id))
-    assert "nothing starts from here: that is final" in shell("show", done)
+    assert "no trigger starts here: the status is final" in shell("show", done)
 
 
 @reads
@@ -454,10 +454,10 @@ def test_a_prompt_is_shown_on_demand_only(shell: Shell, ids: Ids) -> None:
 
 @reads
 def test_a_removed_row_has_its_history(shell: Shell, ids: Ids) -> None:
-    assert f"issues {ids['gone']} is not there any more: it was removed\n" in shell("show", ids["gone"][-12:])
+    assert f"issues {ids['gone']} no longer exists: it was removed\n" in shell("show", ids["gone"][-12:])
     for words in (["explain", "{}"], ["diagram", "{}"], ["fire", "{}", "queue", "--as", "me"]):
         shell(*[word.format(ids["gone"][-12:]) for word in words], code=1)
-        assert f"issues {ids['gone']} is not there any more: it was removed; show tells its history" in shell.err
+        assert f"issues {ids['gone']} no longer exists: it was removed; show lists its history" in shell.err
     shell("board", "--epic", ids["gone"][-12:], code=1)
     assert "no Epic here has an id that ends in" in shell.err
     told = shell.json("show", ids["gone"])
@@ -470,10 +470,10 @@ def test_a_row_that_somebody_deleted_past_the_log_is_not_called_removed(shell: S
         migrations.enforcement.remove(store.database)
         store.database.execute_sql(f"DELETE FROM agents WHERE id = '{ids['idle']}'")
         migrations.enforcement.install(store.database)
-    told = f"agents {ids['idle']} is not there any more: its log does not say that it was removed; verify the store"
+    told = f"agents {ids['idle']} no longer exists: its log does not say that it was removed; verify the store"
     assert shell("show", ids["idle"]).splitlines()[0] == told
     shell("explain", ids["idle"], code=1)
-    assert f"{told}; show tells its history" in shell.err
+    assert f"{told}; show lists its history" in shell.err
 
 
 @reads
@@ -567,7 +567,9 @@ def test_diagrams(shell: Shell, ids: Ids, tmp_path: Path) -> None:
     for name in ("pull_request", "PullRequest"):
         assert shell("diagram", name) == MODELS["pull_requests"].machine.to_mermaid()
     shell("diagram", "tables", code=2)
-    assert '"tables" is no id, nor the end of one, nor cascades, nor a table: epics, stages, gates, ' in shell.err
+    assert (
+        '"tables" is neither an id nor the end of one, nor cascades, nor a table: epics, stages, gates, ' in shell.err
+    )
     assert shell("diagram", "issues", "--output", str(tmp_path / "issues.mmd")) == ""
     assert shell.err == f"wrote {tmp_path / 'issues.mmd'}\n"
     assert (tmp_path / "issues.mmd").read_text() == Issue.machine.to_mermaid()
@@ -584,7 +586,7 @@ def test_pictures_or_a_clear_word(shell: Shell, tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "a.png").read_bytes() == b"picture\n"
     assert "--output" in (shell(*png, "--json", code=2) or shell.err)
     program.unlink()
-    assert "takes Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
+    assert "needs Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
 
 
 # ---- acting --------------------------------------------------------------------------------------------
@@ -662,9 +664,11 @@ def test_all_that_is_still_to_be_said_is_told_at_once(shell: Shell, ids: Ids, mo
 def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
     for trigger in ("approve", "mark_ready"):
         shell(trigger, ids["gate"], code=2)
-        assert f"{trigger} is a trigger, no command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
+        assert f"{trigger} is a trigger, not a command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
     shell("aprove", ids["gate"], code=2)
-    meant = '"aprove" is no command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
+    meant = (
+        '"aprove" is not a command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
+    )
     assert shell.err == f"dispatch-state: {meant}\n"
     shell("diagram", "issues", "--format", "approve", code=2)
     assert "invalid choice" in shell.err
@@ -676,8 +680,8 @@ def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ("stauts", '"stauts" is no command; did you mean status?'),
-        ("help stauts", '"stauts" is no command; did you mean status?'),
+        ("stauts", '"stauts" is not a command; did you mean status?'),
+        ("help stauts", '"stauts" is not a command; did you mean status?'),
         ("log --lsat 3", "unrecognized arguments: --lsat 3; did you mean --last? (usage: dispatch-state log "),
         ("log --lsat=3", "unrecognized arguments: --lsat=3; did you mean --last? (usage: dispatch-state log "),
         ("status --jsn", "unrecognized arguments: --jsn; did you mean --json? (usage: dispatch-state status "),
@@ -700,7 +704,7 @@ def test_what_was_probably_meant(words: str, meant: str, shell: Shell, ids: Ids)
 def test_a_word_like_none_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell("", capsys)
     shell("zzz", code=2)
-    assert shell.err == f'dispatch-state: "zzz" is no command; there are {", ".join(EVERY_NAME)}\n'
+    assert shell.err == f'dispatch-state: "zzz" is not a command; there are {", ".join(EVERY_NAME)}\n'
     shell("status", "--zzz", code=2)
     assert "did you mean" not in shell.err
 
@@ -954,7 +958,7 @@ def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, tar
         assert [shell.json("show", word)[column] for column in ("table", "id")] == ["epics", str(epic.id)]
     assert shell.json("show", lines[0][-8:])["table"] == "agent_logs"
     shell("show", f"beef{end}", code=1)
-    both = [f"issues {number}{'0' * 7}-0000-0000-0000-0000000beef{end} (not there any more)" for number in range(2)]
+    both = [f"issues {number}{'0' * 7}-0000-0000-0000-0000000beef{end} (deleted)" for number in range(2)]
     assert f"beef{end} is the end of more than one id: {both[0]}, {both[1]}; give more of it" in shell.err
 
 
@@ -1282,7 +1286,7 @@ def test_failures_for_programs(shell: Shell, ids: Ids) -> None:
     assert "usage: dispatch-state board" in usage["message"]
     missing = Shell("/no/such/store.db", shell._capsys)
     assert missing("status", "--json", code=3) == ""
-    assert "/no/such/store.db init makes one" in json.loads(missing.err)["message"]
+    assert "/no/such/store.db init creates one" in json.loads(missing.err)["message"]
 
 
 def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:

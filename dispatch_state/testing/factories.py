@@ -1,4 +1,4 @@
-"""Rows in any status, each brought there by legal moves, and the arguments with which a trigger is accepted."""
+"""Rows in any status, brought there by legal moves, and arguments with which their triggers are accepted."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ for _table, _model in MODELS.items():
 
 
 class World:
-    """Makes rows of any kind in any status, in the open store. The columns given are those of the row asked for."""
+    """Makes rows of any table in any status, in the open store.
+
+    Each method that makes a row takes columns for it; other rows that it needs are made with usual ones.
+    """
 
     def at(self, table: str, status: str, **columns: Any) -> Any:
         """Make a row in a status.
