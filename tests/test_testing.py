@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 import pytest
@@ -42,7 +43,7 @@ from dispatch_state.testing import (
     triggers,
 )
 from dispatch_state.testing.outcomes import everything
-from dispatch_state.testing.scripts import Player
+from dispatch_state.testing.scripts import NEW_ROWS, STEPS, Player
 from dispatch_state.testing.strategies import scripts
 from tests import postgres
 from tests.conftest import BACKENDS
@@ -304,6 +305,20 @@ def played(backend: str, script: list[int]) -> list[Any]:
             (named(m.entity_id), m.version, m.trigger, m.source, m.dest, named(m.actor), named(m.reason), m.cause_seq)
             for m in TransitionLog.select().order_by(TransitionLog.seq)
         ]
+
+
+def test_a_script_may_do_everything_and_make_rows_of_every_model() -> None:
+    assert all(callable(getattr(Player, name)) for name in STEPS)
+    clock = Clock()
+    with scratch_store("memory", clock=clock) as store:
+        player = Player(store, clock)
+        made = [getattr(player, f"new_{kind}")(Random(1)) for kind in sorted(NEW_ROWS, key=ORDER.index)]
+        assert {type(row) for row in made} == set(STATEFUL)
+        assert_sound(store)
+
+
+ORDER = ["epic", "stage", "gate", "issue", "free_issue", "request", "agent", "proposal"]
+"""The kinds of rows, each after those that it belongs to."""
 
 
 class Interferes(Walk):

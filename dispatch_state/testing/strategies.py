@@ -20,14 +20,13 @@ from dispatch_state.errors import InvalidValue
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
-from dispatch_state.models.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.proposal import agent_types
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.testing.choices import choices, everybody, present
 from dispatch_state.testing.factories import World
 from dispatch_state.values import listed, shown
-from dispatch_state.vocabulary import AgentType
+from dispatch_state.vocabulary import AgentType, total
 
 S = TypeVar("S", bound=Stateful)
 
@@ -78,14 +77,6 @@ def moments() -> SearchStrategy[datetime]:
     return st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC) | zones)
 
 
-def json_objects() -> SearchStrategy[dict[str, Any]]:
-    """JSON objects, with some nesting."""
-    numbers = st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(allow_nan=False, allow_infinity=False)
-    leaves = st.none() | st.booleans() | numbers | texts()
-    inner = st.recursive(leaves, lambda some: st.lists(some, max_size=3) | st.dictionaries(texts(), some, max_size=3))
-    return st.dictionaries(texts(), inner, max_size=3)
-
-
 def _logins() -> SearchStrategy[Any]:
     names = st.sampled_from([*LOGINS, "0" * 100])
     return st.sampled_from(["any", ["any"]]) | st.lists(names, min_size=1, max_size=3, unique=True)
@@ -96,11 +87,8 @@ def _options() -> SearchStrategy[list[Any]]:
 
 
 SHAPES: dict[Callable[..., Any], Callable[[], SearchStrategy[Any]]] = {
-    values.any_json: lambda: st.none() | json_objects(),
-    values.json_object: json_objects,
     values.list_of_text: lambda: st.lists(texts(), max_size=3) | _options(),
     values.names: lambda: _options() | _options().map(lambda names: [{"id": name} for name in names]),
-    measurements: lambda: st.dictionaries(st.sampled_from([*COUNTERS, MEAN_TIME]), st.integers(0, 1 << 40)),
     agent_types: lambda: st.lists(st.sampled_from(list(AgentType)).map(str), min_size=1, unique=True),
     approvers: _logins,
 }
@@ -173,6 +161,13 @@ def _drawn(model: Any) -> list[Any]:
     fields = [f for f in model._meta.sorted_fields if f.name in model.set_at_creation() - left_out]
     table = model._meta.table_name
     return [f for f in fields if not isinstance(f, ParentField) and (table, f.name) not in LEFT_OUT]
+
+
+total(
+    SHAPES,
+    {field._shape for model in STATEFUL for field in _drawn(model) if isinstance(field, JsonField)},
+    "testing.strategies.SHAPES",
+)
 
 
 def _fitting(model: Any, payload: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
