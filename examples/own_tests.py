@@ -150,7 +150,7 @@ class RunnerWalk(Walk):
 
     @rule(steps=st.lists(st.booleans(), min_size=1, max_size=3))
     def the_runner_goes_on(self, steps: list[bool]) -> None:
-        """Take steps, none of which raises, whether the work succeeds or fails and whoever interfered."""
+        """Take steps, which must not raise, whether the work succeeds or fails, and whatever others did."""
         for self.goes_well in steps:
             self.runner.step()
 

@@ -51,7 +51,7 @@ def test_every_kind_is_in_use() -> None:
 
 
 def test_a_parameter_of_no_known_kind_is_an_error_that_names_it() -> None:
-    with pytest.raises(TypeError, match=r"colour: tuple\[int, int\] is no kind of argument"):
+    with pytest.raises(TypeError, match=r"colour: tuple\[int, int\] is not a kind of argument"):
         argument(parameter("colour", "tuple[int, int]"))
 
 

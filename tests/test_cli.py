@@ -1009,7 +1009,7 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
 
     assert "assign takes agent=VALUE" in refused("issue", "assign")
     assert "no Agent here has an id that ends in" in refused("issue", "assign", "agent=dead" + "dead", code=1)
-    assert "is no id" in refused("issue", "assign", "agent=coder")
+    assert "neither an id" in refused("issue", "assign", "agent=coder")
     assert "whole number" in refused("agent", "fail", "error=x", "max_attempts=many")
     assert "at least 1" in refused("agent", "fail", "error=x", "max_attempts=0")
     assert "true or false" in refused("stage", "skip", "cancel_issues=yes")

@@ -25,7 +25,7 @@ Names = Callable[[str], str]
 
 
 class Place(NamedTuple):
-    """The epic and the stage that a row belongs to, None where it belongs to none."""
+    """The epic and the stage that a row belongs to; each may be None."""
 
     epic: Epic | None
     stage: Stage | None
@@ -44,7 +44,7 @@ def place_of(row: Row) -> Place:
 
 
 def found(model: type[M], key: Any) -> M | None:
-    """Read a row by its key; None when there is none, as in a damaged store that names a row which it lost."""
+    """Read a row by its key; None when it does not exist, as may happen in a damaged store."""
     return None if key is None else session().read(lambda: find(model, key))
 
 

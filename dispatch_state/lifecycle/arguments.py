@@ -31,7 +31,11 @@ def _json_object(value: object, place: str) -> object:
 
 
 class Kind(Enum):
-    """A kind of argument: the annotation that says it, or a parameter's name, and the check of its values."""
+    """A kind of argument.
+
+    said_by: the annotation, or the name of a parameter, by which the kind is found.
+    check: checks a value; None when the check depends on the model.
+    """
 
     TEXT = "str", values.words
     FAILURE = "error", values.storable
@@ -70,10 +74,13 @@ class Argument(NamedTuple):
 
 
 def argument(parameter: Parameter) -> Argument:
-    """Read what a parameter of a trigger takes.
+    """Find what a parameter of a trigger takes.
+
+    Args:
+        parameter: a parameter of the function that declares the trigger.
 
     Raises:
-        TypeError: no kind of argument has its annotation.
+        TypeError: there is no kind with its annotation.
     """
     annotation = str(parameter.annotation)
     wanted = annotation.removesuffix(OPTIONAL)
@@ -82,7 +89,7 @@ def argument(parameter: Parameter) -> Argument:
     kind = named or _BY_WORD.get(MODEL if model else wanted)
     if kind is None:
         known = values.listed(kind.said_by for kind in Kind)
-        raise TypeError(f"{parameter.name}: {annotation} is no kind of argument; there are {known}")
+        raise TypeError(f"{parameter.name}: {annotation} is not a kind of argument; the kinds are {known}")
     check, optional = kind.check or _saved_row(model), wanted != annotation
     return Argument(parameter.name, kind, model, optional, _or_none(check) if optional else check)
 

@@ -117,8 +117,8 @@ class World:
 
         Args:
             table: the table of the row.
-            status: the status that it is to have.
-            columns: what the row is to hold besides.
+            status: the status to bring it to.
+            columns: further columns of the row.
 
         Returns:
             The row, read afresh.
@@ -134,7 +134,7 @@ class World:
         for step in WAYS[row._meta.table_name][status].split():
             if step in row.machine.triggers:
                 given = self.arguments(row, step)
-                getattr(row, step)(**{**given, **_by_its_owner(row, step, given)})
+                getattr(row, step)(**{**given, **_usual_arguments(row, step, given)})
             else:
                 getattr(self, step)(row)
                 row.reload()
@@ -296,8 +296,8 @@ class World:
         return given
 
 
-def _by_its_owner(row: Stateful, trigger: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Who usually fires a trigger, where that is not who `World.arguments` says; and what a gate takes besides."""
+def _usual_arguments(row: Stateful, trigger: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How the usual arguments of a trigger differ from `World.arguments`: its actor, and its choice."""
     if isinstance(row, Gate) and trigger in ("approve", "reject"):
         choice = {"choice": row.options[0]} if row.options and trigger == "approve" else {}
         return {"by": entitled(row), **choice}
