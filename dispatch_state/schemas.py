@@ -200,6 +200,20 @@ class RowSchema(marshmallow.Schema):
             InvalidPayload: a column does not exist, is missing, has a wrong value or must not be set; or an argument is
                 wrong.
         """
+        self._check_call(many, unknown, instance)
+        updating = partial is True or instance is not None
+        checked = super().load(data, many=many, partial=True if updating else partial, unknown=unknown)
+        if updating:
+            for changes in checked if isinstance(checked, list) else [checked]:
+                self._refuse_guarded(changes)
+        if instance is not None:
+            return self._set(instance, checked)
+        if updating:
+            return checked
+        return [self._made(one) for one in checked] if isinstance(checked, list) else self._made(checked)
+
+    def _check_call(self, many: bool | None, unknown: Any, instance: Row | None) -> None:
+        """Raise `InvalidPayload` for arguments of `load` that this schema does not take."""
         if self.model in DUMPED_ONLY:
             alone = f"{self.model.__name__} rows are written by {self.model.written_by} alone"
             raise self._refused({"_schema": [alone]})
@@ -211,16 +225,6 @@ class RowSchema(marshmallow.Schema):
             raise self._refused(
                 {"_schema": ["unknown: takes RAISE or EXCLUDE; INCLUDE would set unchecked attributes"]}
             )
-        updating = partial is True or instance is not None
-        checked = super().load(data, many=many, partial=True if updating else partial, unknown=unknown)
-        if updating:
-            for changes in checked if isinstance(checked, list) else [checked]:
-                self._refuse_guarded(changes)
-        if instance is not None:
-            return self._set(instance, checked)
-        if updating:
-            return checked
-        return [self._made(one) for one in checked] if isinstance(checked, list) else self._made(checked)
 
     def loads(self, json_data: Any, /, **options: Any) -> Any:
         """Load JSON text.

@@ -21,8 +21,8 @@ HEAD = f"""# The command line
   [rich](https://rich.readthedocs.io/) is installed (`pip install "dispatch-state[cli]"`).
 - You name a row by its id, or by enough of its end to be unique: the end that other commands show is enough. Rows with
   a lifecycle come before log lines, comments, votes and decisions. To change a row, give at least 4 characters.
-- `{PROGRAM} help` and `{PROGRAM}` alone list the commands; `{PROGRAM} help fire` explains `fire`. For a misspelt
-  command, option, trigger, argument or table, the message names the one that you probably meant.
+- `{PROGRAM} help` and `{PROGRAM}` alone list the commands; `{PROGRAM} help fire` explains `fire`.
+- If you misspell a command, option, trigger, argument or table, the message names the one that you probably meant.
 - `fire` acts as a person; no command acts as an agent. An override of the ordinary course (cancel, skip, force, veto)
   asks for a confirmation on a terminal, and needs `--yes` elsewhere. The store does not authenticate people: the
   accounts of your system decide who can run the program.
@@ -152,7 +152,7 @@ def page() -> str:
     groups = "\n".join(_group(title, module, example, words) for title, (module, example) in EXAMPLES.items())
     return (
         f"{HEAD}\n## Exit codes\n\n| code | meaning |\n|---|---|\n{exits}\n"
-        f"## Before any command, or behind it\n\n| option | meaning |\n|---|---|\n{common}\n"
+        f"## Options of all commands\n\n| option | meaning |\n|---|---|\n{common}\n"
         f"{STORE}\n{groups}\n{JSON}\n{_shapes('command', SHAPES)}\n{_shapes('an item of', PARTS)}"
     )
 
