@@ -42,7 +42,7 @@ class Exit(IntEnum):
 
 EXITS: Mapping[Exit, str] = total(
     {
-        Exit.OK: "success; also when the help is shown, as it is without a command",
+        Exit.OK: "success, or the help was shown (as it is without a command)",
         Exit.REFUSED: "refused: the lifecycle does not allow it, the row does not exist, or the store is not sound",
         Exit.USAGE: "wrong usage",
         Exit.TROUBLE: "the store cannot be used, or the output cannot be written",
