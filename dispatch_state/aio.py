@@ -1,14 +1,14 @@
-"""The store from asyncio: each call is made whole, in a thread, while the event loop goes on.
+"""The store from asyncio: each call runs in a thread, while the event loop continues.
 
     issue = await aio.claim(coder, start=True)
     moves = await aio.run(issue.complete, by=coder)
     urgent = await aio.run(lambda: list(Issue.by_status("queued")))
 
-What belongs to one transaction goes into one function, `store.atomic()` and all: a transaction is its
-thread's, so nothing may be awaited inside one. A row object belongs to one task at a time.
+A transaction belongs to its thread, so you cannot await anything inside one: put all that belongs to a transaction,
+with its `store.atomic()`, into one function, and run that. Use a row object in one task at a time.
 
-A call that was cancelled may still commit: the thread that makes it cannot be stopped. `reload()` the
-row, or read `store.history(row)`, to know.
+A cancelled call may still commit, because its thread cannot be stopped. To find out, `reload()` the row or read
+`store.history(row)`.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ T = TypeVar("T")
 
 
 async def run(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Make a call of this library, or of a function around several, in a thread; returns what it returns.
+    """Call a function in a thread, and return its result.
 
     Args:
         call: a trigger (`issue.start`), a method of the store, or a function of yours.
         args, kwargs: its arguments.
 
     Raises:
-        InvalidValue: `call` is none, or a `store.atomic()` block is open in this thread: the call would be no part
-            of it, and would wait for it.
-        Exception: whatever the call raises.
+        InvalidValue: `call` cannot be called; or this thread has a `store.atomic()` block open, which the call would
+            not be part of and would wait for.
+        StoreNotOpen: no store is open.
+        Exception: what the call raises.
     """
     session()
     if not callable(call):
-        raise InvalidValue(f"run: takes something to call, not a value of type {type(call).__name__}")
+        raise InvalidValue(f"run: takes a function, not a value of type {type(call).__name__}")
     if DATABASE.transaction_depth():
-        raise InvalidValue("run: a transaction is open in this thread; put all of it into one function, and run that")
+        raise InvalidValue("run: this thread has a transaction open; put all of it into one function, and run that")
     return await asyncio.to_thread(call, *args, **kwargs)
 
 
@@ -58,7 +59,7 @@ async def claim(
     process_id: int | None = None,
     session_id: str | None = None,
 ) -> Issue | None:
-    """Give an agent the first queued issue that fits it; see `Store.claim` for the arguments and errors."""
+    """Claim an issue for an agent; arguments, result and errors are those of `Store.claim`."""
     return await run(
         claims.claim,
         agent,

@@ -1,8 +1,8 @@
-"""The lifecycles, and what follows from what, as tables and pictures.
+"""Diagrams of the lifecycles and of the cascades.
 
-A lifecycle draws itself: `Issue.machine.to_mermaid()`, `.to_markdown()`, `.to_dot()`; a row highlights where it
-stands: `issue.diagram()`. `CASCADES` draws what follows from what in the same three forms, as `cascades.py`
-declares it. Where Graphviz is installed, `render` makes a picture of any of them:
+`Issue.machine.to_mermaid()`, `.to_markdown()` and `.to_dot()` draw the lifecycle of issues; `issue.diagram()` also
+highlights the status of that issue. `CASCADES` has the same methods for the moves that follow from others. If Graphviz
+is installed, `render` makes an image of any of them:
 
     Path("issue.svg").write_bytes(render(issue.diagram("dot"), "svg"))
 """
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-import dispatch_state.engine.cascades  # noqa: F401 - declares what follows from what
+import dispatch_state.engine.cascades  # noqa: F401 - declares the cascades
 from dispatch_state.engine.rules import FOLLOWERS
 from dispatch_state.errors import InvalidValue
 from dispatch_state.lifecycle.triggers import Trigger
@@ -22,28 +22,28 @@ from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import listed, shown
 
 Named = tuple[str, str]
-"""A table and a trigger of it, or `create`, which is a birth."""
+"""A table, and the name of one of its triggers or `create`."""
 PICTURES = ("svg", "png")
 
 
 class Cascades:
-    """What may follow directly from each move, in order; whether it does depends on what the rows hold.
+    """The moves that may follow directly from each move, in order; whether they do depends on the rows.
 
-    follows: by table and trigger, the followers.
+    follows: the followers, by table and trigger.
     """
 
     def __init__(self, follows: Mapping[Named, tuple[Named, ...]]) -> None:
         self.follows = follows
 
     def to_markdown(self) -> str:
-        """As a table: a move, and what may follow from it."""
+        """Return a Markdown table with a line for each move and those that may follow from it."""
         lines = ["| move | may be followed by |", "|---|---|"]
         for cause, followers in self.follows.items():
             lines.append(f"| {_coded(cause)} | {listed(map(_coded, followers))} |")
         return "\n".join(lines) + "\n"
 
     def to_mermaid(self) -> str:
-        """As a Mermaid flowchart, the moves of a table in a frame of its own."""
+        """Return a Mermaid flowchart, with a frame for each table."""
         lines = ["flowchart LR"]
         for table, triggers in self._by_table().items():
             lines += [f"    subgraph {table}", *(f"        {table}_{name}[{name}]" for name in triggers), "    end"]
@@ -51,7 +51,7 @@ class Cascades:
         return "\n".join(lines) + "\n"
 
     def to_dot(self) -> str:
-        """In the language of Graphviz, the moves of a table in a frame of its own."""
+        """Return a diagram in the language of Graphviz, with a frame for each table."""
         lines = ["digraph cascades {", "    rankdir=LR", "    node [shape=box, style=rounded]"]
         for table, triggers in self._by_table().items():
             lines += [f"    subgraph cluster_{table} {{", f"        label={table}"]
@@ -63,27 +63,28 @@ class Cascades:
         return [(cause, follower) for cause, followers in self.follows.items() for follower in followers]
 
     def _by_table(self) -> dict[str, list[str]]:
-        """The triggers that an arrow touches, by table, in the order of the lifecycles."""
+        """The triggers at either end of an arrow, by table, in the order of the lifecycles."""
         touched = {end for arrow in self._arrows() for end in arrow}
         names = {model._meta.table_name: ("create", *model.machine.triggers) for model in STATEFUL}
         return {table: [name for name in triggers if (table, name) in touched] for table, triggers in names.items()}
 
 
 def render(dot: str, form: str) -> bytes:
-    """A picture of what is written in the language of Graphviz, made by its program `dot`.
+    """Make an image of a diagram with the program `dot` of Graphviz.
 
     Args:
+        dot: the diagram, in the language of Graphviz.
         form: "svg" or "png".
 
     Raises:
-        InvalidValue: there is no such form, `dot` is not on PATH, or it cannot read the text.
+        InvalidValue: there is no such form, `dot` is not on PATH, or it cannot read the diagram.
     """
     if form not in PICTURES:
         raise InvalidValue(f"render(form): {shown(form)} is not one of {listed(PICTURES)}")
     program = shutil.which("dot")
     if program is None:
         raise InvalidValue(
-            f"{form}: takes Graphviz, and no program dot is on PATH; mermaid, markdown and dot do without"
+            f"{form}: needs Graphviz, and its program dot is not on PATH; mermaid, markdown and dot do not need it"
         )
     made = subprocess.run([program, f"-T{form}"], input=dot.encode(), capture_output=True, check=False)  # noqa: S603
     if made.returncode or not made.stdout:
@@ -102,7 +103,7 @@ def _home(trigger: Trigger) -> Named:
 
 
 def _declared() -> dict[Named, tuple[Named, ...]]:
-    """The declared followers, in the order of the lifecycles."""
+    """The declared followers of each move, in the order of the lifecycles."""
     in_order: list[tuple[type[Stateful], str]] = [
         (model, name) for model in STATEFUL for name in ("create", *model.machine.triggers)
     ]
@@ -114,4 +115,4 @@ def _declared() -> dict[Named, tuple[Named, ...]]:
 
 
 CASCADES = Cascades(_declared())
-"""What follows from what in this version."""
+"""The cascades of this version."""

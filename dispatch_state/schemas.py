@@ -1,12 +1,12 @@
-"""Rows in and out as plain data, through marshmallow: one schema for each table, derived from its model.
+"""Marshmallow schemas that load rows from plain data and dump them to it; one for each table.
 
     IssueSchema().load({"title": "…", "prompt": "…", "issue_type": "bug", "repo_path": "/src"}).save()
     IssueSchema().load({"priority": "high"}, instance=issue).save()
-    IssueSchema().dump(issue)                   # JSON-ready: ids and times as text, words as their values
+    IssueSchema().dump(issue)                   # ready for JSON: ids and times as text
     IssueSchema(many=True).dump(Issue.by_status("queued"))
 
-Columns go by the names they have in the database (`epic_id`). Every rule is the column's own: a new column, or a new
-word, appears here by itself. `marshmallow` is imported here alone, and only by who imports this module.
+Columns have the names that they have in the database (`epic_id`). The schemas are derived from the models, so a new
+column, or a new word of a vocabulary, needs no change here. Only this module imports `marshmallow`.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from dispatch_state.storage.fields import IdField, JsonField, StampField
 from dispatch_state.values import listed
 
 LONGEST = 8 * 1024 * 1024
-"""Bytes of JSON text that `loads` reads at most."""
-MADE_ELSEWHERE = (Decision, TransitionLog)
-"""What only the library writes: these rows are dumped, and never loaded."""
+"""The longest JSON text that `loads` reads, in bytes."""
+DUMPED_ONLY = (Decision, TransitionLog)
+"""The models whose rows only the library writes: they are dumped, never loaded."""
 
 
 class InvalidPayload(InvalidValue, marshmallow.ValidationError):
-    """A payload that a schema refuses.
+    """A schema refused a payload.
 
-    messages: what is wrong, by column; by position first where there are many, as marshmallow keeps it.
+    messages: what is wrong, by column; with many payloads, by position and column, as in marshmallow.
     """
 
     messages: dict[Any, Any]
 
     def __init__(self, schema: str, error: marshmallow.ValidationError) -> None:
         marshmallow.ValidationError.__init__(self, error.messages, data=error.data, valid_data=error.valid_data)
-        self.args = (f"{schema}: {_said(self.messages)}",)
+        self.args = (f"{schema}: {_in_one_line(self.messages)}",)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.args, vars(self))
@@ -70,10 +70,10 @@ def _unpickled(args: tuple[Any, ...], state: dict[str, Any]) -> InvalidPayload:
     return error
 
 
-def _said(messages: Any) -> str:
-    """Messages as one line: `title: must not be blank; priority: …`."""
+def _in_one_line(messages: Any) -> str:
+    """Join messages into a line: `title: must not be blank; priority: …`."""
     if isinstance(messages, Mapping):
-        return "; ".join(f"{key}: {_said(inner)}" for key, inner in messages.items())
+        return "; ".join(f"{key}: {_in_one_line(inner)}" for key, inner in messages.items())
     return ", ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
 
 
@@ -81,7 +81,7 @@ def _said(messages: Any) -> str:
 
 
 class Column(fields.Field[Any]):
-    """A column of a model: checked by its own rules on the way in, plain data on the way out."""
+    """A column of a model: it loads what the column's own check accepts, and dumps plain data."""
 
     def __init__(self, column: Any, **options: Any) -> None:
         super().__init__(attribute=column.name, data_key=column.column_name, allow_none=column.null, **options)
@@ -94,26 +94,26 @@ class Column(fields.Field[Any]):
             raise marshmallow.ValidationError(str(error).removeprefix(f"{self.column.place}: ")) from None
 
     def meant(self, value: Any) -> Any:
-        """What a value of a payload stands for; a column's own check says whether it takes that."""
+        """Convert a value of a payload to what the column's check takes."""
         return value
 
 
 class PlainColumn(Column):
-    """Text, a word, a number or a boolean, which plain data has alike."""
+    """Text, a word, a number or a boolean, which is dumped as it is."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> Any:
         return value
 
 
 class WordColumn(Column):
-    """A word of an enumeration, by its value."""
+    """A word of a vocabulary, dumped as text."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> Any:
         return None if value is None else str(value)
 
 
 class IdColumn(Column):
-    """A UUID, as dashed text."""
+    """A UUID, dumped as text with dashes."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> Any:
         return None if value is None else str(value)
@@ -127,7 +127,7 @@ class IdColumn(Column):
 
 
 class StampColumn(Column):
-    """A moment, as ISO 8601 text with its offset; in UTC on the way out."""
+    """A time, as ISO 8601 text with an offset; it is dumped in UTC."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> Any:
         return None if value is None else values.stamp(value)
@@ -137,12 +137,12 @@ class StampColumn(Column):
             try:
                 return datetime.fromisoformat(value)
             except ValueError:
-                raise InvalidValue("not a moment in ISO 8601 with its offset") from None
+                raise InvalidValue("not a time in ISO 8601 with an offset") from None
         return value
 
 
 class JsonColumn(Column):
-    """JSON of the column's shape; what is dumped is a copy."""
+    """JSON of the column's shape; a copy is dumped."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> Any:
         return _copied(value)
@@ -168,9 +168,9 @@ def _column(field: Any, **options: Any) -> Column:
 
 
 class RowSchema(marshmallow.Schema):
-    """The schema of one model; `schema_for` makes them.
+    """The base of all schemas; `schema_for` makes them.
 
-    model: whose rows it takes and gives.
+    model: the model whose rows it loads and dumps.
     """
 
     model: ClassVar[type[Row]]
@@ -188,29 +188,23 @@ class RowSchema(marshmallow.Schema):
         unknown: Any = None,
         instance: Row | None = None,
     ) -> Any:
-        """Rows of plain data, unsaved; `save()` them, or hand what they hold to the method that writes such rows.
+        """Load plain data as unsaved rows.
+
+        `save()` the rows. Rows that have no `save()` are written by a method, to which you pass their columns.
 
         Args:
-            data: columns by name; a list of such where there are many.
-            many: whether there are many; the schema's own `many` when None.
-            partial: True gives the checked columns as a dict in place of a row, and misses none.
-            unknown: marshmallow's RAISE or EXCLUDE; the schema's own when None, by which unknown columns are errors.
-                INCLUDE is refused, here and as the schema's own: it would set attributes that nobody checked.
-            instance: a row whose columns are set in place of making one; it is returned, unsaved.
+            data: columns by name, or a list of such payloads.
+            many: whether `data` is a list; None for what the schema was made with.
+            partial: True returns the checked columns as a dict, not as a row; columns may be missing.
+            unknown: marshmallow's RAISE or EXCLUDE, for columns that do not exist; None for what the schema was made
+                with, by default RAISE. INCLUDE is always refused, because it would set unchecked attributes.
+            instance: a row to set the columns on; it is returned unsaved.
 
         Raises:
-            InvalidPayload: a column is unknown, missing, wrong, or none that such a payload may set; or an argument is
+            InvalidPayload: a column does not exist, is missing, has a wrong value or must not be set; or an argument is
                 wrong.
         """
-        if self.model in MADE_ELSEWHERE:
-            alone = f"{self.model.__name__} rows are written by {self.model.written_by} alone"
-            raise self._refused({"_schema": [alone]})
-        if instance is not None and not isinstance(instance, self.model):
-            raise self._refused({"_schema": [f"instance: takes a {self.model.__name__} row"]})
-        if instance is not None and (self.many if many is None else many):
-            raise self._refused({"_schema": ["instance: takes the payload of one row, not many"]})
-        if (self.unknown if unknown is None else unknown) not in (marshmallow.RAISE, marshmallow.EXCLUDE):
-            raise self._refused({"_schema": ["unknown: takes RAISE or EXCLUDE; columns that nobody knows are not set"]})
+        self._check_call(many, unknown, instance)
         updating = partial is True or instance is not None
         checked = super().load(data, many=many, partial=True if updating else partial, unknown=unknown)
         if updating:
@@ -220,13 +214,31 @@ class RowSchema(marshmallow.Schema):
             return self._set(instance, checked)
         if updating:
             return checked
-        return [self._born(one) for one in checked] if isinstance(checked, list) else self._born(checked)
+        return [self._made(one) for one in checked] if isinstance(checked, list) else self._made(checked)
+
+    def _check_call(self, many: bool | None, unknown: Any, instance: Row | None) -> None:
+        """Raise `InvalidPayload` for arguments of `load` that this schema does not take."""
+        if self.model in DUMPED_ONLY:
+            alone = f"{self.model.__name__} rows are written by {self.model.written_by} alone"
+            raise self._refused({"_schema": [alone]})
+        if instance is not None and not isinstance(instance, self.model):
+            raise self._refused({"_schema": [f"instance: takes a {self.model.__name__} row"]})
+        if instance is not None and (self.many if many is None else many):
+            raise self._refused({"_schema": ["instance: takes one payload, not many"]})
+        if (self.unknown if unknown is None else unknown) not in (marshmallow.RAISE, marshmallow.EXCLUDE):
+            raise self._refused(
+                {"_schema": ["unknown: takes RAISE or EXCLUDE; INCLUDE would set unchecked attributes"]}
+            )
 
     def loads(self, json_data: Any, /, **options: Any) -> Any:
-        """As `load`, from JSON text of at most 8 MiB, in which no key stands twice and no number is NaN.
+        """Load JSON text.
+
+        Args:
+            json_data: text of at most 8 MiB, without repeated keys and NaN.
+            options: the arguments of `load`.
 
         Raises:
-            InvalidPayload: it is no such text, or `load` refuses it.
+            InvalidPayload: the text is not JSON or breaks these limits, or `load` refuses it.
         """
         try:
             data = json_values.parse_payload(json_data, "payload", longest=LONGEST)
@@ -235,31 +247,31 @@ class RowSchema(marshmallow.Schema):
         return self.load(data, **options)
 
     def handle_error(self, error: marshmallow.ValidationError, data: Any, **options: Any) -> None:
-        """Raise what marshmallow found as an error of ours, which is one of its own too."""
+        """Raise `InvalidPayload`, which is a `marshmallow.ValidationError` too."""
         raise InvalidPayload(type(self).__name__, error) from None
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
-        """What a row object holds of a column; a column that was not read is left out."""
+        """Read a column of a row object; a column that was not read from the database is left out."""
         return obj.__data__.get(attr, default)
 
     def _refused(self, messages: dict[str, Any]) -> InvalidPayload:
         return InvalidPayload(type(self).__name__, marshmallow.ValidationError(messages))
 
-    def _born(self, columns: dict[str, Any]) -> Row:
+    def _made(self, columns: dict[str, Any]) -> Row:
         row = self.model(**columns)
         if isinstance(row, Stateful):
-            self._fits(row, columns)
+            self._require_fitting(row)
         return row
 
-    def _fits(self, row: Stateful, columns: dict[str, Any]) -> None:
-        """What the model says of columns that do not fit each other."""
+    def _require_fitting(self, row: Stateful) -> None:
+        """Raise `InvalidPayload` when the model does not accept the columns together."""
         try:
             row.check_columns()
         except InvalidValue as error:
             raise self._refused({"_schema": [str(error)]}) from None
 
     def _refuse_guarded(self, columns: dict[str, Any]) -> None:
-        """No update sets what `save` would refuse: an id, a row's parents."""
+        """Raise `InvalidPayload` for columns that `save` would refuse to change, such as an id or a parent."""
         guarded = self.model.protected_columns() if issubclass(self.model, Stateful) else frozenset({"id", "key"})
         if refused := sorted(columns.keys() & guarded):
             known = self.model._meta.fields
@@ -272,10 +284,13 @@ class RowSchema(marshmallow.Schema):
 
 
 def schema_for(model: type[Row]) -> type[RowSchema]:
-    """The schema of a model: the same class whenever it is asked.
+    """Return the schema class of a model, the same one at each call.
+
+    Args:
+        model: a model of this library.
 
     Raises:
-        InvalidValue: it is no model of this library.
+        InvalidValue: it is another class.
     """
     if not isinstance(model, type) or model not in EVERY:
         raise InvalidValue(f"schema_for: takes one of {listed(sorted(m.__name__ for m in EVERY))}")
@@ -284,26 +299,26 @@ def schema_for(model: type[Row]) -> type[RowSchema]:
 
 @cache
 def _schema_for(model: type[Row]) -> type[RowSchema]:
-    columns = {field.name: _column(field, **_ways(model, field)) for field in model._meta.sorted_fields}
+    columns = {field.name: _column(field, **_options(model, field)) for field in model._meta.sorted_fields}
     name = f"{model.__name__}Schema"
     about = f"Rows of {model._meta.table_name} as plain data."
     members = {"model": model, "__doc__": about, "__module__": __name__, **columns}
     return type(name, (RowSchema,), members)
 
 
-def _ways(model: type[Row], field: Any) -> dict[str, Any]:
-    """Whether a column is loaded, and whether it must be there."""
+def _options(model: type[Row], field: Any) -> dict[str, Any]:
+    """The options of a column: whether it is loaded, and whether it is required."""
     if field.name not in loaded(model):
         return {"dump_only": True}
-    open_to_birth = issubclass(model, Stateful) and field.name in model.filled_at_creation
-    needed = not (field.null or field.default is not None or open_to_birth)
+    filled_in = issubclass(model, Stateful) and field.name in model.filled_at_creation
+    needed = not (field.null or field.default is not None or filled_in)
     return {"required": needed}
 
 
 @cache
 def loaded(model: type[Row]) -> frozenset[str]:
-    """The columns that a payload may set: no status, no version, no stamp, none that a transition owns."""
-    if model in MADE_ELSEWHERE:
+    """The columns that a payload may set: all but the status, the version, times of changes and owned columns."""
+    if model in DUMPED_ONLY:
         return frozenset()
     if issubclass(model, Stateful):
         return model.set_at_creation() - {"status"}

@@ -6,9 +6,12 @@ A member is its stored value (`IssueStatus.QUEUED == "queued"`) and has a `meani
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
 
+K = TypeVar("K")
+V = TypeVar("V")
 L = TypeVar("L", bound=LiteralString)
 FINAL = True
 
@@ -239,3 +242,22 @@ class LogLevel(Word):
     INFO = member("info", "What happened.")
     WARN = member("warn", "Worth a look.")
     ERROR = member("error", "Something failed.")
+
+
+def total(table: Mapping[K, V], keys: Iterable[K], name: str) -> Mapping[K, V]:
+    """Return a table that has an entry for each key, and no other.
+
+    Args:
+        table: the table.
+        keys: what it must have entries for, such as the statuses of a lifecycle.
+        name: what messages call it.
+
+    Raises:
+        TypeError: a key has no entry, or an entry has no key; the message names them.
+    """
+    wanted = list(keys)
+    if missing := [str(key) for key in wanted if key not in table]:
+        raise TypeError(f"{name}: no entry for {', '.join(missing)}")
+    if unknown := [str(key) for key in table if key not in wanted]:
+        raise TypeError(f"{name}: no use for the entry {', '.join(unknown)}")
+    return table

@@ -1,24 +1,26 @@
-"""Carry out the issues of a git repository with agents that work side by side: a runner to start yours from.
+"""Let agents work in parallel on the issues of a git repository: a runner to start your own from.
 
     python examples/agent_runner.py --repo PATH --demo 6                  # six example issues, and a harmless command
     python examples/agent_runner.py --repo PATH --agents 3 --command "…"  # the queued issues whose repo_path is PATH
 
-Each worker is a process with a store of its own. It claims an issue, makes a worktree and a branch for it, runs the
-command there with the issue's prompt on standard input, commits what changed, and opens a pull request row, which
-submits the issue. A reviewer merges the branch into what the repository has checked out, and the issue is done; a real
-runner would look at the work there. What an agent does is in agent_worker.py, git and the command in workshop.py; here
-are the processes, what is shown, and the command line.
+Each worker is a process that opens the store. It claims an issue, creates a worktree and a branch for it, and runs the
+command there with the prompt of the issue on standard input. Then it commits the changes and adds a pull request row,
+which submits the issue. A reviewer merges the branch into the branch that is checked out, and the issue is done; in a
+real runner, it would look at the work first. agent_worker.py has what agents do, workshop.py has git and the command.
+This file has the processes, the output and the command line.
 
-- A command that crashes, takes longer than --timeout, or changes nothing has failed: its issue is queued again, or
-  blocked after --max-attempts. (An agent that only asked something back has not done its issue.)
-- Work that does not merge is sent back. Every attempt starts from the branch as it is then, in a new worktree.
-- Ctrl-C stops the agents, and what they were at is queued again; a second one ends everything at once.
-- An agent that vanishes (kill -9, a power cut) is given up after --heartbeat-timeout, and its issue goes to another.
-- What an attempt left unfinished is kept on its branch, dispatch/…; what a command printed, beside the worktrees.
-- Several runners may work for one repository.
+- A command that fails, takes longer than --timeout or changes nothing is a failed attempt: its issue is queued again,
+  or blocked after --max-attempts.
+- Work that cannot be merged is sent back. Every attempt starts in a new worktree, from the branch as it is then.
+- Ctrl-C stops the agents, and their issues are queued again; a second Ctrl-C ends everything at once.
+- An agent that disappears (kill -9, a power cut) is marked as errored after --heartbeat-timeout; its issue goes to
+  another.
+- Unfinished work is kept on the branch of the attempt, dispatch/…; the output of a command, next to the worktrees.
+- Several runners can work for the same repository.
 
-It prints a line for each move of an issue, above a bar where rich is installed, and ends when nothing is left that it
-could do: with 0 if every issue is done or cancelled, 1 if not, 2 if it could not begin. --watch waits for more.
+The runner prints a line for each move of an issue, above a progress bar if rich is installed. It ends when there is
+nothing left that it can do. The exit code is 0 if every issue is done or cancelled, 1 if not, and 2 if it could not
+start. With --watch, it waits for more issues.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent_worker import PAUSE, RUNNER, SIGNALS, STEPS, Job, answer, listen, live, stop, told
+from agent_worker import PAUSE, RUNNER, SIGNALS, STEPS, Job, answer, listen, live, signals, stop
 from peewee import JOIN
 from workshop import Failed, Repository, one_line, send
 
@@ -59,7 +61,7 @@ from dispatch_state import (
 
 try:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress
-except ImportError:  # the same lines without a bar
+except ImportError:  # the same lines, without a progress bar
     Progress = None  # type: ignore[assignment,misc]
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -69,7 +71,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class Member(NamedTuple):
-    """An agent and its process; the group is that of the command it runs."""
+    """An agent and its process; `group` is the process group of the command that it runs."""
 
     role: str
     agent: Agent
@@ -84,10 +86,10 @@ class Crew:
         self.job = job
         self.members: list[Member] = []
         self.agents: list[Agent] = []
-        resource_tracker.ensure_running()  # else the first start() makes it, which lets held signals through
+        resource_tracker.ensure_running()  # otherwise the first start() does it, and unblocks the signals
 
     def hire(self, role: str) -> Agent:
-        """A new agent, in a new process, which holds signals back until it can answer them."""
+        """Create an agent and start its process, with signals blocked until it can handle them."""
         agent = Agent.create(agent_type="reviewer" if role == "reviewer" else self.job.agent_type, by=RUNNER)
         group = SPAWN.RawValue(ctypes.c_int)
         process = SPAWN.Process(target=live, args=(role, agent.id, self.job, group), daemon=True)
@@ -101,21 +103,21 @@ class Crew:
         return agent
 
     def look_after(self) -> bool:
-        """Replace who was killed; False when nobody is left who works, or nobody who reviews."""
+        """Replace agents that were killed; returns False when no worker or no reviewer is left."""
         for member in [member for member in self.members if not member.process.is_alive()]:
             self.members.remove(member)
             send(member.group.value, signal.SIGKILL)
             if (member.process.exitcode or 0) > 0:
                 raise Failed(f"a {member.role} ended before its time; it said why above")
-            if member.process.exitcode != 0:  # who ended in peace was stopped by a person
+            if member.process.exitcode != 0:  # a process that ended normally was stopped by a person
                 self.hire(member.role)
         return {member.role for member in self.members} == set(STEPS)
 
     def dismiss(self) -> None:
-        """End every process and every agent; what they held goes back to the queue."""
+        """End all processes and stop all agents; their issues go back to the queue."""
         for member in self.members:
             member.process.terminate()
-        while len(told) < 2 and any(member.process.is_alive() for member in self.members):
+        while len(signals) < 2 and any(member.process.is_alive() for member in self.members):
             time.sleep(PAUSE)
         answer(signal.SIGINT, signal.SIG_DFL)
         for member in self.members:
@@ -129,30 +131,30 @@ class Crew:
 
 
 def run(store: Store, job: Job, agents: int, watch: bool) -> None:
-    """Keep the crew at work until nothing is left, or somebody says stop."""
+    """Keep the crew working until nothing is left to do, or a signal arrives."""
     listen()
     crew = Crew(job)
     seen = store.history(crew.hire("reviewer"))[-1].seq
     try:
         for _ in range(agents):
             crew.hire("worker")
-        while not told and crew.look_after() and (watch or left(job)):
+        while not signals and crew.look_after() and (watch or left(job)):
             with suppress(StoreBusy, StoreUnreachable, CommitUnknown):
                 store.rescue(timeout=job.heartbeat_timeout, max_attempts=job.max_attempts)
                 store.tick()
             seen = show_moves(store, job, seen)
             time.sleep(PAUSE)
-        if told:
-            say("stopping; once more to end at once")
+        if signals:
+            say("stopping; press Ctrl-C again to end at once")
     finally:
         crew.dismiss()
         show_moves(store, job, seen)
 
 
 def left(job: Job) -> bool:
-    """Whether there is anything for this crew to do, or to wait for.
+    """Whether there is anything left that this crew can do or has to wait for.
 
-    One statement asks it all: between two of them an issue could slip from what the second asks to what the first did.
+    This is one statement: between two statements, an issue could move so that neither of them finds it.
     """
     under_way = Issue.status.in_([IssueStatus.ASSIGNED, IssueStatus.IN_PROGRESS, IssueStatus.IN_REVIEW])
     running = Issue.epic.is_null() | Issue.epic.in_(Epic.select(Epic.id).where(Epic.status == "in_progress"))
@@ -166,12 +168,12 @@ def left(job: Job) -> bool:
 
 
 def issues(job: Job) -> list[Issue]:
-    """The repository's issues, as far as a list of them needs it."""
+    """The issues of the repository, with the columns that a list needs."""
     columns = (Issue.id, Issue.title, Issue.status)
     return list(Issue.select(*columns).where(Issue.repo_path == job.path).order_by(Issue.created_at, Issue.id))
 
 
-# ---- what it shows -----------------------------------------------------------------------------------
+# ---- output ------------------------------------------------------------------------------------------
 
 fancy = Progress is not None and sys.stdout.isatty()
 bar = Progress("issues done", BarColumn(), MofNCompleteColumn()) if fancy else None
@@ -179,7 +181,7 @@ task = bar.add_task("", total=None) if bar else None
 
 
 def say(text: str) -> None:
-    """A line, above the bar if there is one."""
+    """Print a line, above the progress bar if there is one."""
     if bar:
         bar.console.print(text, markup=False, highlight=False)
     else:
@@ -187,7 +189,7 @@ def say(text: str) -> None:
 
 
 def show_moves(store: Store, job: Job, after: int) -> int:
-    """Show the moves of the repository's issues since one; returns the last that was seen."""
+    """Print the moves of the repository's issues after a move; returns the number of the last move."""
     while moves := store.changes(after=after):
         known = {issue.id: issue for issue in issues(job)}
         for move in moves:
@@ -204,7 +206,7 @@ def show_moves(store: Store, job: Job, after: int) -> int:
 
 
 def report(store: Store, job: Job) -> int:
-    """Say what became of the issues; returns the exit status."""
+    """Print what became of the issues; returns the exit code."""
     found = issues(job)
     for issue in found:
         if issue.status == IssueStatus.BLOCKED:
@@ -238,14 +240,23 @@ def parse_arguments() -> argparse.Namespace:
     harmless = shlex.join([sys.executable, str(Path(__file__).with_name("write_a_file.py"))])
     parser = argparse.ArgumentParser(description="Carry out the issues of a git repository with agents side by side.")
     parser.add_argument("--repo", type=Path, required=True, help="the repository, with a branch checked out")
-    parser.add_argument("--agents", type=whole, default=3, help="how many work at once (3)")
-    parser.add_argument("--command", default=harmless, help="what does an issue, for the shell (write_a_file.py)")
+    parser.add_argument("--agents", type=whole, default=3, help="the number of workers (3)")
+    parser.add_argument(
+        "--command", default=harmless, help="the shell command that works on an issue (write_a_file.py)"
+    )
     parser.add_argument("--database", help="a path or a postgresql:// URL; without it, what open_store() finds")
     parser.add_argument("--demo", type=whole, metavar="N", default=0, help="add N example issues first")
-    parser.add_argument("--watch", action="store_true", help="wait for more issues when all is done")
-    parser.add_argument("--agent-type", choices=list(AgentType), default="coder", help="what the workers are (coder)")
+    parser.add_argument("--watch", action="store_true", help="wait for more issues when all are done")
+    parser.add_argument(
+        "--agent-type", choices=list(AgentType), default="coder", help="the type of the workers (coder)"
+    )
     parser.add_argument("--timeout", type=seconds, default=1800, help="seconds a command may take (1800)")
-    parser.add_argument("--heartbeat-timeout", type=seconds, default=60, help="seconds an agent may be silent (60)")
+    parser.add_argument(
+        "--heartbeat-timeout",
+        type=seconds,
+        default=60,
+        help="seconds without a heartbeat after which an agent is marked as errored (60)",
+    )
     parser.add_argument("--max-attempts", type=whole, default=3, help="attempts until an issue is blocked (3)")
     parser.add_argument("--worktrees", type=Path, help="the folder for worktrees (PATH.worktrees)")
     return parser.parse_args()
@@ -271,7 +282,7 @@ def main() -> int:
             return 0
         run(store, job, options.agents, options.watch)
         status = report(store, job)
-    return 128 + told[0] if told else status
+    return 128 + signals[0] if signals else status
 
 
 if __name__ == "__main__":
@@ -279,5 +290,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except (Failed, DispatchError) as problem:
         sys.exit(f"agent_runner: {one_line(str(problem))}")
-    except KeyboardInterrupt:  # before anything had begun
+    except KeyboardInterrupt:  # before anything was started
         sys.exit(128 + signal.SIGINT)

@@ -1,7 +1,7 @@
-"""What an agent of agent_runner.py does, in a process of its own: the worker's steps, and the reviewer's.
+"""The processes of agent_runner.py: what a worker does, and what a reviewer does.
 
-This is the part that a runner of your own changes first. Whatever an agent does may be refused, because it was given up
-for dead, or its issue taken from it, while it was busy: then what it did no longer counts, and it looks for other work.
+For a runner of your own, change this file first. While an agent is busy, it may be marked as errored or lose its issue.
+Its next move is then refused, its work no longer counts, and it looks for other work.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from dispatch_state import (
 
 RUNNER = System("runner")
 PAUSE = 0.1
-"""Seconds between two looks at the store."""
+"""Seconds between two reads of the store."""
 REFUSED = (StaleRow, IllegalTransition, GuardRefused, StoreBusy, StoreUnreachable, CommitUnknown)
-"""What an agent hears when somebody was faster, or the database is away: it looks again a little later."""
+"""Errors after which an agent tries again: somebody was faster, or the database is unavailable."""
 
 
 class Job(NamedTuple):
-    """What every process of a run knows; the repository's path is how its issues name it."""
+    """The settings of a run, which all its processes get; `path` is the `repo_path` of its issues."""
 
     database: str | None
     repo: Repository
@@ -60,44 +60,44 @@ class Job(NamedTuple):
     agent_type: str
 
 
-# ---- being told to stop ------------------------------------------------------------------------------
+# ---- signals -----------------------------------------------------------------------------------------
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
-told: list[int] = []
-"""The signals that this process was sent."""
+signals: list[int] = []
+"""The signals to stop that this process received."""
 
 
 def listen() -> None:
-    """From now on keep in mind the signals that ask to stop, those that were held back until now included."""
+    """Collect signals to stop from now on, with those that were blocked until now."""
     for number in SIGNALS:
-        answer(number, lambda number, frame: told.append(number))
+        answer(number, lambda number, frame: signals.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def answer(number: int, handler: Callable[[int, object], object] | signal.Handlers) -> None:
-    """Answer a signal, unless this process was started to ignore it, as a shell starts one in the background."""
+    """Handle a signal, unless the process was started to ignore it, as a shell does with background processes."""
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, handler)
 
 
 def over() -> bool:
-    """Whether this process should end: it was told to, or its runner is gone."""
+    """Whether this process should end: it received a signal, or the runner is gone."""
     runner = multiprocessing.parent_process()
-    return bool(told) or (runner is not None and not runner.is_alive())
+    return bool(signals) or (runner is not None and not runner.is_alive())
 
 
 def stop(agent: Agent, *, by: Actor) -> None:
-    """End an agent's session, whatever it is doing; what it holds goes back to the queue."""
+    """Stop an agent, whatever it is doing; its issue goes back to the queue."""
     while not agent.reload().status.final:
-        with suppress(StaleRow):  # it moved between the two lines: look again
+        with suppress(StaleRow):  # it moved in between: try again
             agent.stop(by=by, reason="the run is over")
 
 
-# ---- an agent's life ---------------------------------------------------------------------------------
+# ---- the process of an agent -------------------------------------------------------------------------
 
 
 class Desk(NamedTuple):
-    """What an agent works with; the runner, too, sees the process group of its command."""
+    """What an agent works with; the runner also reads the process group of its command."""
 
     store: Store
     agent: Agent
@@ -106,13 +106,13 @@ class Desk(NamedTuple):
 
 
 def live(role: str, agent_id: UUID, job: Job, group: ctypes.c_int) -> None:
-    """Be an agent until it is stopped, the process is told to end, or the runner is gone."""
-    os.setpgrp()  # a terminal sends Ctrl-C to the runner's group: the runner alone answers it
+    """Run an agent until it is stopped, the process receives a signal, or the runner is gone."""
+    os.setpgrp()  # a terminal sends Ctrl-C to the group of the runner, which alone handles it
     listen()
     ended = threading.Event()
     try:
         with open_store(job.database) as store:
-            heart = threading.Thread(target=beat, args=(agent_id, job.heartbeat_timeout / 5, ended))
+            heart = threading.Thread(target=send_heartbeats, args=(agent_id, job.heartbeat_timeout / 5, ended))
             heart.start()
             try:
                 attend(Desk(store, Agent.get_by_id(agent_id), job, group), STEPS[role])
@@ -123,16 +123,16 @@ def live(role: str, agent_id: UUID, job: Job, group: ctypes.c_int) -> None:
         sys.exit(f"{role}: {one_line(str(problem))}")
 
 
-def beat(agent_id: UUID, every: float, ended: threading.Event) -> None:
-    """Send heartbeats, whatever the process is busy with. A row object belongs to one thread: this has its own."""
+def send_heartbeats(agent_id: UUID, every: float, ended: threading.Event) -> None:
+    """Send heartbeats while the process is busy. Threads do not share row objects, so this one reads its own."""
     agent = Agent.get_by_id(agent_id)
     while not ended.wait(every):
-        with suppress(DispatchError):  # given up for dead: the other thread sees it at its next look
+        with suppress(DispatchError):  # marked as errored: the other thread finds out at its next step
             agent.heartbeat()
 
 
 def attend(desk: Desk, step: Callable[[Desk], bool]) -> None:
-    """Take one step after the other; an agent that failed, or was given up for dead, comes back."""
+    """Take one step after the other; an agent that was marked as errored recovers."""
     agent = desk.agent
     while not agent.reload().status.final:
         if over():
@@ -150,21 +150,21 @@ def attend(desk: Desk, step: Callable[[Desk], bool]) -> None:
 
 
 def work(desk: Desk) -> bool:
-    """Claim an issue and make an attempt at it; False when there is none."""
+    """Claim an issue and attempt it; returns False when there is none."""
     issue = desk.store.claim(desk.agent, repo_path=desk.job.path, start=True, process_id=os.getpid())
     if issue is None:
         return False
     try:
         attempt(desk, issue)
     except (StoreBusy, StoreUnreachable, CommitUnknown):
-        return False  # no fault of the issue's: the agent still holds it, or finds out that it does not
+        return False  # not the fault of the issue: the agent still holds it, or finds out that it does not
     except (Failed, OSError, *REFUSED) as error:
         give_up(desk, issue, one_line(str(error)))
     return True
 
 
 def attempt(desk: Desk, issue: Issue) -> None:
-    """Bring an issue from its claim to its pull request; `Failed` when that comes to nothing."""
+    """Take a claimed issue to its pull request; raises `Failed` when the attempt fails."""
     agent, job = desk.agent, desk.job
     sent_back = refusals(desk.store, issue)
     if len(sent_back) >= job.max_attempts:
@@ -179,7 +179,7 @@ def attempt(desk: Desk, issue: Issue) -> None:
 
 
 def refusals(store: Store, issue: Issue) -> list[str]:
-    """Why reviews sent the issue back, since a person last moved it."""
+    """The reasons of the reviews that sent the issue back, since a person last moved it."""
     reasons: list[str] = []
     for move in store.history(issue):
         if move.actor.startswith("human:"):
@@ -190,14 +190,14 @@ def refusals(store: Store, issue: Issue) -> list[str]:
 
 
 def why_stop(desk: Desk, issue: Issue) -> str:
-    """Why the agent should not go on with the issue; empty when it should."""
+    """Why the agent should stop working on the issue; empty when it should continue."""
     if over():
         return "the run is over"
     return "" if desk.agent.reload().current_issue_id == issue.id else "its issue was taken from it"
 
 
 def hand_in(desk: Desk, issue: Issue, branch: str) -> None:
-    """Open a pull request in place of any earlier one, which submits the issue; all of it or nothing."""
+    """Close earlier pull requests and open a new one, which submits the issue; all in one transaction."""
     with desk.store.atomic():
         for earlier in issue.pull_requests.where(PullRequest.status.in_(["draft", "open"])):
             earlier.close(by=desk.agent, reason="there is a newer attempt")
@@ -209,7 +209,7 @@ def hand_in(desk: Desk, issue: Issue, branch: str) -> None:
 
 
 def give_up(desk: Desk, issue: Issue, why: str) -> None:
-    """Record that an attempt failed, unless the issue is another's by now, or the agent stops anyway."""
+    """Record a failed attempt, unless the agent has lost the issue or is about to stop."""
     if not over() and desk.agent.reload().current_issue_id == issue.id:
         with suppress(*REFUSED):
             desk.agent.fail(why, max_attempts=desk.job.max_attempts, by=desk.agent)
@@ -219,7 +219,7 @@ def give_up(desk: Desk, issue: Issue, why: str) -> None:
 
 
 def review(desk: Desk) -> bool:
-    """Review one pull request; False when there is none."""
+    """Review a pull request; returns False when there is none."""
     if desk.agent.current_issue_id is not None:
         desk.agent.finish(by=desk.agent, reason="left without a verdict")
     for request in handed_in(desk.job):
@@ -238,14 +238,14 @@ def handed_in(job: Job) -> list[PullRequest]:
 
 
 def judge(desk: Desk, request: PullRequest) -> None:
-    """Merge what is handed in, or send it back.
+    """Merge the branch of a pull request, or send it back.
 
-    Git's merge comes first: whoever is killed between the two leaves an open request behind, and the next reviewer
-    merges what is merged already. The other way round, work could be called done that is nowhere.
+    Git merges first. If the process is killed after that, the request is still open, and the next reviewer merges
+    again, which changes nothing. In the other order, an issue could be done whose work was never merged.
     """
     repo, branch = desk.job.repo, request.branch
     with repo.alone():
-        if not request.may("merge", by=desk.agent):  # closed while we waited
+        if not request.may("merge", by=desk.agent):  # it was closed in the meantime
             return
         why = repo.merge(branch, f"Merge {branch}: {one_line(request.issue.title)[:200]}")
         if why is None:
@@ -256,7 +256,7 @@ def judge(desk: Desk, request: PullRequest) -> None:
 
 
 def send_back(desk: Desk, request: PullRequest, why: str) -> None:
-    """Close a request: its agent goes on with the issue if it is idle, else whoever claims it."""
+    """Close a pull request; its agent continues with the issue if it is idle, or else another one claims it."""
     with desk.store.atomic():
         request.close(by=RUNNER, reason=why)
         issue = request.issue.reload()
@@ -265,4 +265,4 @@ def send_back(desk: Desk, request: PullRequest, why: str) -> None:
 
 
 STEPS = {"worker": work, "reviewer": review}
-"""What each kind of agent does, over and over."""
+"""What each kind of agent does repeatedly."""

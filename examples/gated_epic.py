@@ -1,20 +1,20 @@
-"""Carry out a plan: three worker processes do the issues, a person answers at the gates.
+"""Carry out a plan: three worker processes do the issues, and a person decides at the gates.
 
     python examples/gated_epic.py                                     # examples/plan.toml; you are asked at each gate
-    python examples/gated_epic.py --approve-as maintainer             # unattended: every gate is approved, and where
-                                                                      # there is a choice, the first option taken
+    python examples/gated_epic.py --approve-as maintainer             # unattended: every gate is approved, with the
+                                                                      # first option if there are options
     python examples/gated_epic.py my.toml --workers 5 --database postgresql://localhost/dispatch
 
-The plan is TOML: `[epic]`, `[[stages]]`, and in each stage `[[stages.gates]]` and `[[stages.issues]]`, whose keys
-are the columns of those tables. There is at least one worker of every agent type that the plan names.
+The plan is TOML: `[epic]`, `[[stages]]`, and in each stage `[[stages.gates]]` and `[[stages.issues]]`. Their keys are
+the columns of those tables. There is at least one worker of every agent type that the plan names.
 
-Each worker is a process with a store of its own. It takes the most urgent queued issue it can get, does it (here:
-writes a page into the output folder), completes it, and looks for the next one. Nobody hands out work: two workers
-that reach for one issue are told apart by the database, and the one that lost takes another. When the last issue of
-a stage is done, the stage waits at its gates; when the last gate is approved, the next stage starts. If you say no
-at a gate, your reason becomes an issue, and the gate is asked again when that is done.
+Each worker is a process that opens the store. It takes the most urgent queued issue that it can get, does it (here it
+writes a page to the output folder), completes it and looks for the next one. When two workers want the same issue, one
+gets it, and the other takes the next one. When the last issue of a stage is done, the stage waits at its gates; when
+the last gate is approved, the next stage starts. If you reject a gate, your reason becomes an issue of the stage, and
+you are asked again when it is done.
 
-Ctrl-C ends the run: every agent is stopped, what it was working on goes back to the queue, no process is left.
+Ctrl-C ends the run: all agents are stopped, their issues go back to the queue, and all processes end.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ from dispatch_state import (
 
 RUNNER = System("runner")
 PAUSE = 0.1
-"""Seconds between two looks at the store, and for which a worker pretends to think."""
+"""Seconds between two reads of the store, and for which a worker pretends to think."""
 
 
 # ---- the plan ----------------------------------------------------------------------------------------
 
 
 def load_plan(store: Store, plan: dict[str, Any]) -> Epic:
-    """Write the plan into the store, all of it or nothing; the epic is ready to start."""
+    """Write the plan to the store in one transaction; returns the epic, which is ready to start."""
     with store.atomic():
         epic = Epic.create(**plan["epic"])
         for part in plan["stages"]:
@@ -79,7 +79,7 @@ def load_plan(store: Store, plan: dict[str, Any]) -> Epic:
 
 
 def agent_types(plan: dict[str, Any], workers: int) -> list[str]:
-    """What the workers are: every type that the plan names, over and over until there are enough."""
+    """The types of the workers: those that the plan names, repeated until there are enough."""
     issues = [issue for stage in plan["stages"] for issue in stage.get("issues", [])]
     named = sorted({issue["agent_type"] for issue in issues if "agent_type" in issue}) or ["coder"]
     if workers < len(named):
@@ -87,11 +87,11 @@ def agent_types(plan: dict[str, Any], workers: int) -> list[str]:
     return [named[number % len(named)] for number in range(workers)]
 
 
-# ---- a worker, in a process of its own ---------------------------------------------------------------
+# ---- a worker and its process ------------------------------------------------------------------------
 
 
 def work(target: str, agent_id: UUID, epic_id: UUID, output: Path) -> None:
-    """Do issues until the agent is stopped, or the runner is gone."""
+    """Do issues until the agent is stopped or the runner is gone."""
     runner = multiprocessing.parent_process()
     with open_store(target):
         agent = Agent.get_by_id(agent_id)
@@ -99,14 +99,14 @@ def work(target: str, agent_id: UUID, epic_id: UUID, output: Path) -> None:
             if runner is None or not runner.is_alive():
                 stop(agent, by=agent, reason="the runner is gone")
             elif issue := claim(agent, epic_id):
-                with suppress(StaleRow):  # stopped meanwhile: the issue is not this agent's any more
+                with suppress(StaleRow):  # it was stopped in the meantime, and has lost the issue
                     do(issue, agent, output)
             else:
                 time.sleep(PAUSE)
 
 
 def claim(agent: Agent, epic_id: UUID) -> Issue | None:
-    """The issue that came back to this agent by `unblock`, else the most urgent queued one that it can get."""
+    """The issue that `unblock` gave back to this agent, or else the most urgent queued one that it can get."""
     held: Issue | None = agent.current_issue
     if agent.status == AgentStatus.WORKING:
         return held
@@ -131,19 +131,19 @@ def do(issue: Issue, agent: Agent, output: Path) -> None:
 
 
 def stop(agent: Agent, *, by: Actor, reason: str) -> None:
-    """End an agent's session, whatever it is doing; what it holds goes back to the queue."""
+    """Stop an agent, whatever it is doing; its issue goes back to the queue."""
     while not agent.reload().status.final:
-        with suppress(StaleRow):  # it moved between the two lines: look again
+        with suppress(StaleRow):  # it moved in between: try again
             agent.stop(by=by, reason=reason)
 
 
 @contextmanager
 def working(target: str, epic: Epic, agents: list[Agent], output: Path) -> Iterator[list[SpawnProcess]]:
-    """A process for each agent while the block runs; afterwards all agents and processes are stopped."""
+    """Run a process for each agent during the block; afterwards, stop all agents and processes."""
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=work, args=(target, agent.id, epic.id, output), daemon=True) for agent in agents]
     try:
-        start_deaf(processes)
+        start_without_interrupts(processes)
         yield processes
     finally:
         for agent in agents:
@@ -153,29 +153,29 @@ def working(target: str, epic: Epic, agents: list[Agent], output: Path) -> Itera
                 process.join(timeout=10)
 
 
-def start_deaf(processes: list[SpawnProcess]) -> None:
-    """Start processes that ignore Ctrl-C, which a terminal sends to every process: the runner alone answers it."""
-    answer = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def start_without_interrupts(processes: list[SpawnProcess]) -> None:
+    """Start processes that ignore Ctrl-C; a terminal sends it to all of them, and only the runner handles it."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for process in processes:
             process.start()
     finally:
-        signal.signal(signal.SIGINT, answer)
+        signal.signal(signal.SIGINT, handler)
 
 
 # ---- the gates ---------------------------------------------------------------------------------------
 
 
 def next_gate(store: Store, epic: Epic) -> Gate | None:
-    """The gate that has waited longest for a person."""
+    """The gate of the epic that has waited longest for a person."""
     waiting = [need.row for need in store.needs_human() if need.kind == "gate"]
     return next((gate for gate in waiting if isinstance(gate, Gate) and gate.stage.epic_id == epic.id), None)
 
 
 def answer_gate(store: Store, gate: Gate, approve_as: str | None) -> None:
-    """Approve a gate, or ask at the prompt and do what the person says; a refusal is shown, not the end."""
+    """Approve a gate, or ask a person at the prompt; a refusal is printed and does not end the run."""
     print(f"\n  {gate.stage.name} waits at a gate ({gate.gate_type}): {gate.description}")
-    print(f"  Who may answer: {' or '.join(gate.named_approvers()) or 'any person'}")
+    print(f"  Who may decide: {' or '.join(gate.named_approvers()) or 'any person'}")
     if approve_as is not None:
         choice = gate.options[0] if gate.options else None
         gate.approve(choice=choice, by=Human(approve_as), reason="approved unattended")
@@ -187,7 +187,7 @@ def answer_gate(store: Store, gate: Gate, approve_as: str | None) -> None:
 
 
 def ask(store: Store, gate: Gate) -> None:
-    """Ask a person for a word on the gate, and give it."""
+    """Ask a person for a decision on the gate, and record it."""
     person = Human(input("  Your login: ").strip())
     if not input("  Approve? [y/n] ").strip().lower().startswith("y"):
         send_back(store, gate, person, input("  What is missing? ").strip())
@@ -197,7 +197,7 @@ def ask(store: Store, gate: Gate) -> None:
 
 
 def send_back(store: Store, gate: Gate, person: Human, missing: str) -> None:
-    """Reject a gate; what is missing becomes an issue of its stage, which is asked for again when that is done."""
+    """Reject a gate and add what is missing as an issue of its stage; the gate is asked again when that is done."""
     with store.atomic():
         gate.reject(by=person, reason=missing)
         gate.stage.add_issue(title=f"Rework: {missing}", prompt=missing, issue_type="chore", by=person)
@@ -207,7 +207,7 @@ def send_back(store: Store, gate: Gate, person: Human, missing: str) -> None:
 
 
 def run(store: Store, epic: Epic, names: dict[str, str], workers: list[SpawnProcess], approve_as: str | None) -> None:
-    """Start the epic and stay with it to its end: show what moves, answer at the gates."""
+    """Start the epic, print its moves, and ask at its gates until it is final."""
     seen = store.history(epic)[-1].seq
     epic.start(by=RUNNER)
     while not epic.reload().status.final:
@@ -223,7 +223,7 @@ def run(store: Store, epic: Epic, names: dict[str, str], workers: list[SpawnProc
 
 
 def show_moves(store: Store, epic: Epic, names: dict[str, str], after: int) -> int:
-    """Print the moves of the epic's stages and issues since one; returns the last that was seen."""
+    """Print the moves of the epic's stages and issues after a move; returns the number of the last move."""
     titles = {stage.id: f"Stage {stage.name}" for stage in epic.stages}
     titles |= {issue.id: issue.title for issue in epic.issues}
     for move in store.changes(after=after):
@@ -235,7 +235,7 @@ def show_moves(store: Store, epic: Epic, names: dict[str, str], after: int) -> i
 
 
 def report(store: Store, epic: Epic, agents: list[Agent]) -> None:
-    """Print where the epic stands, what was decided, and how many moves it took."""
+    """Print the status of the epic, its decisions, and the number of moves."""
     stages = list(epic.stages.order_by(Stage.stage_order))
     gates = [gate for stage in stages for gate in stage.gates]
     print(f"\n{epic.title}: {epic.status}")
@@ -258,7 +258,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("plan", nargs="?", type=Path, default=Path(__file__).with_name("plan.toml"), help="a TOML file")
     parser.add_argument("--database", help="a path or a postgresql:// URL; without it, a new temporary file")
     parser.add_argument("--approve-as", metavar="LOGIN", help="approve every gate as this person, without asking")
-    parser.add_argument("--workers", type=int, default=3, help="how many worker processes (3)")
+    parser.add_argument("--workers", type=int, default=3, help="the number of worker processes (3)")
     return parser.parse_args()
 
 
@@ -288,6 +288,6 @@ if __name__ == "__main__":
         print("\nstopped", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except EOFError:
-        sys.exit("\nnobody answers at the gate; --approve-as LOGIN approves without asking")
+        sys.exit("\nnobody decides at the gate; --approve-as LOGIN approves without asking")
     except DispatchError as error:
         sys.exit(f"{type(error).__name__}: {error}")

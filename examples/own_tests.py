@@ -1,10 +1,10 @@
-"""Tests of a runner of your own: one of forty lines, and what must be true of it, asked by the testing kit.
+"""A runner of forty lines, and its tests with the testing kit.
 
     python examples/own_tests.py               tests the runner below
-    python examples/own_tests.py --planted     tests it with a bug, and prints the steps that lead there
-    pytest examples/own_tests.py               the first, as your suite would run it
+    python examples/own_tests.py --planted     tests it with a bug, and prints the steps that lead to the bug
+    pytest examples/own_tests.py               tests the runner as your test suite would
 
-Paste it, put your runner in the place of this one, and say what must be true of yours.
+To test your own runner, copy this file, replace the runner, and change what must be true of it.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from dispatch_state.testing.walks import Walk, run
 
 
 class Runner:
-    """Works on one issue after the other, a step at a time; anybody may take the issue away between two steps."""
+    """Works on one issue after the other, step by step; others may take the issue away between two steps."""
 
     refused: tuple[type[DispatchError], ...] = (StaleRow, IllegalTransition, GuardRefused, RowNotFound)
 
@@ -51,27 +51,25 @@ class Runner:
         self.issue: Issue | None = None
 
     def step(self) -> None:
-        """Do what comes next, whatever the others have done meanwhile."""
+        """Do what comes next, whatever others have done in the meantime."""
         try:
             self.carry_on(self.agent.reload().status)
-        except self.refused:  # somebody was faster: look again
+        except self.refused:  # somebody was faster: read again at the next step
             self.issue = None
 
     def carry_on(self, status: str) -> None:
-        """Come back after a failure, claim an issue, start it, or work on it."""
+        """Recover from a failure, claim an issue, or work on it."""
         if status == "errored":
             self.agent.recover(by=self.agent)
         elif status in ("paused", "completed"):
             self.issue = None
         elif self.issue is None:
-            self.issue = self.store.claim(self.agent)
-        elif self.issue.status == "assigned":
-            self.issue.start(by=self.agent)
+            self.issue = self.store.claim(self.agent, start=True)
         else:
-            self.attempt(self.issue)
+            self.work_on(self.issue)
 
-    def attempt(self, issue: Issue) -> None:
-        """Work on the issue, and say how that ended."""
+    def work_on(self, issue: Issue) -> None:
+        """Work on the issue, and record how that ended."""
         self.agent.heartbeat()
         self.issue = None
         try:
@@ -83,7 +81,7 @@ class Runner:
 
 
 class Planted(Runner):
-    """The runner with a bug: it does not expect that somebody moves its issue while it holds the row."""
+    """The runner with a bug: it does not expect others to move its issue while it has the row object."""
 
     refused = (IllegalTransition, GuardRefused, RowNotFound)
 
@@ -92,18 +90,18 @@ class Planted(Runner):
 
 
 def succeeds(issue: Issue) -> None:
-    """Work that is done."""
+    """Work that succeeds."""
 
 
 def breaks(issue: Issue) -> None:
-    """Work that never succeeds."""
+    """Work that fails."""
     raise OSError("the disk is full")
 
 
 @settings(deadline=None, max_examples=20)
 @given(payload=payloads(Issue, agent_type=None), work=st.sampled_from([succeeds, breaks]))
-def test_every_issue_is_done_or_set_aside(payload: dict[str, Any], work: Callable[[Issue], None]) -> None:
-    """Whatever an issue says: it is done, or, after three attempts, it waits for a person."""
+def test_every_issue_is_done_or_blocked(payload: dict[str, Any], work: Callable[[Issue], None]) -> None:
+    """Every issue is done, or blocked after three failed attempts, whatever its columns hold."""
     with scratch_store("memory") as store:
         issue = Issue.create(**payload)
         issue.queue(by=Human("maintainer"))
@@ -117,7 +115,7 @@ def test_every_issue_is_done_or_set_aside(payload: dict[str, Any], work: Callabl
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_it_can_take_over_any_agent(data: st.DataObject) -> None:
-    """Wherever an agent stands, the runner neither falls over nor claims what is not the agent's."""
+    """The runner works with an agent in any status, and never holds an issue of another agent."""
     with scratch_store("memory") as store:
         runner = Runner(store, data.draw(rows(Agent)), breaks)
         data.draw(rows(Issue, status="queued"))
@@ -128,13 +126,13 @@ def test_it_can_take_over_any_agent(data: st.DataObject) -> None:
 
 
 class RunnerWalk(Walk):
-    """The runner amid all else that may happen to a store."""
+    """The runner, among everything else that may happen to a store."""
 
     backend = "memory"
     runner_class = Runner
 
     def furnish(self) -> None:
-        """As in any walk, and the runner with its agent, and enough to do."""
+        """Fill the store as in any walk, and add issues, the runner and its agent."""
         super().furnish()
         for _ in range(4):
             self.world.issues("queued")
@@ -144,36 +142,36 @@ class RunnerWalk(Walk):
         self.runner.step()
 
     def actors(self) -> list[Actor]:
-        """Everybody but the runner's agent, which speaks for itself."""
+        """All actors except the agent of the runner: only the runner acts as that one."""
         return [actor for actor in super().actors() if actor != self.runner.agent]
 
     def carry_out(self, issue: Issue) -> None:
-        """The work: remember the issue, and succeed or not."""
+        """Do the work: remember the issue, and succeed or fail."""
         self.worked_on.add(issue.id)
         if not self.goes_well:
             breaks(issue)
 
     @rule(steps=st.lists(st.booleans(), min_size=1, max_size=3))
     def the_runner_goes_on(self, steps: list[bool]) -> None:
-        """A step never fails, whether the work of it does or not, and whoever interfered."""
+        """Take steps, which must not raise, whether the work succeeds or fails, and whatever others did."""
         for self.goes_well in steps:
             self.runner.step()
 
     def held(self) -> Issue | None:
-        """The runner's issue as it stands, if anything can still happen to it."""
+        """The issue of the runner, read afresh; None when it has none, or one that is final."""
         key = self.runner.issue.id if self.runner.issue else None
         return Issue.get_or_none(Issue.id == key, Issue.status.in_(IssueStatus.live()))
 
     @rule(data=st.data())
     @precondition(lambda self: self.held() is not None)
     def somebody_interferes(self, data: st.DataObject) -> None:
-        """What the runner holds is moved by somebody else."""
+        """Move the issue of the runner as somebody else."""
         issue: Any = self.held()
         attempt(issue, *data.draw(triggers(issue, legal=True, actors=self.actors()), label="interference"))
 
     @invariant()
     def it_hands_in_only_what_it_worked_on(self) -> None:
-        """No issue was completed by the runner's agent that the runner did not work on."""
+        """Check that the agent of the runner completed only issues that the runner worked on."""
         log = TransitionLog.select().where(TransitionLog.entity == "issues", TransitionLog.trigger == "complete")
         handed_in = {move.entity_id for move in log if move.actor == self.runner.agent.actor}
         assert handed_in <= self.worked_on
@@ -190,7 +188,7 @@ TestRunner.settings = settings(deadline=None, max_examples=20, stateful_step_cou
 
 
 def main() -> int:
-    """Run the tests, or show what the kit finds of the bug; returns the process's exit code."""
+    """Run the tests, or show how the kit finds the bug; returns the exit code."""
     parser = argparse.ArgumentParser(description="Test a runner of forty lines with the testing kit.")
     parser.add_argument("--planted", action="store_true", help="test the runner that has a bug")
     parser.add_argument("--examples", type=int, default=20, help="how many walks (default: %(default)s)")
@@ -200,7 +198,7 @@ def main() -> int:
         if given.planted:
             run(PlantedWalk, examples=1_000, steps=30)
         else:
-            test_every_issue_is_done_or_set_aside()
+            test_every_issue_is_done_or_blocked()
             test_it_can_take_over_any_agent()
             run(RunnerWalk, examples=given.examples, steps=30)
     except Exception as found:

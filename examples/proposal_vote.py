@@ -1,10 +1,10 @@
-"""Three agents decide between two options; a person stops what they decided.
+"""Three agents choose between two options, and a person vetoes their decision.
 
     python examples/proposal_vote.py [DATABASE]
 
-A coder proposes what to store sessions in. The architect asks for more information first and then changes its vote,
-which decides the matter; a person vetoes the execution. What is printed is the record: the votes, the tally, the
-decisions, and who is responsible for each.
+A coder proposes where to store sessions. The architect first asks for more information and then changes its vote, which
+decides the proposal; a person vetoes the execution. The program prints the record: the votes, the tally, and the
+decisions with those who are responsible for them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python examples/to_postgres.py dispatch.db postgresql://user@host/name
 
-Stop the runners first: what they write meanwhile is not moved. The command `dispatch-state copy` does the same.
+Stop the runners first: what they write in the meantime is not moved. The command `dispatch-state copy` does the same.
 """
 
 import sys
@@ -13,28 +13,32 @@ from pathlib import Path
 from dispatch_state import DispatchError, StoreNotFound, open_store
 
 
-def told(done: int, total: int) -> None:
-    """Say how far it is, on a terminal."""
+def show_progress(done: int, total: int) -> None:
+    """Show the progress on a terminal."""
     if sys.stderr.isatty():
         print(f"\r{done:,}{f' of {total:,}' if total else ''} rows", end="", file=sys.stderr)
 
 
 def move(source: str, target: str) -> dict[str, int]:
-    """Copy every row and every move into an empty store; returns how many rows of each table."""
+    """Copy all rows and moves into an empty store; returns the number of rows by table."""
     with suppress(StoreNotFound):
-        open_store(target, create=False, migrate=False).close()  # what would have to be adopted first is left as it is
+        open_store(
+            target, create=False, migrate=False
+        ).close()  # refuses what would have to be adopted or migrated first
     with tempfile.TemporaryDirectory() as folder:
         between = Path(folder) / "snapshot.jsonl"
         with open_store(source, create=False) as store:
-            store.export(between, progress=told)
-        with open_store(target) as store:  # made, when there is none
-            counts = store.import_snapshot(between, progress=told)  # all or nothing, verified before it commits
+            store.export(between, progress=show_progress)
+        with open_store(target) as store:  # created if it does not exist
+            counts = store.import_snapshot(
+                between, progress=show_progress
+            )  # all or nothing, verified before it commits
             assert store.verify() == []
             return counts
 
 
 def main() -> int:
-    """Move the store that is named first to the place that is named second; returns the process's exit code."""
+    """Copy the first store that is named to the second place; returns the exit code."""
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2

@@ -1,8 +1,8 @@
-"""Where the agents of agent_runner.py work: git worktrees, one for each attempt, and the command that runs in one.
+"""Git and commands for agent_runner.py: a worktree for each attempt, and the command that runs in it.
 
-No work is lost: a worktree is removed, but what was not committed in it becomes a commit on its branch, and a branch is
-deleted only when git itself says that all of it is merged. No command outlives its time, and nothing that it started
-outlives it. Knows nothing of dispatch_state.
+No work is lost: before a worktree is removed, uncommitted changes are committed on its branch, and git deletes only
+merged branches. A command is killed after its timeout, with all processes that it started. This file does not use
+dispatch_state.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAUSE = 0.1
-"""Seconds between two looks at a command that runs."""
+"""Seconds between two checks of a running command."""
 GRACE = 3.0
-"""Seconds that a command has for ending when it is asked to."""
+"""Seconds that a command gets to end by itself."""
 
 
 GIT_OWN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in GIT_OWN}
-"""Without what a git hook is given, which would turn every git call to that one's repository."""
+"""The environment of commands, without the variables by which a git hook names its repository."""
 
 
 class Failed(Exception):
-    """Something came to nothing: git refused, or an attempt at some work; the message says why, in one line."""
+    """Git failed, or an attempt at an issue; the message says why in one line."""
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks, control characters and what else no terminal, log or commit should get."""
+    """Remove line breaks, control characters and other unprintable ones from a text."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
@@ -45,7 +45,7 @@ def one_line(text: str) -> str:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git says; raises `Failed` with its complaint."""
+    """Run git and return its output; raises `Failed` with its error message."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(
@@ -59,23 +59,24 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def exists(folder: Path, name: str) -> bool:
-    """Whether git knows a commit by that name."""
+    """Whether git knows a commit by this name."""
     with suppress(Failed):
         return bool(git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
     return False
 
 
 def branch_of(tree: Path) -> str:
-    """The branch that a worktree was made with."""
+    """The branch that was created with a worktree."""
     return f"dispatch/{tree.name}"
 
 
 class Repository(NamedTuple):
     """A checkout that agents work for.
 
-    path: its folder; branch: what is checked out there, and work is merged into.
-    lock: a file among git's own, under which one process at a time changes the checkout or the list of worktrees.
-    worktrees: the folder for them.
+    path: the folder of the checkout.
+    branch: the branch that is checked out, into which work is merged.
+    lock: a lock file in git's folder; its holder may change the checkout and the list of worktrees.
+    worktrees: the folder for worktrees.
     """
 
     path: Path
@@ -85,17 +86,17 @@ class Repository(NamedTuple):
 
     @classmethod
     def at(cls, folder: Path, worktrees: Path | None) -> Repository:
-        """The repository that a folder belongs to; raises `Failed` when agents could not work for it."""
+        """Find the repository of a folder; raises `Failed` when agents cannot work for it."""
         try:
             path = Path(git(folder, "rev-parse", "--show-toplevel"))
         except Failed as complaint:
-            raise Failed(f"{folder} is no checkout of a git repository ({complaint})") from None
+            raise Failed(f"{folder} is not in a checkout of a git repository ({complaint})") from None
         branch = git(path, "branch", "--show-current")
         if not exists(path, "HEAD"):
             raise Failed(f"{path} has no commit yet; make a first one")
         if not branch:
             raise Failed(f"{path} is on no branch; check one out")
-        git(path, "var", "GIT_COMMITTER_IDENT")  # agents commit: complain now of a missing name
+        git(path, "var", "GIT_COMMITTER_IDENT")  # agents commit: fail now if the name is missing
         lock = Path(path, git(path, "rev-parse", "--git-common-dir"), "dispatch.lock")
         found = cls(path, branch, lock, (worktrees or path.with_name(f"{path.name}.worktrees")).absolute())
         try:
@@ -109,23 +110,23 @@ class Repository(NamedTuple):
         return found
 
     def has(self, branch: str) -> bool:
-        """Whether there is such a branch here."""
+        """Whether the repository has a branch."""
         return exists(self.path, f"refs/heads/{branch}")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """The block is the only one at the checkout and the worktrees, other runners included."""
+        """Lock the checkout and the worktrees for a block, against other runners too."""
         with self.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     @contextmanager
     def worktree(self, title: str, key: str) -> Iterator[Path]:
-        """A fresh worktree on a new branch, both named after the work; it goes with the block.
+        """Create a worktree on a new branch for a block, both named after the work.
 
         Args:
-            title: what people call the work.
-            key: by which earlier attempts at the same work are known.
+            title: the title of the work.
+            key: what all attempts at the same work have in common.
         """
         with self.alone():
             for left_behind in self.worktrees.glob(f"*-{key}-*/.git"):
@@ -140,14 +141,14 @@ class Repository(NamedTuple):
                 self.put_away(tree)
 
     def _attempts(self, key: str) -> int:
-        """The number of the last attempt of which anything is left."""
+        """The number of the last attempt that left a branch, a worktree or a log."""
         names = git(self.path, "branch", "--list", f"dispatch/*-{key}-*", "--format=%(refname)").split()
         names += [entry.name for entry in self.worktrees.glob(f"*-{key}-*")]
         found = [re.search(rf"-{key}-(\d+)(\.log)?$", name) for name in names]
         return max((int(number[1]) for number in found if number), default=0)
 
     def put_away(self, tree: Path) -> None:
-        """Remove a worktree, and its branch if there is nothing on it."""
+        """Remove a worktree, and its branch if that has no commits of its own."""
         if (tree / ".git").is_file():  # in any other folder git would find a repository further up
             git(tree, "add", "--all")
             if git(tree, "status", "--porcelain"):
@@ -157,12 +158,12 @@ class Repository(NamedTuple):
         self.drop(branch_of(tree))
 
     def drop(self, branch: str) -> None:
-        """Delete a branch if all of it is merged; git keeps one that is not."""
+        """Delete a branch if it is merged; git keeps other branches."""
         with suppress(Failed):
             git(self.path, "branch", "--quiet", "--delete", branch)
 
     def commit(self, tree: Path, message: str) -> None:
-        """Commit what was changed in a worktree; whoever worked there may have committed some of it."""
+        """Commit the changes in a worktree; the command may have committed some of them."""
         if git(tree, "branch", "--show-current") != branch_of(tree):
             raise Failed(f"the command left its branch, {branch_of(tree)}")
         git(tree, "add", "--all")
@@ -172,18 +173,18 @@ class Repository(NamedTuple):
             raise Failed("the command changed nothing")
 
     def merge(self, branch: str, message: str) -> str | None:
-        """Merge a branch into the checkout, or say why it does not fit.
+        """Merge a branch into the checkout, or return why it cannot be merged.
 
-        That is tried in a worktree of its own (where a reviewer could run tests): the checkout only ever goes forward
-        to a merge that worked. Merging what is merged already does nothing.
+        The merge is made in a temporary worktree, in which a reviewer could run tests. The checkout is only
+        fast-forwarded to a merge that succeeded. Merging a branch again changes nothing.
 
         Raises:
-            Failed: the checkout is in the way, not the work; it is as it was.
+            Failed: the checkout could not be updated, and is as it was.
         """
         for patience in (0.1, 0.5, 2.0):
             with suppress(Failed):
                 return self._merge(branch, message)
-            time.sleep(patience)  # a prompt or an editor that looks at the checkout locks it for a moment
+            time.sleep(patience)  # a prompt or an editor may lock the checkout for a moment
         return self._merge(branch, message)
 
     def _merge(self, branch: str, message: str) -> str | None:
@@ -202,7 +203,7 @@ class Repository(NamedTuple):
 
     def _go_forward(self, commit: str) -> None:
         if git(self.path, "branch", "--show-current") != self.branch:
-            raise Failed(f"{self.path} is not on {self.branch} any more; what is handed in waits")
+            raise Failed(f"{self.path} is no longer on {self.branch}; pull requests wait")
         git(self.path, "merge", "--quiet", "--ff-only", commit)
 
     def _discard(self, tree: Path) -> None:
@@ -216,14 +217,19 @@ class Repository(NamedTuple):
 def carry_out(
     command: str, tree: Path, prompt: str, timeout: float, group: ctypes.c_int, why_not: Callable[[], str], **names: str
 ) -> None:
-    """Run a command in a worktree, to a good end, or raise `Failed`. What it prints is in a log beside the worktree.
+    """Run a command in a worktree; its output goes to a log next to the worktree.
 
     Args:
-        command: for the shell; the prompt is its standard input.
-        timeout: in seconds.
-        group: where its process group is shown while it runs, for whoever must end it when this process cannot.
-        why_not: asked again and again; what it answers is why the command should not go on.
-        names: for its environment.
+        command: the shell command.
+        tree: the worktree.
+        prompt: the standard input of the command.
+        timeout: seconds after which the command is killed.
+        group: holds the process group of the command while it runs, so that the runner can kill it.
+        why_not: called repeatedly; returns why the command should stop, or an empty text.
+        names: further environment variables.
+
+    Raises:
+        Failed: the command failed, or was stopped.
     """
     log = tree.with_name(f"{tree.name}.log")
     with tempfile.TemporaryFile() as given, log.open("wb") as printed:
@@ -261,7 +267,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, why_not: Callable[[]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command with all that it started: ask, and after a while insist."""
+    """End a command with all processes that it started: terminate it, and kill it after a while."""
     if process.poll() is None:
         send(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -271,8 +277,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def send(group: int, number: int) -> None:
-    """Signal a process group, if there is one."""
-    with suppress(ProcessLookupError, PermissionError):  # nobody is left in it, or (macOS) only the dead
+    """Send a signal to a process group, if there is one."""
+    with suppress(ProcessLookupError, PermissionError):  # the group is empty, or (macOS) has only ended processes
         if group:
             os.killpg(group, number)
 

@@ -1,7 +1,7 @@
-"""What examples/agent_runner.py runs when it is given no command: a harmless stand-in for an agent.
+"""The command that examples/agent_runner.py runs by default: a harmless stand-in for an agent.
 
-It writes the prompt from its standard input into a file named after the issue; its working folder is the issue's
-worktree.
+It writes the prompt from standard input to a file that is named after the issue. The current folder is the worktree of
+the issue.
 """
 
 import os

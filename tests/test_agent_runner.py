@@ -403,7 +403,7 @@ def test_a_checkout_that_a_person_works_in_is_left_alone(scene: Scene, shared: S
 @on_sqlite
 def test_a_branch_that_a_person_switched_to_is_left_alone(scene: Scene, shared: Store) -> None:
     (issue,) = scene.queue("switch")
-    assert "is not on main any more" in finish(scene.start(), 1)
+    assert "is no longer on main" in finish(scene.start(), 1)
     assert scene.git("rev-parse", "topic") == scene.git("rev-parse", "main")
     scene.git("switch", "--quiet", "main")
     finish(scene.start(), 0)
@@ -438,7 +438,7 @@ def no_name(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (no_repository, "is no checkout of a git repository"),
+        (no_repository, "is not in a checkout of a git repository"),
         (no_commit, "has no commit yet"),
         (changes, "has uncommitted changes"),
         (no_branch, "is on no branch"),

@@ -92,7 +92,7 @@ def test_a_refusal_is_the_callers(world: World) -> None:
 
 @pytest.mark.parametrize("call", [None, "start", 3])
 def test_what_cannot_be_called_is_refused(store: Store, call: Any) -> None:
-    with pytest.raises(InvalidValue, match="something to call"):
+    with pytest.raises(InvalidValue, match="takes a function"):
         asyncio.run(aio.run(call))
 
 

@@ -137,7 +137,7 @@ def test_what_dot_cannot_read_is_reported() -> None:
 
 def test_without_graphviz_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InvalidValue, match=r"takes Graphviz.*; mermaid, markdown and dot do without"):
+    with pytest.raises(InvalidValue, match=r"needs Graphviz.*; mermaid, markdown and dot do not need it"):
         render(CASCADES.to_dot(), "png")
 
 

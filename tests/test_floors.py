@@ -141,7 +141,6 @@ def speaks_for_itself(node: ast.FunctionDef | ast.ClassDef) -> bool:
         "bulk_create", "bulk_update", "set_by_id", "delete_by_id", "truncate_table", "delete", "update",
         "delete_instance", "create", "save", "add", "up", "trigger", "execute", "remember", "forget_block", "actor",
         "signature", "register", "context", "birth", "frozen", "whole", "to_parameter", "parameter", "slot",
-        "verdict_details",
     }  # fmt: skip
     arguments = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
     guard = arguments[1:] == ["firing"] or bool(node.decorator_list)

@@ -91,8 +91,8 @@ def test_the_main_job(target: str, backend: str, tmp_path: Path) -> None:
     if backend == "sqlite":
         assert look is not None
         assert "epics          1 completed" in run(*shlex.split(look[1])[1:])
-    assert "Who may answer: maintainer or architect-on-duty\n" in printed
-    assert "Who may answer: any person\n" in printed
+    assert "Who may decide: maintainer or architect-on-duty\n" in printed
+    assert "Who may decide: any person\n" in printed
     assert "Log in with passkeys: completed" in printed
     assert printed.count("human:maintainer: gate approved") == 4
     assert re.search(r"\d+ moves of 30 rows", printed)

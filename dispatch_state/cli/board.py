@@ -1,4 +1,4 @@
-"""The board: the issues by status, on a terminal, as JSON, or as a page for a browser."""
+"""The board: issues in a column for each status, on a terminal, as JSON or as an HTML page."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from dispatch_state.models.epic import Epic
 from dispatch_state.store import Store
 from dispatch_state.values import positive
 
-MOST = 1000
-"""How many issues a column shows at most, so that a page can still be looked at."""
-USUAL = 20
-"""How many it shows when nobody says."""
-LULL = 0.2
-"""Seconds; moves that come closer together than this are drawn together."""
+HIGHEST_LIMIT = 1000
+"""The most issues that a column shows, so that a browser can still display the page."""
+DEFAULT_LIMIT = 20
+SETTLING_TIME = 0.2
+"""Seconds without a move after which a watched board is drawn again."""
 
 
 def board(call: Call) -> Exit:
-    """Show the issues by status, the most urgent first: beside each other where rich is installed."""
+    """Show the issues in a column for each status, the most urgent first.
+
+    The columns are side by side when rich is installed, and one below the other when it is not.
+    """
     store, chosen = call.open(), call.chosen
-    limit = None if chosen.limit is None else min(positive(chosen.limit, "--limit"), MOST)
+    limit = None if chosen.limit is None else min(positive(chosen.limit, "--limit"), HIGHEST_LIMIT)
     epic = row_of(chosen.epic, (Epic,)) if chosen.epic is not None else None
     watched = chosen.watch or chosen.timeout is not None
     with call.out.screen() if chosen.watch and chosen.html is None else nullcontext():
         for _ in _changes(store, chosen.timeout) if watched else (None,):
-            _draw(call, store, board_of(store.now(), epic, limit or call.out.height or USUAL))
+            _draw(call, store, board_of(store.now(), epic, limit or call.out.height or DEFAULT_LIMIT))
     return Exit.OK
 
 
@@ -50,24 +52,26 @@ def _draw(call: Call, store: Store, drawn: Board) -> None:
         out.json({"file": str(Path(file).absolute())} if file is not None else board_data(drawn))
     elif file is None:
         head = _head(call, drawn) if call.chosen.watch else ""
-        shown = _seen_at_once(out, drawn, head) if call.chosen.limit is None else drawn
+        shown = _fitted(out, drawn, head) if call.chosen.limit is None else drawn
         out.draw(head + _text(out, shown))
     out.flush()
 
 
 def _head(call: Call, drawn: Board) -> str:
     at = drawn.at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    name = clipped(visible(call.name)[::-1], max(call.out.width - len(at) - 2, 1))[::-1]  # its end tells it apart
+    name = clipped(visible(call.name)[::-1], max(call.out.width - len(at) - 2, 1))[
+        ::-1
+    ]  # the end of a path says more than its beginning
     return call.out.joined(("bold", name), "  ", ("dim", at)) + "\n"
 
 
 def _text(out: Terminal, drawn: Board) -> str:
-    told = rich_board(out, drawn)
-    return plain_board(out, drawn) if told is None else told
+    side_by_side = rich_board(out, drawn)
+    return plain_board(out, drawn) if side_by_side is None else side_by_side
 
 
-def _seen_at_once(out: Terminal, drawn: Board, head: str) -> Board:
-    """As much of a board as can be seen at once, where that is asked."""
+def _fitted(out: Terminal, drawn: Board, head: str) -> Board:
+    """The board with as many issues as fit on the screen; the whole board when it does not take up the screen."""
     if (height := out.height) is None:
         return drawn
     fitting = bisect_right(range(height), height, key=lambda limit: (head + _text(out, drawn.cut(limit))).count("\n"))
@@ -75,12 +79,12 @@ def _seen_at_once(out: Terminal, drawn: Board, head: str) -> Board:
 
 
 def _changes(store: Store, timeout: float | None) -> Iterator[None]:
-    """Once at first, then whenever something moved; moves that come together count once."""
+    """Yield at once, and then after each move; moves in quick succession count as one."""
     moves = store.watch(timeout=timeout)
     yield
     while (move := next(moves, None)) is not None:
-        until = time.monotonic() + LULL
-        for later in store.watch(move.seq, timeout=LULL):
+        until = time.monotonic() + SETTLING_TIME
+        for later in store.watch(move.seq, timeout=SETTLING_TIME):
             move = later
             if time.monotonic() > until:
                 break
@@ -89,16 +93,18 @@ def _changes(store: Store, timeout: float | None) -> Iterator[None]:
 
 
 def _board_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epic", metavar="ID", help="only the issues of this epic")
+    parser.add_argument("--epic", metavar="ID", help="show only the issues of this epic")
     parser.add_argument(
         "--limit",
         type=int,
         metavar="N",
-        help=f"issues in a column, at most {MOST} ({USUAL}; as many as fit when a terminal is watched)",
+        help=f"show at most N issues in a column, up to {HIGHEST_LIMIT} ({DEFAULT_LIMIT}; with --watch, what fits)",
     )
-    parser.add_argument("--watch", action="store_true", help="draw it again whenever something moves")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="watch, and end after so long without a move")
-    parser.add_argument("--html", metavar="FILE", help="write a page that stands by itself, for a browser")
+    parser.add_argument("--watch", action="store_true", help="draw the board again after each move")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="watch, and end after this time without a move"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write the board to an HTML page that loads nothing else")
 
 
 COMMANDS = (Command("board", board, _board_options),)

@@ -1,14 +1,16 @@
-"""The board as one page for a browser: nothing is loaded, nothing runs, every word of a row is escaped."""
+"""The board as an HTML page.
+
+The page loads nothing and runs no scripts, and all text of rows is escaped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 from itertools import groupby
 from uuid import UUID
 
-from dispatch_state.cli.board_style import CSS
 from dispatch_state.cli.board_text import Board, Column
 from dispatch_state.cli.format import place_of
 from dispatch_state.cli.terminal import visible
@@ -19,30 +21,30 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.stage import Stage
 from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
-from dispatch_state.vocabulary import Priority
+from dispatch_state.vocabulary import IssueStatus, Priority, total
 
-NEEDS = 100
-"""How many waits a page lists."""
+LISTED_NEEDS = 100
+"""The most rows that a page lists under what waits for a person."""
 
 
 def page(board: Board, needs: list[NeedsHuman], name: str) -> str:
-    """A whole HTML document: the columns, who is waited for, and the epics that the issues link to.
+    """Make the HTML document: the columns, what waits for a person, and the epics that the issues link to.
 
     Args:
-        board: what stands on it.
-        needs: who is waited for.
-        name: what the store is called; no password is in it.
+        board: the board to show.
+        needs: what waits for a person.
+        name: the name of the store, without a password.
     """
-    at, told = _moment(board.at), _text(name)
+    at, store = _moment(board.at), _text(name)
     columns = "".join(_column(board, column) for column in board.columns)
-    total = sum(column.count for column in board.columns)
+    count = sum(column.count for column in board.columns)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>Board of {told}, {at}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><h1>Board</h1><p>{told} · {total:,} issues · "
+        f"<title>Board of {store}, {at}</title>\n<style>{_css()}</style>\n</head>\n<body>\n"
+        f"<header><h1>Board</h1><p>{store} · {count:,} issues · "
         f'<time datetime="{board.at.isoformat()}">{at}</time></p></header>\n'
         f"{_needs(board, needs)}"
         f'<main class="board"><div class="columns">\n{columns}</div></main>\n'
@@ -85,10 +87,10 @@ def _card(board: Board, issue: Issue) -> str:
 
 
 def _belongs(board: Board, issue: Issue) -> str:
-    """Links to the epic and the stage of an issue, further down on the page."""
-    ways = [_link(board.epics, issue.epic_id), _link(board.stages, issue.stage_id)]
-    told = " › ".join(way for way in ways if way)
-    return f'<p class="belongs">{told}</p>\n' if told else ""
+    """Links to the epic and the stage of an issue, which are further down on the page."""
+    links = (_link(board.epics, issue.epic_id), _link(board.stages, issue.stage_id))
+    shown = " › ".join(filter(None, links))
+    return f'<p class="belongs">{shown}</p>\n' if shown else ""
 
 
 def _link(rows: dict[UUID, Epic] | dict[UUID, Stage], key: UUID | None) -> str:
@@ -100,20 +102,20 @@ def _anchor(row: Stateful) -> str:
     return f"{type(row).__name__.lower()}-{row.id}"
 
 
-# ---- what stands around them -------------------------------------------------------------------------
+# ---- above and below the columns -------------------------------------------------------------------------
 
 
 def _needs(board: Board, needs: list[NeedsHuman]) -> str:
-    """Who is waited for, by kind; it can be folded away."""
+    """What waits for a person, by kind, in a section that can be folded."""
     if not needs:
         return ""
-    shown = groupby(needs[:NEEDS], key=lambda need: (need.kind, need.why))
+    shown = groupby(needs[:LISTED_NEEDS], key=lambda need: (need.kind, need.why))
     kinds = "".join(
         f'<h3>{_text(kind)} <span class="why">{_text(why)}</span></h3>\n'
         f"<ul>\n{''.join(_need(board, need) for need in waiting)}</ul>\n"
         for (kind, why), waiting in shown
     )
-    more = f'<p class="more">and {len(needs) - NEEDS:,} more</p>\n' if len(needs) > NEEDS else ""
+    more = f'<p class="more">and {len(needs) - LISTED_NEEDS:,} more</p>\n' if len(needs) > LISTED_NEEDS else ""
     head = f"{len(needs):,} for a person to decide"
     return f'<details class="needs" open><summary>{head}</summary>\n{kinds}{more}</details>\n'
 
@@ -134,8 +136,8 @@ def _moment(at: datetime) -> str:
 def _epics(board: Board) -> str:
     if not board.epics:
         return ""
-    told = "".join(_epic(epic, board.stages.values()) for epic in board.epics.values())
-    return f'<section class="epics">\n<h2>Epics</h2>\n{told}</section>\n'
+    epics = "".join(_epic(epic, board.stages.values()) for epic in board.epics.values())
+    return f'<section class="epics">\n<h2>Epics</h2>\n{epics}</section>\n'
 
 
 def _epic(epic: Epic, stages: Iterable[Stage]) -> str:
@@ -149,3 +151,93 @@ def _epic(epic: Epic, stages: Iterable[Stage]) -> str:
 
 def _badge(row: Stateful) -> str:
     return f'<span class="badge">{_text(row.status)}</span>'
+
+
+# ---- how it looks --------------------------------------------------------------------------------------
+
+STATUS_COLOURS: Mapping[str, tuple[str, str]] = total(
+    {
+        IssueStatus.UNASSIGNED: ("#98a2b3", "#98a2b3"),
+        IssueStatus.QUEUED: ("#6172f3", "#8098f9"),
+        IssueStatus.ASSIGNED: ("#0e9384", "#2ed3b7"),
+        IssueStatus.IN_PROGRESS: ("#0086c9", "#36bffa"),
+        IssueStatus.AWAITING_REVIEW: ("#b54708", "#fdb022"),
+        IssueStatus.IN_REVIEW: ("#b54708", "#fdb022"),
+        IssueStatus.DONE: ("#099250", "#3ccb7f"),
+        IssueStatus.BLOCKED: ("#c0262d", "#ff7a7f"),
+        IssueStatus.CANCELLED: ("#98a2b3", "#98a2b3"),
+    },
+    IssueStatus,
+    "cli.board_html.STATUS_COLOURS",
+)
+"""The colour of each column, on a light and on a dark page."""
+PRIORITY_COLOURS: Mapping[str, tuple[str, str]] = total(
+    {
+        Priority.CRITICAL: ("#c0262d", "#ff7a7f"),
+        Priority.HIGH: ("#b35900", "#ffb057"),
+        Priority.MEDIUM: ("#8a94a3", "#6b7686"),
+        Priority.LOW: ("#c3c9d2", "#434d5b"),
+    },
+    Priority,
+    "cli.board_html.PRIORITY_COLOURS",
+)
+"""The colour of a card's edge by the priority of its issue, on a light and on a dark page."""
+LIGHT = """--ground: #f6f7f9; --card: #ffffff; --ink: #1c2330; --faint: #5b6575; --line: #dde1e7; --link: #1558b0;
+  --target: #fff3c4;"""
+DARK = """--ground: #12161d; --card: #1c222c; --ink: #e6e9ee; --faint: #9aa5b4; --line: #2c3440; --link: #7db7ff;
+  --target: #4a3f14;"""
+LAYOUT = """
+* { box-sizing: border-box; }
+body { margin: 0; padding: 1.25rem; background: var(--ground); color: var(--ink);
+  font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+header { display: flex; align-items: baseline; gap: 1rem; flex-wrap: wrap; margin-bottom: .75rem; }
+h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1rem; } h3 { font-size: .95rem; margin: 0; font-weight: 600; }
+header p, .meta, .why, .more, .agent, .belongs { color: var(--faint); }
+header p { margin: 0; }
+a { color: var(--link); text-decoration: none; } a:hover, a:focus { text-decoration: underline; }
+code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
+.needs, .epic { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem 1rem; }
+.needs { margin-bottom: 1rem; max-height: 13rem; overflow: auto; border-left: 4px solid var(--awaiting_review); }
+.needs summary { font-weight: 600; cursor: pointer; } .needs h3 { margin: .9rem 0 .2rem; }
+.needs ul { margin: 0; padding: 0; list-style: none; columns: 22rem; column-gap: 2rem; }
+.needs li { break-inside: avoid; padding: .1rem 0; }
+.why { font-size: .85rem; font-weight: 400; }
+.board { overflow: auto; max-height: calc(100vh - 10rem); min-height: 20rem; }
+.needs[open] + .board { max-height: calc(100vh - 20rem); }
+.columns { display: flex; gap: .5rem; }
+.column { flex: 1 0 8.75rem; min-width: 0; }
+.column.empty { flex: 0 0 6rem; opacity: .65; }
+.column h2 { position: sticky; top: 0; z-index: 1; margin: 0 0 .5rem; padding: .1rem 0 .35rem;
+  background: var(--ground); border-bottom: 3px solid var(--line); font-size: .8rem; }
+.count { color: var(--faint); font-weight: 400; }
+.card { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--medium);
+  border-radius: .5rem; padding: .45rem .55rem; margin-bottom: .5rem; scroll-margin-top: 3rem; }
+.card h3 { font-size: .88rem; line-height: 1.3; } .card p { margin: .25rem 0 0; font-size: .8rem; line-height: 1.35; }
+.critical .priority { color: var(--critical); font-weight: 600; } .high .priority { color: var(--high); }
+.meta { display: flex; align-items: baseline; flex-wrap: wrap; gap: .15rem .45rem; }
+.card .belongs { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
+.label, .badge { border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; font-size: .78rem; }
+.badge { color: var(--faint); font-weight: 400; }
+.agent::before { content: "● "; color: var(--in_progress); }
+.epics { margin-top: 1.25rem; } .epic { margin-bottom: .75rem; } .epic p { margin: .3rem 0; color: var(--faint); }
+.epic ol { margin: .3rem 0 0; padding-left: 1.3rem; }
+:target { background: var(--target); }
+@media (max-width: 40rem) { .board, .needs[open] + .board { overflow: visible; max-height: none; }
+  .columns { flex-direction: column; }
+  .column { flex: none; } .column.empty { display: none; } }
+@media print { body { background: none; } .needs, .board, .needs[open] + .board { overflow: visible; max-height: none; }
+  .columns { flex-wrap: wrap; } }
+"""
+
+
+def _css() -> str:
+    named = {**STATUS_COLOURS, **PRIORITY_COLOURS}
+    light = " ".join(f"--{name}: {colour};" for name, (colour, _) in named.items())
+    dark = " ".join(f"--{name}: {colour};" for name, (_, colour) in named.items())
+    columns = "\n".join(f".column.{status} h2 {{ border-color: var(--{status}); }}" for status in STATUS_COLOURS)
+    cards = "\n".join(f".card.{name} {{ border-left-color: var(--{name}); }}" for name in PRIORITY_COLOURS)
+    return (
+        f"\n:root {{ {LIGHT}\n  {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {DARK}\n  {dark} }} }}"
+        f"{LAYOUT}{columns}\n{cards}\n"
+    )

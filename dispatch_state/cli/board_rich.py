@@ -1,4 +1,4 @@
-"""A board side by side, drawn by rich, which is an extra: whoever has it not gets the plain one."""
+"""The board with its columns side by side, drawn by rich, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.vocabulary import Priority
 
-NARROWEST = 24
-"""Characters that a column takes at least."""
-TITLE = 2
-"""Lines that a title takes at most."""
+NARROWEST_COLUMN = 24
+"""The least width of a column, in characters."""
+TITLE_LINES = 2
+"""The most lines that a title takes."""
 
 
 def rich_board(out: Terminal, board: Board) -> str | None:
-    """The columns beside each other, as many as fit; None where rich is not there to draw them."""
+    """Draw the board with as many columns side by side as fit.
+
+    Args:
+        out: the terminal to draw for.
+        board: the board.
+
+    Returns:
+        The text to write, or None when rich is not installed.
+    """
     try:
         from rich.console import Console
         from rich.table import Table
@@ -46,8 +54,8 @@ def rich_board(out: Terminal, board: Board) -> str | None:
 
 
 def _beside(columns: int, width: int) -> int:
-    """How many columns stand beside each other, so that all rows of them are about as long."""
-    most = max(width // NARROWEST, 1)
+    """How many columns to put side by side, so that all rows of columns are about as long."""
+    most = max(width // NARROWEST_COLUMN, 1)
     return max(math.ceil(columns / math.ceil(columns / most)), 1) if columns else 1
 
 
@@ -55,7 +63,7 @@ def _panel(console: Any, board: Board, column: Column, width: int) -> Any:
     from rich.panel import Panel
     from rich.text import Text
 
-    style = STYLES.get(column.status, "bold")
+    style = STYLES[column.status]
     cards = [_card(console, board, issue, width) for issue in column.issues]
     if column.more:
         cards.append(Text(f"and {column.more:,} more", style="dim"))
@@ -64,7 +72,6 @@ def _panel(console: Any, board: Board, column: Column, width: int) -> Any:
 
 
 def _card(console: Any, board: Board, issue: Issue, width: int) -> Any:
-
     urgent = "" if issue.priority == Priority.MEDIUM else f" {issue.priority}"
     agent = board.agent(issue)
     card = _title(console, visible(issue.title), width)
@@ -74,14 +81,14 @@ def _card(console: Any, board: Board, issue: Issue, width: int) -> Any:
 
 
 def _title(console: Any, title: str, width: int) -> Any:
-    """A title on so many lines at most, also one without spaces; the last says when it goes on."""
+    """A title on at most `TITLE_LINES` lines, even if it has no spaces; a cut title ends with an ellipsis."""
     from rich.cells import cell_len
     from rich.text import Text
 
     lines = [line.plain.rstrip() for line in Text(title).wrap(console, width, overflow="fold")]
-    if len(lines) > TITLE:
-        last = lines[TITLE - 1]
+    if len(lines) > TITLE_LINES:
+        last = lines[TITLE_LINES - 1]
         while cell_len(last) >= width:
             last = last[:-1]
-        lines[TITLE - 1] = f"{last}…"
-    return Text("\n".join(lines[:TITLE]))
+        lines[TITLE_LINES - 1] = f"{last}…"
+    return Text("\n".join(lines[:TITLE_LINES]))

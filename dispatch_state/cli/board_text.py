@@ -1,14 +1,14 @@
-"""What stands on a board: the issues by status, and the rows they hang on; as JSON and as text.
+"""The data of a board, and its forms as JSON and as plain text.
 
-A column holds the most urgent issues, or the last ones where it is final, and counts the rest: a board of a
-million issues is as small as one of a hundred.
+A column lists the most urgent issues and counts the rest, so a board of a million issues is as small as a board of a
+hundred. Columns of final statuses list the issues that were updated last.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,24 +24,31 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
-from dispatch_state.vocabulary import IssueStatus
+from dispatch_state.vocabulary import IssueStatus, total
 
-STYLES = {
-    IssueStatus.IN_PROGRESS: "cyan",
-    IssueStatus.AWAITING_REVIEW: "yellow",
-    IssueStatus.IN_REVIEW: "yellow",
-    IssueStatus.DONE: "green",
-    IssueStatus.BLOCKED: "red",
-    IssueStatus.CANCELLED: "dim",
-}
-"""The colour of a column's head."""
-NARROWEST = 20
-"""Places that a title has beside an agent; where there are fewer, the agent gives way."""
+STYLES: Mapping[IssueStatus, str] = total(
+    {
+        IssueStatus.UNASSIGNED: "bold",
+        IssueStatus.QUEUED: "bold",
+        IssueStatus.ASSIGNED: "bold",
+        IssueStatus.IN_PROGRESS: "cyan",
+        IssueStatus.AWAITING_REVIEW: "yellow",
+        IssueStatus.IN_REVIEW: "yellow",
+        IssueStatus.DONE: "green",
+        IssueStatus.BLOCKED: "red",
+        IssueStatus.CANCELLED: "dim",
+    },
+    IssueStatus,
+    "cli.board_text.STYLES",
+)
+"""The style of a column's heading."""
+NARROWEST_TITLE = 20
+"""A title beside an agent has at least so many places; when there are fewer, the agent is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A status, how many issues stand in it, and those that are shown."""
+    """A status, the number of issues in it, and the issues that are shown."""
 
     status: IssueStatus
     count: int
@@ -49,13 +56,20 @@ class Column:
 
     @property
     def more(self) -> int:
-        """How many are not shown."""
+        """The number of issues that are not shown."""
         return max(self.count - len(self.issues), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The columns, and by their ids the agents and epics that the shown issues name, with all stages of those."""
+    """The columns, and the rows that the shown issues refer to.
+
+    at: when the board was read.
+    columns: one for each status.
+    agents: the agents of the shown issues, by id.
+    epics: the epics of the shown issues, by id.
+    stages: all stages of those epics, by id.
+    """
 
     at: datetime
     columns: list[Column]
@@ -64,28 +78,28 @@ class Board:
     stages: dict[UUID, Stage]
 
     def cut(self, limit: int) -> Board:
-        """The same with fewer issues in a column, and fewer still in one that is final."""
+        """The board with at most so many issues in a column, and a third of that in columns of final statuses."""
         few = math.ceil(limit / 3)
         columns = [replace(c, issues=c.issues[: few if c.status.final else limit]) for c in self.columns]
         return replace(self, columns=columns)
 
     def agent(self, issue: Issue) -> str:
-        """Its assigned agent in two words, or nothing."""
+        """The name of an issue's assigned agent; empty when it has none."""
         agent = self.agents.get(issue.assigned_agent_id) if issue.assigned_agent_id else None
         return called(agent) if agent else ""
 
     def shows(self, row: Row) -> bool:
-        """Whether a row is one of its issues, or an epic or a stage of theirs."""
+        """Whether a row is one of the shown issues, or an epic or a stage of theirs."""
         return row in (*self.epics.values(), *self.stages.values()) or any(row in c.issues for c in self.columns)
 
 
 def board_of(at: datetime, epic: Epic | None, limit: int) -> Board:
-    """The board as it stands.
+    """Read the board from the open store.
 
     Args:
         at: the present moment.
-        epic: only the issues of this epic.
-        limit: how many issues a column shows.
+        epic: take only the issues of this epic; those of all when None.
+        limit: the most issues that a column shows.
     """
     return session().read(lambda: _read(at, epic, limit))
 
@@ -103,14 +117,14 @@ def _read(at: datetime, epic: Epic | None, limit: int) -> Board:
             query = query.order_by(Issue.updated_at.desc(), Issue.id)
         columns.append(Column(status, counts.get(status, 0), list(query.limit(limit))))
     issues = [issue for column in columns for issue in column.issues]
-    epics = _named(Epic, Epic.id, (issue.epic_id for issue in issues))
-    agents = _named(Agent, Agent.id, (issue.assigned_agent_id for issue in issues))
-    return Board(at, columns, agents, epics, _named(Stage, Stage.epic, epics))
+    epics = _rows_where(Epic, Epic.id, (issue.epic_id for issue in issues))
+    agents = _rows_where(Agent, Agent.id, (issue.assigned_agent_id for issue in issues))
+    return Board(at, columns, agents, epics, _rows_where(Stage, Stage.epic, epics))
 
 
-def _named(model: type[Row], key: Any, named: Iterable[UUID | None]) -> dict[UUID, Any]:
-    """The rows whose key is one of these, by their ids."""
-    wanted = sorted({value for value in named if value is not None})
+def _rows_where(model: type[Row], key: Any, among: Iterable[UUID | None]) -> dict[UUID, Any]:
+    """The rows whose key is among these, by id."""
+    wanted = sorted({value for value in among if value is not None})
     id_: Any = model._meta.primary_key
     return {row._pk: row for row in model.select().where(key.in_(wanted)).order_by(id_)} if wanted else {}
 
@@ -119,7 +133,7 @@ def _named(model: type[Row], key: Any, named: Iterable[UUID | None]) -> dict[UUI
 
 
 def board_data(board: Board) -> dict[str, Any]:
-    """A board as JSON; no prompt is in it."""
+    """The board as JSON, without prompts."""
     return {"at": board.at, "columns": [_column_data(column) for column in board.columns]}
 
 
@@ -130,9 +144,9 @@ def _column_data(column: Column) -> dict[str, Any]:
 
 
 def plain_board(out: Terminal, board: Board) -> str:
-    """The columns one below the other, an issue to a line."""
-    told = "".join(_plain_column(out, board, column) for column in board.columns if column.count)
-    return told + empty_columns(out, board)
+    """The board as text: one column below the other, with a line for each issue."""
+    filled = "".join(_plain_column(out, board, column) for column in board.columns if column.count)
+    return filled + empty_columns(out, board)
 
 
 def _plain_column(out: Terminal, board: Board, column: Column) -> str:
@@ -146,7 +160,7 @@ def _plain_column(out: Terminal, board: Board, column: Column) -> str:
 def _issue(out: Terminal, board: Board, issue: Issue) -> str:
     agent = board.agent(issue)
     head = f"  {short(issue.id)}  {issue.priority:<8}  {issue.issue_type:<8}  "
-    if out.width < len(head) + NARROWEST + 2 + len(agent):
+    if out.width < len(head) + NARROWEST_TITLE + 2 + len(agent):
         agent = ""
     room = max(out.width - len(head) - (len(agent) + 2 if agent else 0), 1)
     title = clipped(visible(issue.title), room)
@@ -155,7 +169,7 @@ def _issue(out: Terminal, board: Board, issue: Issue) -> str:
 
 
 def empty_columns(out: Terminal, board: Board) -> str:
-    """Which statuses hold no issue."""
+    """The line that names the statuses without issues; empty when there are none."""
     empty = [str(column.status) for column in board.columns if not column.count]
-    told = textwrap.wrap(f"nothing in: {', '.join(empty)}", out.width, subsequent_indent="  ") if empty else []
-    return "".join(out.styled(("dim", line)) + "\n" for line in told)
+    lines = textwrap.wrap(f"nothing in: {', '.join(empty)}", out.width, subsequent_indent="  ") if empty else []
+    return "".join(out.styled(("dim", line)) + "\n" for line in lines)

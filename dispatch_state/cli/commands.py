@@ -1,7 +1,6 @@
-"""`dispatch-state`: what one asks of a store, or does to it, from a terminal.
+"""The program `dispatch-state`: it runs a command, and turns errors into messages and exit codes.
 
-The commands are in the modules beside this one, each of which lists its own; `docs/command_line.md` is made
-of what they say of themselves.
+Each module beside this one lists its commands under `COMMANDS`. `docs/command_line.md` is generated from them.
 """
 
 from __future__ import annotations
@@ -25,22 +24,23 @@ COMMANDS: tuple[Command, ...] = (
     *diagram.COMMANDS,
     *fire.COMMANDS,
 )
-"""Every command, in the order of the help."""
+"""All commands, in the order in which the help lists them."""
 ADVICE: dict[type[DispatchError], str] = {
-    StoreNotFound: "{again} init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another",
+    StoreNotFound: "{again} init creates one (PostgreSQL: after createdb); "
+    "--database or DISPATCH_DATABASE name another",
     SchemaTooOld: "{again} migrate brings it up to date",
 }
-"""The next step on a command line, in place of the last words of an error, which are for programs."""
+"""The next step for a user of the command line, in place of the end of the message, which is for programmers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code.
+    """Run a command and return the exit code.
 
     Args:
-        arguments: those of the process when None.
+        arguments: the words after the program's name; those of the process when None.
 
     Raises:
-        SystemExit: it was asked for help or for its version.
+        SystemExit: the help or the version was asked for.
     """
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(_run(call))
     except BrokenPipeError:
         drop(sys.stdout)
-        return Exit.UNREAD
+        return Exit.OUTPUT_CLOSED
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except OSError as error:  # a command's own files are dealt with where they are written
+    except OSError as error:  # only of the output: commands handle the errors of their own files
         drop(sys.stdout)
-        return _tell(StoreError(f"the output cannot be written: {error.strerror}"), PROGRAM, as_json)
+        return _report(StoreError(f"the output cannot be written: {error.strerror}"), PROGRAM, as_json)
     except DispatchError as error:
-        return Exit.INTERRUPTED if _interrupted(error) else _tell(error, call.again if call else PROGRAM, as_json)
+        return Exit.INTERRUPTED if _interrupted(error) else _report(error, call.again if call else PROGRAM, as_json)
 
 
 def _run(call: Call) -> Exit:
@@ -69,12 +69,12 @@ def _run(call: Call) -> Exit:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether it is what an interrupt left behind, while a connection was put in order."""
+    """Whether an interrupt led to the error: it may arrive while a connection is being repaired."""
     return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__))
 
 
-def _tell(error: DispatchError, again: str, as_json: bool) -> Exit:
-    """Say what went wrong, on a line, and what to do about it; as JSON to a program."""
+def _report(error: DispatchError, again: str, as_json: bool) -> Exit:
+    """Write on one line what went wrong and what to do about it, or write it as JSON; returns the exit code."""
     message = masked(" ".join(str(error).split()))
     if advice := ADVICE.get(type(error)):
         message = f"{message.rpartition('; ')[0]}; {advice.format(again=again)}"

@@ -1,4 +1,4 @@
-"""Diagrams: of a lifecycle, of a row in its lifecycle, of what follows from what."""
+"""Diagrams of the lifecycles, of a row in its lifecycle, and of the moves that follow from others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dispatch_state.models.tables import STATEFUL
 from dispatch_state.values import closest, listed
 
 MACHINES = {model._meta.table_name: model.machine for model in STATEFUL}
-CALLED = {name: table for table in MACHINES for name in (table, table[:-1], table[:-1].replace("_", ""))}
-"""Each table by its name, and by that of a row of it, as the models are called."""
+TABLES = {name: table for table in MACHINES for name in (table, table[:-1], table[:-1].replace("_", ""))}
+"""The tables by the names that they may be given: that of the table, and that of a row of it or of its model."""
 FORMS = ("mermaid", "markdown", "dot", *PICTURES)
 
 
 def diagram(call: Call) -> Exit:
-    """Draw a lifecycle, what follows from what, or where a row stands in its lifecycle."""
+    """Draw a lifecycle, the place of a row in its lifecycle, or the moves that follow from others."""
     chosen, out = call.chosen, call.out
     made = _drawn(call, chosen.what, chosen.format)
     if chosen.output is not None:
@@ -34,7 +34,7 @@ def diagram(call: Call) -> Exit:
             out.note(f"wrote {chosen.output}")
     elif out.as_json:
         if chosen.format == "png":
-            raise InvalidValue("png: is no text; name a file with --output")
+            raise InvalidValue("png: cannot be written as JSON; name a file with --output")
         out.json({"what": chosen.what, "format": chosen.format, "text": made.decode()})
     elif chosen.format == "png" and sys.stdout is not None and sys.stdout.isatty():
         raise InvalidValue("png: a terminal cannot show it; name a file with --output")
@@ -53,8 +53,8 @@ def _cascades() -> dict[str, Callable[[], str]]:
 
 
 def _lifecycle(call: Call, what: str) -> dict[str, Callable[[], str]]:
-    """Of a table, or of a row, whose status is highlighted."""
-    table, status = CALLED.get(what.lower()), None
+    """The forms of the lifecycle of a table, or of the row with this id, whose status is highlighted."""
+    table, status = TABLES.get(what.lower()), None
     machine = MACHINES[table] if table else None
     if machine is None:
         row = _row(call, what)
@@ -77,11 +77,11 @@ def _row(call: Call, what: str) -> Stateful:
 
 
 def _diagram_options(parser: argparse.ArgumentParser) -> None:
-    what = f"cascades, the id of a row, or a table or a row of it by name: {listed(MACHINES)}"
+    what = f"a table ({listed(MACHINES)}), the id of a row, or cascades"
     parser.add_argument("what", metavar="WHAT", help=what)
-    formats = "svg and png take Graphviz; markdown highlights no status (mermaid)"
+    formats = "the form of the diagram (mermaid); svg and png need Graphviz, and markdown cannot highlight a status"
     parser.add_argument("--format", choices=FORMS, default="mermaid", help=formats)
-    parser.add_argument("--output", metavar="FILE", help="write it there")
+    parser.add_argument("--output", metavar="FILE", help="write the diagram to this file")
 
 
 COMMANDS = (Command("diagram", diagram, _diagram_options),)

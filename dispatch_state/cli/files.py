@@ -10,11 +10,15 @@ from dispatch_state.ids import new_id
 
 
 def write_file(name: str, content: bytes) -> None:
-    """Write a file, in place of one that is there; who reads meanwhile sees the old one or the new one.
+    """Write a file, replacing one of that name; a reader sees the old content or the new, never a part.
+
+    Args:
+        name: the path of the file; `~` stands for the home folder.
+        content: what the file is to hold.
 
     Raises:
-        InvalidValue: the name is none that a file can have.
-        StoreError: it cannot be written.
+        InvalidValue: no file can have this name.
+        StoreError: the file cannot be written.
     """
     if not name:
         raise InvalidValue("the name of the file to write is empty")

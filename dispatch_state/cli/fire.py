@@ -1,4 +1,4 @@
-"""What moves rows: a person's act, and the two chores of upkeep. Nothing here acts as an agent."""
+"""Commands that move rows: a person fires a trigger, and maintenance fires what is due. None acts as an agent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dispatch_state.models.base import Stateful
 
 
 def fire(call: Call) -> Exit:
-    """Fire a trigger on a row, as a person: what the lifecycle allows that person, and nothing else.
+    """Fire a trigger on a row as a person, if the lifecycle allows it to this person.
 
     Raises:
-        GuardRefused: the question was not answered with yes.
+        GuardRefused: the lifecycle does not allow it, or the person did not confirm an override.
     """
     chosen = call.chosen
     person = Human(chosen.login)
@@ -29,16 +29,16 @@ def fire(call: Call) -> Exit:
     trigger = trigger_of(row, chosen.trigger)
     given = arguments(trigger, chosen.argument)
     asking = overrides(trigger, row.status) and not chosen.yes
-    _demand(trigger, chosen.reason, asking)
+    _require_reason_and_yes(trigger, chosen.reason, asking)
     if asking:
-        _ask(call.out, row, trigger.name, person)
+        _confirm(call.out, row, trigger.name, person)
     moves = getattr(row, trigger.name)(by=person, reason=chosen.reason, **given)
-    _tell(call.out, moves)
+    _report(call.out, moves)
     return Exit.OK
 
 
-def _demand(trigger: Trigger, reason: str, asking: bool) -> None:
-    """Raise `InvalidValue` that names all that is still to be said: why, and --yes where nobody can be asked."""
+def _require_reason_and_yes(trigger: Trigger, reason: str, asking: bool) -> None:
+    """Raise `InvalidValue` when a reason is missing, or --yes where nobody can be asked; the message names both."""
     missing = ["--reason TEXT"] if trigger.needs_reason and not reason.strip() else []
     if asking and (sys.stdin is None or not sys.stdin.isatty()):
         missing.append("--yes, because it is an override and nobody can be asked")
@@ -46,8 +46,8 @@ def _demand(trigger: Trigger, reason: str, asking: bool) -> None:
         raise InvalidValue(f"{trigger.name} takes {' and '.join(missing)}")
 
 
-def _ask(out: Terminal, row: Stateful, trigger: str, person: Human) -> None:
-    """Ask on a terminal whether this override is meant."""
+def _confirm(out: Terminal, row: Stateful, trigger: str, person: Human) -> None:
+    """Ask the person for a confirmation; raises `GuardRefused` for any answer but yes."""
     out.flush()
     out.ask(f"{row} “{row.label()[:60]}” is {row.status}: {trigger} it, as {person.login}? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -55,20 +55,20 @@ def _ask(out: Terminal, row: Stateful, trigger: str, person: Human) -> None:
 
 
 def rescue(call: Call) -> Exit:
-    """Fail the agents at work that have sent no heartbeat for too long; their work is offered again."""
+    """Mark busy agents as errored that have sent no heartbeat for too long, and requeue their issues."""
     chosen = call.chosen
     given = {"timeout": chosen.timeout, "max_attempts": chosen.max_attempts, "idle_timeout": chosen.idle_timeout}
-    _tell(call.out, call.open().rescue(**given))
+    _report(call.out, call.open().rescue(**given))
     return Exit.OK
 
 
 def tick(call: Call) -> Exit:
-    """Fire what is due: checkpoints whose time has come, votes whose deadline has passed."""
-    _tell(call.out, call.open().tick())
+    """Approve checkpoints whose time has come, and decide votes whose deadline has passed."""
+    _report(call.out, call.open().tick())
     return Exit.OK
 
 
-def _tell(out: Terminal, moves: list[Move]) -> None:
+def _report(out: Terminal, moves: list[Move]) -> None:
     if out.as_json:
         out.json({"moves": [move._asdict() for move in moves]})
         return
@@ -79,26 +79,34 @@ def _tell(out: Terminal, moves: list[Move]) -> None:
 
 
 def _fire_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", help="an id, or its end: 4 characters, or as many as no other id has")
-    parser.add_argument("trigger", metavar="TRIGGER", help="one of those that `show ID` lists")
     parser.add_argument(
-        "argument", metavar="NAME=VALUE", nargs="*", default=[], help="the trigger's arguments; a row by its id"
+        "id", metavar="ID", help="the id of the row, or its end: at least 4 characters, and enough to be unique"
     )
-    parser.add_argument("--as", dest="login", metavar="LOGIN", required=True, help="who acts: a person's login")
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why; some triggers demand it")
-    parser.add_argument("--yes", action="store_true", help="do not ask before an override")
+    parser.add_argument("trigger", metavar="TRIGGER", help="one of the triggers that `show ID` lists")
+    parser.add_argument(
+        "argument",
+        metavar="NAME=VALUE",
+        nargs="*",
+        default=[],
+        help="an argument of the trigger; a row is given by its id",
+    )
+    parser.add_argument("--as", dest="login", metavar="LOGIN", required=True, help="the login of the person who acts")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="why it is done; some triggers require a reason")
+    parser.add_argument("--yes", action="store_true", help="do an override without asking")
 
 
 def _rescue_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="the longest silence (120)")
     parser.add_argument(
-        "--max-attempts", type=int, default=3, metavar="N", help="after so many an issue is set aside (3)"
+        "--timeout", type=float, default=120.0, metavar="SECONDS", help="the longest time without a heartbeat (120)"
+    )
+    parser.add_argument(
+        "--max-attempts", type=int, default=3, metavar="N", help="block an issue after so many failed attempts (3)"
     )
     parser.add_argument(
         "--idle-timeout",
         type=float,
         metavar="SECONDS",
-        help="also stop idle and errored agents that were silent for longer and have no live issue",
+        help="also stop idle and errored agents that have no live issue and sent no heartbeat for longer",
     )
 
 

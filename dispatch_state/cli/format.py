@@ -1,4 +1,4 @@
-"""Rows and moves as people and programs are told of them: people by names, programs by whole ids."""
+"""Rows and moves as output: with names for people, and with whole ids for programs."""
 
 from __future__ import annotations
 
@@ -17,41 +17,49 @@ from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.statements import find
-from dispatch_state.views.explain import display_name
+from dispatch_state.views.history import display_name
 
 M = TypeVar("M", bound=Row)
-REMEMBERED = 1000
-"""How many actors' names are kept while a log is told."""
+CACHED_NAMES = 1000
+"""The most names of actors that are kept while a log is shown."""
 Names = Callable[[str], str]
-"""What an actor is called."""
+"""Gives the name of an actor."""
 
 
 class Place(NamedTuple):
-    """What a row belongs to, as far as it does."""
+    """The epic and the stage that a row belongs to; each may be None."""
 
     epic: Epic | None
     stage: Stage | None
 
     def say(self, width: int) -> str:
-        """In one line, an epic's title cut to a width; empty when it belongs to nothing."""
+        """The place in one line, with titles cut to a width; empty when the row belongs to nothing."""
         epic = f"Epic “{clipped(visible(self.epic.title), width)}”" if self.epic else ""
         return " › ".join(filter(None, (epic, clipped(visible(self.stage.name), width) if self.stage else "")))
 
 
 def place_of(row: Row) -> Place:
-    """The epic and the stage that a gate, an issue or a stage belongs to."""
-    stage = there(Stage, row.stage_id) if isinstance(row, Gate | Issue) else None
+    """Read the epic and the stage that a gate, an issue or a stage belongs to."""
+    stage = found(Stage, row.stage_id) if isinstance(row, Gate | Issue) else None
     within = stage or row
-    return Place(there(Epic, within.epic_id) if isinstance(within, Stage | Issue) else None, stage)
+    return Place(found(Epic, within.epic_id) if isinstance(within, Stage | Issue) else None, stage)
 
 
-def there(model: type[M], key: Any) -> M | None:
-    """The row of that key, or None: also where a damaged store names a row that it does not hold."""
+def found(model: type[M], key: Any) -> M | None:
+    """Read a row by its key; None when it does not exist, as may happen in a damaged store."""
     return None if key is None else session().read(lambda: find(model, key))
 
 
 def row_data(row: Row, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A row as JSON: its table, and its columns by their names in the database."""
+    """A row as JSON.
+
+    Args:
+        row: the row.
+        without: columns to leave out.
+
+    Returns:
+        The row's table and its columns, by their names in the database.
+    """
     columns = {f.column_name: row.__data__.get(f.name) for f in row._meta.sorted_fields if f.name not in without}
     return {"table": row._meta.table_name, **columns}
 
@@ -61,27 +69,33 @@ def move_data(move: TransitionLog) -> dict[str, Any]:
     return {f.column_name: move.__data__.get(f.name) for f in move._meta.sorted_fields}
 
 
-def key_told(field: ParentField[Any], key: Any) -> str | None:
-    """The row that a key names: what it is called, and the end of its id; None when it is not there."""
-    named: Stateful | None = there(field.rel_model, key)
+def key_label(field: ParentField[Any], key: Any) -> str | None:
+    """The label of the row that a key names, and the end of its id; None when there is no such row."""
+    named: Stateful | None = found(field.rel_model, key)
     return f"{visible(named.label())} ({short(key)})" if named is not None else None
 
 
 def names() -> Names:
-    """What actors are called, each looked up once."""
-    return lru_cache(REMEMBERED)(lambda actor: session().read(lambda: display_name(actor)))
+    """Make a function that gives the names of actors and looks up each of them once."""
+    return lru_cache(CACHED_NAMES)(lambda actor: session().read(lambda: display_name(actor)))
 
 
 def say_move(out: Terminal, move: TransitionLog, called: Names) -> None:
-    """A move on a line: its number, when, what, from where to where, by whom and why; what follows is set in."""
+    """Write a move on one line: its number, time, trigger, statuses, actor and reason.
+
+    Args:
+        out: where to write.
+        move: the move; one that follows from another is indented.
+        called: gives the names of actors.
+    """
     style = "dim" if move.cause_seq is not None else "yellow" if move.decision_id is not None else ""
-    told = move.say(called(move.actor))
-    part: Part = (style, told) if style else told
+    said = move.say(called(move.actor))
+    part: Part = (style, said) if style else said
     out.line(("dim", f"{move.seq:>7} "), "" if move.cause_seq is None else "  ", part)
 
 
 def say_flowing(out: Terminal, *parts: Part) -> None:
-    """Parts two spaces apart; one that does not fit on the line any more begins the next, which is set in."""
+    """Write parts with two spaces between them; a part that does not fit begins a new, indented line."""
     line: list[Part] = []
     used = 0
     for part in parts:

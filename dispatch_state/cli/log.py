@@ -1,4 +1,4 @@
-"""What happened, as it was recorded: the log, and the decisions."""
+"""The log of all moves, and the decisions."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from dispatch_state.store import Store
 from dispatch_state.values import positive
 
 PAGE = 1000
-"""How many rows are held at a time."""
+"""How many rows are read at a time."""
 
 
 def log(call: Call) -> Exit:
-    """Tell every move, the oldest first; with --follow, also those of all processes as they are committed."""
+    """List the moves, the oldest first; with --follow, also new ones as any process commits them."""
     store, out, chosen = call.open(), call.out, call.chosen
     behind, called, move = chosen.after, names(), None
     if chosen.last is not None:
         behind = session().read(lambda: _before_the_last(positive(chosen.last, "--last")))
     follow = chosen.follow or chosen.timeout is not None
     for move in store.watch(behind, timeout=chosen.timeout) if follow else _moves(store, behind or 0):
-        _tell_move(out, move, called)
+        _show_move(out, move, called)
         if follow:
             out.flush()
-    _say_when_empty(out, move, "no moves")
+    _note_when_empty(out, move, "no moves")
     return Exit.OK
 
 
-def _say_when_empty(out: Terminal, last: Row | None, none: str) -> None:
-    """Say beside the output that there was nothing to tell, so that silence is not taken for a fault."""
+def _note_when_empty(out: Terminal, last: Row | None, none: str) -> None:
+    """Say on standard error that the list is empty, so that no output is not taken for a failure."""
     if last is None and not out.as_json:
         out.note(none)
 
@@ -58,7 +58,7 @@ def _before_the_last(count: int) -> int:
     return 0 if oldest is None else int(oldest) - 1
 
 
-def _tell_move(out: Terminal, move: TransitionLog, called: Names) -> None:
+def _show_move(out: Terminal, move: TransitionLog, called: Names) -> None:
     if out.as_json:
         out.json(move_data(move))
     else:
@@ -66,7 +66,7 @@ def _tell_move(out: Terminal, move: TransitionLog, called: Names) -> None:
 
 
 def decisions(call: Call) -> Exit:
-    """Tell every decision, the oldest first: what, by whom, and why."""
+    """List the decisions, the oldest first: what was decided, by whom and why."""
     call.open()
     out, chosen = call.out, call.chosen
     left, decision = None if chosen.last is None else positive(chosen.last, "--last"), None
@@ -75,7 +75,7 @@ def decisions(call: Call) -> Exit:
             out.json(row_data(decision))
         else:
             _say_decision(out, decision)
-    _say_when_empty(out, decision, "no decisions")
+    _note_when_empty(out, decision, "no decisions")
     return Exit.OK
 
 
@@ -87,7 +87,7 @@ def _say_decision(out: Terminal, decision: Decision) -> None:
 
 
 def _decisions() -> Iterator[Decision]:
-    """Page by page, in the order of their ids, which is that of time."""
+    """All decisions, read page by page in the order of their ids, which is the order of time."""
     page = session().read(lambda: _first_decisions(PAGE))
     while page:
         yield from page
@@ -112,14 +112,18 @@ def _decisions_behind(behind: UUID, limit: int) -> ModelSelect[Decision]:
 
 def _log_options(parser: argparse.ArgumentParser) -> None:
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--after", type=whole, metavar="SEQ", help="begin behind this move")
-    begin.add_argument("--last", type=int, metavar="N", help="begin with the last N moves")
-    parser.add_argument("--follow", action="store_true", help="go on; without --after or --last, from now on")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="follow, and end after so long without a move")
+    begin.add_argument("--after", type=whole, metavar="SEQ", help="begin after this move")
+    begin.add_argument("--last", type=int, metavar="N", help="show the last N moves")
+    parser.add_argument(
+        "--follow", action="store_true", help="show new moves as they are made; without --after or --last, only those"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="follow, and end after this time without a move"
+    )
 
 
 def _decisions_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--last", type=int, metavar="N", help="only the last N")
+    parser.add_argument("--last", type=int, metavar="N", help="show the last N decisions")
 
 
 COMMANDS = (Command("log", log, _log_options), Command("decisions", decisions, _decisions_options))

@@ -1,4 +1,4 @@
-"""Rows as they are named on a command line: by their id, or by the end of it."""
+"""Rows by what names them on a command line: the id, or its end."""
 
 from __future__ import annotations
 
@@ -20,35 +20,47 @@ from dispatch_state.values import listed, shown
 NAMED: tuple[type[Row], ...] = tuple(model for model in EVERY if isinstance(model._meta.primary_key, IdField))
 """The models whose rows have ids."""
 _END = re.compile(r"[0-9a-f-]{1,36}")
-SHOWN = 4
-"""How many rows a message names."""
-LEAST = 4
-"""How many characters of an id it takes at least to name a row that is about to change."""
+LISTED = 4
+"""The most rows that a message names."""
+SHORTEST = 4
+"""The fewest characters of an id that name a row to be changed."""
 
 
 def row_of(text: str, models: tuple[type[Row], ...] = NAMED, *, to_change: bool = False) -> Any:
-    """The row of these models that an id, or the end of one, names; one with a lifecycle before all others.
+    """Find the row that an id or the end of one names; rows with a lifecycle come before others.
 
     Args:
-        to_change: whether the row, or what refers to it, is about to change: then a short end is refused.
+        text: an id, or the end of one.
+        models: the models to look in.
+        to_change: whether the row, or what refers to it, is about to change; then a short end is refused.
 
     Raises:
-        InvalidValue: it is neither, or too short an end.
-        RowNotFound: no row has it, or several do, or the row was removed.
+        InvalidValue: the text is neither, or too short.
+        RowNotFound: no row or more than one row has it, or the row was removed.
     """
     key = identifier(text)
     if to_change:
         _require_length(key)
     row = the_only(key, models)
     if row is None:
-        raise missing(key, models)
+        raise not_found(key, models)
     return row
 
 
 def the_only(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> Any:
-    """The only row that a key names, or None; raises `RowNotFound` that lists them when it names several.
+    """Find the only row that a key names.
 
-    A row with a lifecycle goes before all others: lines of logs, votes and decisions are many, and nobody acts on them.
+    Rows with a lifecycle come before others: log lines, votes and decisions are many, and nobody acts on them.
+
+    Args:
+        key: an id, or the end of one.
+        models: the models to look in.
+
+    Returns:
+        The row, or None.
+
+    Raises:
+        RowNotFound: the key names more than one row; the message lists them.
     """
     groups = [[m for m in models if issubclass(m, Stateful) is wanted] for wanted in (True, False)]
     found = session().read(lambda: next(filter(None, (list(_matches(key, group)) for group in groups)), []))
@@ -57,40 +69,44 @@ def the_only(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> Any:
     return found[0] if found else None
 
 
-def missing(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> RowNotFound:
-    """What to raise where no row of these models has a key: it was removed, or it never was."""
+def not_found(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> RowNotFound:
+    """The error to raise when no row of these models has a key; it says so when the row was removed."""
     if moves := gone(key, models):
-        return RowNotFound(f"{fate(moves)}; show tells its history")
+        return RowNotFound(f"{fate(moves)}; show lists its history")
     kinds = models[0].__name__ if len(models) == 1 else "row"
     way = "the id" if isinstance(key, UUID) else "an id that ends in"
     return RowNotFound(f"no {kinds} here has {way} {key}")
 
 
 def _ambiguous(key: UUID | str, found: list[str]) -> RowNotFound:
-    named = listed(found[:SHOWN]) + (", and others" if len(found) > SHOWN else "")
+    named = listed(found[:LISTED]) + (", and others" if len(found) > LISTED else "")
     return RowNotFound(f"{key} is the end of more than one id: {named}; give more of it")
 
 
 def _require_length(key: UUID | str) -> None:
-    """Raise `InvalidValue` for an end so short that a typing mistake names another row."""
-    if isinstance(key, str) and len(key) < LEAST:
-        raise InvalidValue(f"{key}: to change a row, give at least {LEAST} characters of its id")
+    """Raise `InvalidValue` for an end so short that a mistyped one could name another row."""
+    if isinstance(key, str) and len(key) < SHORTEST:
+        raise InvalidValue(f"{key}: to change a row, give at least {SHORTEST} characters of its id")
 
 
 def stateful_row_of(text: str, *, to_change: bool = False) -> Stateful:
-    """As `row_of`, of the models that have a lifecycle."""
+    """Find a row that has a lifecycle; arguments and errors as in `row_of`."""
     row: Stateful = row_of(text, STATEFUL, to_change=to_change)
     return row
 
 
 def identifier(text: str) -> UUID | str:
-    """A whole id, or the end of one; raises `InvalidValue` for what is neither."""
+    """Read a whole id, or the end of one.
+
+    Raises:
+        InvalidValue: the text is neither.
+    """
     try:
         return UUID(text)
     except ValueError:
         end = text.lower()
     if not _END.fullmatch(end):
-        raise InvalidValue(f"{shown(text)} is no id, nor the end of one")
+        raise InvalidValue(f"{shown(text)} is neither an id nor the end of one")
     return end
 
 
@@ -100,7 +116,7 @@ def _matches(key: UUID | str, models: Iterable[type[Row]]) -> Iterator[Row]:
             row = find(model, key)
             yield from [] if row is None else [row]
         else:
-            yield from model.select().where(_ends(model._meta.primary_key, key)).limit(SHOWN + 1)
+            yield from model.select().where(_ends(model._meta.primary_key, key)).limit(LISTED + 1)
 
 
 def _ends(column: Any, end: str) -> Any:
@@ -108,23 +124,30 @@ def _ends(column: Any, end: str) -> Any:
 
 
 def gone(key: UUID | str, models: tuple[type[Row], ...] = NAMED) -> list[TransitionLog]:
-    """The moves of the only row that a key names in the log, where none of these models has it; else nothing.
+    """Read the moves of a row that was deleted, by its key.
+
+    Args:
+        key: an id, or the end of one, that no row has.
+        models: the models whose rows are meant.
+
+    Returns:
+        The moves, the oldest first; an empty list when the log knows no such row.
 
     Raises:
-        RowNotFound: it names several.
+        RowNotFound: the key names more than one deleted row.
     """
     entity: Any = TransitionLog.entity_id
     tables = [model._meta.table_name for model in models]
     first = TransitionLog.select().where(TransitionLog.version == 1, TransitionLog.entity.in_(tables))
-    wanted = first.where(entity == key if isinstance(key, UUID) else _ends(entity, key)).limit(SHOWN + 1)
+    wanted = first.where(entity == key if isinstance(key, UUID) else _ends(entity, key)).limit(LISTED + 1)
     found: list[TransitionLog] = session().read(lambda: list(wanted))
     if len(found) > 1:
-        raise _ambiguous(key, [f"{move.entity} {move.entity_id} (not there any more)" for move in found])
+        raise _ambiguous(key, [f"{move.entity} {move.entity_id} (deleted)" for move in found])
     return session().read(lambda: moves_of(found[0].entity_id)) if found else []
 
 
 def fate(moves: list[TransitionLog]) -> str:
-    """What became of a row of which only its moves are left."""
+    """What became of a row of which only the moves are left, in a sentence."""
     last = moves[-1]
     how = "it was removed" if last.trigger == "remove" else "its log does not say that it was removed; verify the store"
-    return f"{last.entity} {last.entity_id} is not there any more: {how}"
+    return f"{last.entity} {last.entity_id} no longer exists: {how}"

@@ -1,4 +1,4 @@
-"""What a command is, and what all of them take: the store, and JSON for programs."""
+"""Commands, and the parser of the command line with the options that all commands take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,37 +20,43 @@ from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.targets import resolve
 from dispatch_state.store import Store, open_store
 from dispatch_state.values import closest, listed, shown
+from dispatch_state.vocabulary import total
 
 PROGRAM = "dispatch-state"
-ABOUT = "Look after the state of an agent runner."
+ABOUT = "Manage a store of the state of AI agents' work."
 TRIGGERS = frozenset(name for model in STATEFUL for name in model.machine.triggers)
 HELP = "help"
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
 class Exit(IntEnum):
-    """What the shell is told."""
+    """The exit codes of the program."""
 
     OK = 0
     REFUSED = 1
     USAGE = 2
     TROUBLE = 3
     INTERRUPTED = 130
-    UNREAD = 141
+    OUTPUT_CLOSED = 141
 
 
-EXITS = {
-    Exit.OK: "all is well; also the help, which a call without a command asks for",
-    Exit.REFUSED: "refused: a guard said no, there is no such row, or the store is not sound",
-    Exit.USAGE: "the command was called wrongly",
-    Exit.TROUBLE: "the store cannot be used, or the output not be written",
-    Exit.INTERRUPTED: "interrupted (Ctrl-C)",
-    Exit.UNREAD: "whoever read the output went away",
-}
+EXITS: Mapping[Exit, str] = total(
+    {
+        Exit.OK: "success, or the help was shown (as it is without a command)",
+        Exit.REFUSED: "refused: the lifecycle does not allow it, the row does not exist, or the store is not sound",
+        Exit.USAGE: "wrong usage",
+        Exit.TROUBLE: "the store cannot be used, or the output cannot be written",
+        Exit.INTERRUPTED: "interrupted (Ctrl-C)",
+        Exit.OUTPUT_CLOSED: "the output was closed by its reader (SIGPIPE)",
+    },
+    Exit,
+    "cli.parsing.EXITS",
+)
+"""What each exit code means."""
 
 
 class Call:
-    """One use of a command: what was chosen, where it writes, and the store, which `open` opens.
+    """One use of a command: its arguments, its output, and its store.
 
     Args:
         chosen: the parsed arguments.
@@ -62,17 +68,25 @@ class Call:
         self._opened = ExitStack()
 
     def open(self, *, create: bool = False, migrate: bool = False) -> Store:
-        """Open the store that was chosen; errors as `open_store`."""
+        """Open the store that was chosen.
+
+        Args:
+            create: whether to create a store that does not exist.
+            migrate: whether to bring an old schema up to date.
+
+        Raises:
+            StoreError: as `open_store`.
+        """
         return self._opened.enter_context(open_store(self.chosen.database, create=create, migrate=migrate))
 
     @property
     def name(self) -> str:
-        """What the store that was chosen is called; no password is in it."""
+        """The name of the store that was chosen, without a password."""
         return str(resolve(self.chosen.database))
 
     @property
     def again(self) -> str:
-        """How a further command on the same store begins; a URL, which may hold a password, is left out."""
+        """The words with which another command on the same store begins; a URL is left out, for its password."""
         named = self.chosen.database
         if named is None:
             return PROGRAM
@@ -85,10 +99,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A word on the command line.
+    """A command of the program.
 
-    run: does it; its docstring is the command's help.
-    options: adds what it takes to its parser.
+    name: the word on the command line.
+    run: does it; the docstring is the help of the command.
+    options: adds the arguments of the command to its parser.
     """
 
     name: str
@@ -97,21 +112,21 @@ class Command:
 
     @property
     def about(self) -> str:
-        """What it does, in a sentence or two."""
+        """The first paragraph of the help."""
         return self.description.partition("\n\n")[0]
 
     @property
     def description(self) -> str:
-        """What it does, and what there is to know about it; a paragraph to a line."""
-        told = inspect.cleandoc(self.run.__doc__ or "").partition("\n\nRaises:")[0]
-        return "\n\n".join(" ".join(paragraph.split()) for paragraph in told.split("\n\n"))
+        """The help, with each paragraph on one line."""
+        documented = inspect.cleandoc(self.run.__doc__ or "").partition("\n\nRaises:")[0]
+        return "\n\n".join(" ".join(paragraph.split()) for paragraph in documented.split("\n\n"))
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are ours."""
+    """A parser that raises our errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `InvalidValue` that says what is wrong, what was probably meant, and how the command is called."""
+        """Raise `InvalidValue` with what is wrong, what was probably meant, and the usage of the command."""
         argument, chose, rest = message.partition(": invalid choice: ")
         if chose:
             word, _, choices = rest.rpartition(" (choose from ")
@@ -122,35 +137,39 @@ class Parser(argparse.ArgumentParser):
         raise InvalidValue(f"{message} ({' '.join(self.format_usage().split())})")
 
     def refuse(self, arguments: list[str]) -> NoReturn:
-        """Raise `InvalidValue` for arguments that it does not know; names the option that was probably meant."""
+        """Raise `InvalidValue` for unknown arguments, with the option that was probably meant."""
         options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
         meant = closest(options[0], sorted(set(_OPTION.findall(self.format_help())))) if options else ""
         self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Leave when the help, or the version, is written."""
+        """End the program after the help or the version was written."""
         if sys.stdout is not None:
             sys.stdout.flush()
         super().exit(status, message)
 
 
 def _no_command(word: str, commands: list[str]) -> str:
-    """What to say of a word that is no command; a trigger is one only behind `fire`."""
+    """The message for an unknown command; a trigger is pointed to `fire`."""
     if word in TRIGGERS:
-        return f"{word} is a trigger, no command: {PROGRAM} fire ID {word} --as LOGIN"
+        return f"{word} is a trigger, not a command: {PROGRAM} fire ID {word} --as LOGIN"
     if meant := closest(word, commands):
-        return f"{shown(word)} is no command{meant}"
+        return f"{shown(word)} is not a command{meant}"
     if meant := closest(word, sorted(TRIGGERS)):
-        return f"{shown(word)} is no command{meant} That is a trigger: {PROGRAM} fire ID TRIGGER --as LOGIN"
-    return f"{shown(word)} is no command; there are {listed(commands)}"
+        return f"{shown(word)} is not a command{meant} That is a trigger: {PROGRAM} fire ID TRIGGER --as LOGIN"
+    return f"{shown(word)} is not a command; there are {listed(commands)}"
 
 
 def parsed(commands: tuple[Command, ...], arguments: Sequence[str]) -> argparse.Namespace:
-    """What was chosen on a command line; a trigger's arguments may stand behind options too.
+    """Parse a command line; arguments of a trigger may follow options.
+
+    Args:
+        commands: the commands that there are.
+        arguments: the words after the program's name.
 
     Raises:
-        InvalidValue: it was called wrongly.
-        SystemExit: it was asked for help or for its version.
+        InvalidValue: the usage is wrong.
+        SystemExit: the help or the version was asked for.
     """
     whole = parser(commands)
     chosen, left = whole.parse_known_args(arguments)
@@ -166,7 +185,7 @@ def parsed(commands: tuple[Command, ...], arguments: Sequence[str]) -> argparse.
 
 
 def parser(commands: tuple[Command, ...]) -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Make the parser of the whole command line."""
     whole = Parser(prog=PROGRAM, description=ABOUT, epilog=_exits(), allow_abbrev=False)
     whole.add_argument("--version", action="version", version=__version__)
     _common(whole, database=None, json=False)
@@ -177,28 +196,32 @@ def parser(commands: tuple[Command, ...]) -> argparse.ArgumentParser:
         command.options(word)
         _common(word, database=argparse.SUPPRESS, json=argparse.SUPPRESS)
         word.set_defaults(run=command.run, parser=word)
-    helped = words.add_parser(HELP, help="Show this, or what a command takes.", allow_abbrev=False)
-    helped.add_argument("about", metavar="COMMAND", nargs="?", help="the command; all of them when left out")
+    helped = words.add_parser(HELP, help="Show this help, or the help of a command.", allow_abbrev=False)
+    helped.add_argument("about", metavar="COMMAND", nargs="?", help="the command to explain (all)")
     helped.set_defaults(parser=helped)
     return whole
 
 
 def whole(text: str) -> int:
-    """An option's value as a number of at least 0."""
+    """Read the value of an option as a whole number.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not a whole number of at least 0.
+    """
     if not text.isdecimal():
         raise argparse.ArgumentTypeError("takes a whole number of at least 0")
     return int(text)
 
 
 def _common(some: argparse.ArgumentParser, *, database: str | None, json: bool | str) -> None:
-    """What may stand before the command and behind it."""
+    """Add the options that may come before the command or after it."""
     some.add_argument(
         "--database",
         metavar="TARGET",
         default=database,
-        help="a path or a URL; else DISPATCH_DATABASE, the configuration file, the default",
+        help="the store, a path or a URL (default: DISPATCH_DATABASE, the configuration file, your data folder)",
     )
-    some.add_argument("--json", action="store_true", default=json, help="write JSON, for programs")
+    some.add_argument("--json", action="store_true", default=json, help="write JSON")
 
 
 def _exits() -> str:

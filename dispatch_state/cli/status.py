@@ -1,4 +1,4 @@
-"""How the whole store stands: how much there is of everything, what is under way, and what waits for a person."""
+"""The store at a glance: the rows by status, what waits for a person, and what is under way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from dispatch_state.cli.format import place_of, say_flowing, there
+from dispatch_state.cli.format import found, place_of, say_flowing
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Terminal, clipped, visible
 from dispatch_state.cli.triggers import needed
@@ -34,11 +34,11 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "waiting agent": ("receive_input",),
     "approved proposal": ("begin_execution",),
 }
-"""The triggers by which a person answers each kind of wait, the first that nothing speaks against."""
+"""The triggers with which a person answers each kind of wait; the first one that would be accepted is shown."""
 
 
 def status(call: Call) -> Exit:
-    """Count the rows in each status, and list what goes on only when a person says so, and what is under way."""
+    """Count the rows in each status, and list what waits for a person and what is under way."""
     store, out = call.open(), call.out
     most = positive(call.chosen.limit, "--limit")
     counts, needs = store.counts(), store.needs_human()
@@ -48,34 +48,34 @@ def status(call: Call) -> Exit:
         out.json({"counts": counts, "needs_human": [_need_data(need) for need in needs], **under_way})
         return Exit.OK
     for table, by_status in counts.items():
-        _say_counts(out, table.replace("_", " "), by_status)
+        _show_counts(out, table.replace("_", " "), by_status)
     out.line()
     out.line(("bold", f"{len(needs):,} for a person to decide") if needs else "Nothing waits for a person.")
     for _, waiting in groupby(needs, key=lambda need: need.kind):
-        _say_needs(call, list(waiting), most)
-    _say_epics(out, epics, most, sum(counts["epics"][word] for word in EpicStatus.live()))
-    _say_agents(out, agents, sum(counts["agents"][word] for word in BUSY))
+        _show_needs(call, list(waiting), most)
+    _show_epics(out, epics, most, sum(counts["epics"][word] for word in EpicStatus.live()))
+    _show_agents(out, agents, sum(counts["agents"][word] for word in BUSY))
     return Exit.OK
 
 
-def _say_counts(out: Terminal, name: str, by_status: dict[str, int]) -> None:
-    told = "  ".join(f"{count:,}\u00a0{word}" for word, count in by_status.items() if count) or "none"
-    first, *others = textwrap.wrap(told, max(out.width - 15, 20))
+def _show_counts(out: Terminal, name: str, by_status: dict[str, int]) -> None:
+    counted = "  ".join(f"{count:,}\u00a0{word}" for word, count in by_status.items() if count) or "none"
+    first, *others = textwrap.wrap(counted, max(out.width - 15, 20))
     out.line(("bold", f"{name:<14} "), first.replace("\u00a0", " "))
     for line in others:
         out.line(" " * 15, line.replace("\u00a0", " "))
 
 
-def _say_more(out: Terminal, more: int, indent: str = "  ") -> None:
+def _show_more(out: Terminal, more: int, indent: str = "  ") -> None:
     if more > 0:
         out.line(("dim", f"{indent}and {more:,} more; --limit shows them"))
 
 
-# ---- who is waited for -------------------------------------------------------------------------------
+# ---- what waits for a person -------------------------------------------------------------------------------
 
 
-def _say_needs(call: Call, waiting: list[NeedsHuman], most: int) -> None:
-    """Those of one kind, and how the first of them is answered."""
+def _show_needs(call: Call, waiting: list[NeedsHuman], most: int) -> None:
+    """List the rows that wait in one way, and the command that answers the first of them."""
     out, first = call.out, waiting[0]
     out.line(("yellow", first.kind), f": {first.why}")
     for need in waiting[:most]:
@@ -83,7 +83,7 @@ def _say_needs(call: Call, waiting: list[NeedsHuman], most: int) -> None:
         who = who_may_approve(need.row) if isinstance(need.row, Gate) else ""
         facts = [_titled(out, need.row), place_of(need.row).say(out.width // 3), who]
         say_flowing(out, *filter(None, facts), ("dim", f"since {since}"))
-    _say_more(out, len(waiting) - most)
+    _show_more(out, len(waiting) - most)
     if trigger := _answer(first):
         words = " ".join(needed(first.row, trigger))
         out.line(("cyan", f"  {call.again} fire {short(first.row.id)} {words}"))
@@ -120,26 +120,26 @@ def _need_data(need: NeedsHuman) -> dict[str, Any]:
 
 
 def _live_epics(most: int) -> list[Epic]:
-    """Those that are not final, the last changed first."""
+    """The epics that are not final, the one that changed last first."""
     live, moved, id_ = Epic.status.in_(EpicStatus.live()), Epic.updated_at, Epic.id
     return list(Epic.select().where(live).order_by(moved.desc(), id_).limit(most))
 
 
 def _busy_agents(most: int) -> list[Agent]:
-    """Those that hold an issue, the last heard of first."""
-    beat, id_ = Agent.last_heartbeat, Agent.id
-    return list(Agent.select().where(Agent.status.in_(BUSY)).order_by(beat.desc(), id_).limit(most))
+    """The agents that hold an issue, the one with the last heartbeat first."""
+    heartbeat, id_ = Agent.last_heartbeat, Agent.id
+    return list(Agent.select().where(Agent.status.in_(BUSY)).order_by(heartbeat.desc(), id_).limit(most))
 
 
 def _stages(epic: Epic, most: int) -> tuple[list[Stage], int]:
-    """Its stages in order, those that are behind it left out first where there are too many; and how many there are."""
+    """The stages of an epic in order, and how many it has; if there are too many, finished ones are left out first."""
     stages = session().read(lambda: list(epic.stages.order_by(Stage.stage_order)))
     behind = next((n for n, stage in enumerate(stages) if stage.status in StageStatus.live()), len(stages))
     begin = max(min(behind, len(stages) - most), 0)
     return stages[begin : begin + most], len(stages)
 
 
-def _say_epics(out: Terminal, epics: list[Epic], most: int, count: int) -> None:
+def _show_epics(out: Terminal, epics: list[Epic], most: int, count: int) -> None:
     if epics:
         out.line()
         out.line(("bold", "live epics"), ("dim", f"  {count:,}"))
@@ -148,8 +148,8 @@ def _say_epics(out: Terminal, epics: list[Epic], most: int, count: int) -> None:
         stages, of = _stages(epic, most)
         for stage in stages:
             say_flowing(out, f"  {stage}  {stage.status:<13}  {stage.name}")
-        _say_more(out, of - len(stages), "    ")
-    _say_more(out, count - len(epics))
+        _show_more(out, of - len(stages), "    ")
+    _show_more(out, count - len(epics))
 
 
 def _epic_data(epic: Epic, most: int) -> dict[str, Any]:
@@ -157,14 +157,14 @@ def _epic_data(epic: Epic, most: int) -> dict[str, Any]:
     return {"id": epic.id, "title": epic.title, "status": epic.status, "stages": stages}
 
 
-def _say_agents(out: Terminal, agents: list[Agent], count: int) -> None:
+def _show_agents(out: Terminal, agents: list[Agent], count: int) -> None:
     if agents:
         out.line()
         out.line(("bold", "busy agents"), ("dim", f"  {count:,}"))
     for agent in agents:
-        issue = there(Issue, agent.current_issue_id)
+        issue = found(Issue, agent.current_issue_id)
         say_flowing(out, f"{called(agent)}  {agent.status}", *([_titled(out, issue)] if issue else []))
-    _say_more(out, count - len(agents))
+    _show_more(out, count - len(agents))
 
 
 def _agent_data(agent: Agent) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _agent_data(agent: Agent) -> dict[str, Any]:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=int, default=10, metavar="N", help="rows to list of each kind (10)")
+    parser.add_argument("--limit", type=int, default=10, metavar="N", help="list at most N rows of each kind (10)")
 
 
 COMMANDS = (Command("status", status, _options),)

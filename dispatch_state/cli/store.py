@@ -1,4 +1,4 @@
-"""What keeps a store: making it, bringing it up to date, asking whether it is sound, copying it."""
+"""Creating, migrating, checking and backing up a store."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dispatch_state.errors import SchemaTooOld, StoreNotFound
 
 
 def init(call: Call) -> Exit:
-    """Make a new, empty store; one that is there already is left as it is."""
+    """Create an empty store; an existing store is left as it is."""
     made = False
     try:
         call.open()
     except StoreNotFound:
         call.open(create=True, migrate=True)
         made = True
-    _tell(call, "made", made, "is there already")
+    _report(call, "made", made, "is there already")
     return Exit.OK
 
 
 def migrate(call: Call) -> Exit:
-    """Bring the schema of a store up to date, and put the database's own triggers back where they are missing."""
+    """Bring the schema of a store up to date, and restore database triggers that are missing."""
     old = False
     try:
         call.open()
@@ -31,11 +31,11 @@ def migrate(call: Call) -> Exit:
         old = True
     with call.out.progress("migrating"):
         call.open(migrate=True)
-    _tell(call, "migrated", old, "is up to date")
+    _report(call, "migrated", old, "is up to date")
     return Exit.OK
 
 
-def _tell(call: Call, done: str, changed: bool, otherwise: str) -> None:
+def _report(call: Call, done: str, changed: bool, otherwise: str) -> None:
     if call.out.as_json:
         call.out.json({"store": call.name, done: changed})
     else:
@@ -43,7 +43,7 @@ def _tell(call: Call, done: str, changed: bool, otherwise: str) -> None:
 
 
 def verify(call: Call) -> Exit:
-    """Ask whether the store is sound; one line for each thing that is not."""
+    """Check whether the store is sound, and list each violation on a line."""
     store, out = call.open(), call.out
     with out.progress("verifying", "checks") as done:
         found = store.verify(progress=done)
@@ -57,7 +57,7 @@ def verify(call: Call) -> Exit:
 
 
 def backup(call: Call) -> Exit:
-    """Copy the store to a new file while others go on writing."""
+    """Copy the store to a new file, while others can continue to write."""
     store, out = call.open(), call.out
     with out.progress("copying"):
         made = str(store.backup(call.chosen.path))
@@ -69,7 +69,7 @@ def backup(call: Call) -> Exit:
 
 
 def _backup_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="FILE", help="a file that does not exist yet")
+    parser.add_argument("path", metavar="FILE", help="the file to write, which must not exist yet")
 
 
 COMMANDS = (

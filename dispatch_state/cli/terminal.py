@@ -1,6 +1,7 @@
-"""Writing to a terminal, a pipe or a file: what comes from rows does no harm there, and colours know when to stay away.
+"""Output to a terminal, a pipe or a file.
 
-What is written passes through `visible`: a title may hold an escape sequence, and a terminal would obey it.
+Colours are used on terminals only. Text of rows passes through `visible`, because a title may hold an escape sequence
+and a terminal would obey it.
 """
 
 from __future__ import annotations
@@ -25,27 +26,28 @@ from dispatch_state.values import stamp
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 Part = str | tuple[str, str]
-"""A piece of a line: its text, or the name of a style and its text."""
+"""A part of a line: a text, or the name of a style and a text."""
 PATIENCE = 1.0
-"""Seconds of silence after which a long piece of work says that it goes on."""
+"""Seconds after which a long piece of work shows its progress."""
 JOINER = "\u200d"
-"""Between two emoji that are drawn as one."""
+"""The character that joins two emoji into one."""
 KEPT = f"\u00a0{JOINER}\t\n"
-"""Characters that Python does not call printable and that do no harm: in emoji and, in blocks, between lines."""
-UNSEEN = ("Mn", "Me", "Cf")
-"""Categories of characters that take no place of their own: accents, vowels above and below, joiners."""
-TALLEST = 8
-"""Characters that share one place, at most."""
+"""Harmless characters that Python does not call printable: in emoji and, in blocks of text, between lines."""
+ZERO_WIDTH = ("Mn", "Me", "Cf")
+"""Categories of characters without a width of their own: accents, vowel marks, joiners."""
+MOST_COMBINED = 8
+"""The most characters that share one place on a terminal."""
 _USER = re.compile(r":/[^:]*:")
-"""What stands before a password in a URL."""
+"""The user name in a URL, up to the password."""
 _PASSWORD = re.compile(r"(password=)[^\s&]+")
 
 
 def visible(text: object, *, lines: bool = False) -> str:
-    """Text with its control characters written out, `\\x1b` for an escape, so that no terminal obeys them.
+    """Write out the control characters of a text (`\\x1b` for an escape), so that no terminal obeys them.
 
     Args:
-        lines: whether line feeds and tabs stay as they are.
+        text: the text, or what is converted to it.
+        lines: whether to keep line feeds and tabs.
     """
     kept = KEPT if lines else KEPT[:2]
     plain = str(text)
@@ -59,7 +61,7 @@ def _written_out(sign: str) -> str:
 
 
 def masked(text: str) -> str:
-    """A message without the passwords of the URLs that it repeats; one may hold an @ or a space that is not escaped."""
+    """Hide the passwords of URLs in a message; a password may hold an unescaped @ or space."""
     shown = _PASSWORD.sub(r"\1…", text)
     before, at, behind = shown.rpartition("@")
     user = _USER.search(before)
@@ -67,7 +69,7 @@ def masked(text: str) -> str:
 
 
 def complain(text: str) -> None:
-    """Write a line on standard error; where that is closed or full, nobody hears it, and nothing else changes."""
+    """Write a line on standard error; if that is closed or full, the line is lost and nothing else changes."""
     if sys.stderr is None:
         return
     try:
@@ -78,7 +80,7 @@ def complain(text: str) -> None:
 
 
 def drop(stream: TextIO | None) -> None:
-    """Let what a stream still holds go nowhere, so that Python does not complain of it when it ends."""
+    """Discard what a stream has buffered, so that Python does not complain about it at exit."""
     if stream is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -86,7 +88,7 @@ def drop(stream: TextIO | None) -> None:
 
 
 def cells(text: str) -> int:
-    """How many places a text takes on a terminal: two for a wide character, none for one that joins another."""
+    """The width of a text on a terminal: wide characters take two places, combining ones none."""
     return len(text) if text.isascii() else sum(_places(text))
 
 
@@ -94,7 +96,7 @@ def _places(text: str) -> Iterator[int]:
     before = ""
     for sign in text:
         kind = category(sign)
-        if kind in UNSEEN or (before == JOINER and kind == "So"):
+        if kind in ZERO_WIDTH or (before == JOINER and kind == "So"):
             yield 0
         else:
             yield 2 if east_asian_width(sign) in "WF" else 1
@@ -102,15 +104,15 @@ def _places(text: str) -> Iterator[int]:
 
 
 def clipped(text: str, width: int) -> str:
-    """The text, cut to so many places with a sign that it goes on."""
+    """Cut a text to a width on a terminal; a cut text ends with an ellipsis."""
     if cells(text) <= width:
         return text
-    fit = sum(taken < width for taken in accumulate(_places(text[: width * TALLEST])))
+    fit = sum(taken < width for taken in accumulate(_places(text[: width * MOST_COMBINED])))
     return text[:fit] + "…"
 
 
 def plain_json(value: Any) -> Any:
-    """`value` as JSON can hold it: ids and moments as their stored text."""
+    """Make a value plain JSON: ids and times become text, as they are stored."""
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, datetime):
@@ -121,10 +123,10 @@ def plain_json(value: Any) -> Any:
 
 
 class Terminal:
-    """Where a command writes.
+    """The output of a command: standard output and standard error.
 
     Args:
-        as_json: whether it writes JSON, for programs.
+        as_json: whether the command writes JSON.
     """
 
     def __init__(self, *, as_json: bool) -> None:
@@ -136,38 +138,38 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """How many characters a line has; 80 where nobody says."""
+        """The width of a line in characters; 80 when it is unknown."""
         return shutil.get_terminal_size().columns
 
     @property
     def height(self) -> int | None:
-        """How many lines can be seen at once within `screen`; None where that is not asked."""
+        """The number of lines that fit on the screen; None outside of `screen`, where output may scroll."""
         return max(shutil.get_terminal_size().lines - 1, 1) if self._alone else None
 
     # ---- for people ------------------------------------------------------------------------------
 
     def line(self, *parts: Part) -> None:
-        """Write one line; its parts are escaped, and styled where there are colours."""
+        """Write one line of escaped and styled parts."""
         self.write(self.joined(*parts) + "\n")
 
     def joined(self, *parts: Part) -> str:
-        """The parts of a line, each as `styled` makes it."""
+        """Join parts of a line, each escaped and styled."""
         return "".join(map(self.styled, parts))
 
     def block(self, text: str, indent: str = "") -> None:
-        """Write text of several lines, each with an indent."""
+        """Write a text of several lines, each indented."""
         for line in visible(text, lines=True).split("\n"):
             self.write(f"{indent}{line}".rstrip() + "\n")
 
     def styled(self, part: Part) -> str:
-        """A part of a line, escaped, with the codes of its style where there are colours."""
+        """Escape a part of a line, and add the codes of its style when colours are on."""
         style, text = part if isinstance(part, tuple) else ("", part)
         shown = visible(text)
         return f"\x1b[{STYLES[style]}m{shown}\x1b[0m" if self.coloured and style and shown else shown
 
     @contextmanager
     def screen(self) -> Iterator[None]:
-        """A block that draws over what it drew before; on a terminal, what stood there comes back behind it."""
+        """A block that redraws the screen; on a terminal, the earlier content returns afterwards."""
         if not _is_terminal(self._stream) or self.as_json or _is_dumb():
             yield
             return
@@ -181,17 +183,17 @@ class Terminal:
             self.flush()
 
     def draw(self, text: str) -> None:
-        """Write text that is ready, within `screen` in place of what stands there, as much of it as can be seen."""
+        """Write escaped text; within `screen` it replaces what is shown, and is cut to the height of the screen."""
         if (height := self.height) is not None:
             text = "\x1b[H\x1b[J" + "".join(text.splitlines(keepends=True)[:height])
         self.write(text)
 
     def note(self, text: str) -> None:
-        """Tell something beside the output, on standard error."""
+        """Write a remark on standard error."""
         complain(text)
 
     def ask(self, question: str) -> None:
-        """Write a question on standard error; the answer is typed behind it."""
+        """Write a question on standard error, without a line break."""
         if self._errors is not None:
             self._errors.write(visible(question))
             self._errors.flush()
@@ -199,19 +201,19 @@ class Terminal:
     # ---- for programs ----------------------------------------------------------------------------
 
     def json(self, document: Any) -> None:
-        """Write a JSON document on a line; nothing in it can be taken for a control character."""
+        """Write a JSON document on one line of ASCII."""
         self.write(json.dumps(plain_json(document)) + "\n")
 
     # ---- both ------------------------------------------------------------------------------------
 
     def write(self, text: str) -> None:
-        """Write text that is ready; characters that the output cannot encode are written out."""
+        """Write escaped text; characters that the encoding of the output lacks are written out."""
         stream = self._open()
         encoding = stream.encoding or "utf-8"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def bytes(self) -> BinaryIO:
-        """Standard output as a file that takes bytes."""
+        """Standard output as a binary file."""
         stream = self._open()
         stream.flush()
         return stream.buffer
@@ -222,15 +224,15 @@ class Terminal:
         return self._stream
 
     def flush(self) -> None:
-        """Hand on what was written so far."""
+        """Flush standard output."""
         if self._stream is not None:
             self._stream.flush()
 
     @contextmanager
     def progress(self, what: str, unit: str = "rows") -> Iterator[Callable[[int, int], None]]:
-        """A block that may take long: after a moment it says so on standard error, when that is a terminal.
+        """A block that shows its progress on standard error after a second, when that is a terminal.
 
-        Gives what is called with how many are done, and of how many, which is 0 when nobody knows.
+        It gives a function to call with the number of units done and their total; 0 when the total is unknown.
 
         Args:
             what: what is being done.
@@ -241,24 +243,24 @@ class Terminal:
             yield lambda done, total: None
             return
         over = threading.Event()
-        told = threading.Thread(target=self._tell, args=(what, unit, counts, over), daemon=True)
-        told.start()
+        reporter = threading.Thread(target=self._show_progress, args=(what, unit, counts, over), daemon=True)
+        reporter.start()
         try:
             yield lambda done, total: counts.__setitem__(slice(None), [done, total])
         finally:
             over.set()
-            told.join()
+            reporter.join()
 
-    def _tell(self, what: str, unit: str, counts: list[int], over: threading.Event) -> None:
+    def _show_progress(self, what: str, unit: str, counts: list[int], over: threading.Event) -> None:
         assert self._errors is not None
-        began, said = time.monotonic(), False
+        began, shown = time.monotonic(), False
         while not over.wait(PATIENCE):
-            said = True
+            shown = True
             done, total = counts
             counted = f" {done:,} of {total:,} {unit}," if total else f" {done:,} {unit}," if done else ""
             self._errors.write(f"\r{visible(what)} …{counted} {time.monotonic() - began:.0f} s\x1b[K")
             self._errors.flush()
-        if said:
+        if shown:
             self._errors.write("\r\x1b[K")
             self._errors.flush()
 

@@ -1,4 +1,4 @@
-"""A store as a file, and back; and from one database to another, which is both."""
+"""Exporting a store to a file, importing one, and copying a store to another database."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from dispatch_state.storage.targets import SQLITE, Target, resolve
 from dispatch_state.store import open_store
 
 PIPE = "-"
-"""In place of a file: standard output, or standard input."""
+"""Stands for standard output or standard input in place of a file."""
 
 
 def export(call: Call) -> Exit:
-    """Write the whole store to a new file, as lines of JSON, while others go on writing."""
+    """Write the whole store to a new file as lines of JSON, while others can continue to write."""
     store, file = call.open(), call.chosen.path
     with call.out.progress("exporting") as done:
         try:
             counts = store.export(call.out.bytes() if file == PIPE else file, progress=done)
         except StoreError as error:
             if file == PIPE and isinstance(error.__cause__, OSError):
-                raise error.__cause__ from None  # as whatever cannot be written to standard output
+                raise error.__cause__ from None  # reported as any failure of standard output is
             raise
-    return Exit.OK if file == PIPE else _tell(call, "exported", counts)
+    return Exit.OK if file == PIPE else _report(call, "exported", counts)
 
 
 def import_(call: Call) -> Exit:
-    """Fill an empty store with what export wrote, of either database; all of it, or nothing.
+    """Fill an empty store from a file that `export` wrote, completely or not at all.
 
-    `init` makes an empty store.
+    The file may come from SQLite or PostgreSQL. `init` creates an empty store.
     """
     store, file = call.open(), call.chosen.path
     with call.out.progress("importing") as done:
         counts = store.import_snapshot(_input() if file == PIPE else file, progress=done)
-    return _tell(call, "imported", counts)
+    return _report(call, "imported", counts)
 
 
 def _input() -> Any:
@@ -50,31 +50,32 @@ def _input() -> Any:
 
 
 def copy(call: Call) -> Exit:
-    """Copy a whole store into another, empty one, made where there is none: from SQLite to PostgreSQL, or back.
+    """Copy a whole store into an empty one, for example from SQLite to PostgreSQL, or back.
 
-    TARGET may hold tables of other programs. One that must be adopted or migrated first is refused, and left as it is.
+    TARGET is created if it does not exist, and may hold tables of other programs. A target that would have to be
+    adopted or migrated first is refused and left as it is.
 
-    Stop the runners before you move: what they write to the first one meanwhile is not copied.
+    Stop the runners before you copy: what they write to SOURCE in the meantime is not copied.
     """
     chosen = call.chosen
     if chosen.database is not None:
         raise InvalidValue("copy: takes SOURCE and TARGET, and no --database")
     open_store(chosen.source, create=False, migrate=False).close()
     target = resolve(chosen.target)
-    _refuse_a_full_one(chosen.target, target)
+    _require_empty(chosen.target, target)
     with tempfile.TemporaryDirectory(prefix="dispatch-copy-") as folder:
         between = Path(folder) / "snapshot.jsonl"
         with open_store(chosen.source, create=False, migrate=False) as source, call.out.progress("reading") as done:
             source.export(between, progress=done)
-        with _whole_or_not_there(target), open_store(chosen.target) as filled, call.out.progress("writing") as done:
+        with _created_whole(target), open_store(chosen.target) as filled, call.out.progress("writing") as done:
             counts = filled.import_snapshot(between, progress=done)
-    return _tell(call, "copied", counts)
+    return _report(call, "copied", counts)
 
 
-def _refuse_a_full_one(named: str, target: Target) -> None:
-    """Raise `StoreError` when what is there is no empty store of this version; nothing is read from the source yet.
+def _require_empty(named: str, target: Target) -> None:
+    """Raise `StoreError` unless the target is an empty store of this version, or does not exist.
 
-    It is only looked at: a database that another program made is neither adopted nor migrated.
+    This only reads: a database of another program is neither adopted nor migrated.
     """
     try:
         with open_store(named, create=False, migrate=False) as store:
@@ -87,8 +88,8 @@ def _refuse_a_full_one(named: str, target: Target) -> None:
 
 
 @contextmanager
-def _whole_or_not_there(target: Target) -> Iterator[None]:
-    """A block that makes a file which was not there: when it fails, none is there afterwards."""
+def _created_whole(target: Target) -> Iterator[None]:
+    """A block that creates the target; a file that it created is deleted again if it fails."""
     made = target.kind == SQLITE and not Path(target.location).exists()
     try:
         yield
@@ -98,7 +99,7 @@ def _whole_or_not_there(target: Target) -> Iterator[None]:
         raise
 
 
-def _tell(call: Call, done: str, counts: dict[str, int]) -> Exit:
+def _report(call: Call, done: str, counts: dict[str, int]) -> Exit:
     if call.out.as_json:
         call.out.json({done: counts})
     else:
@@ -107,16 +108,18 @@ def _tell(call: Call, done: str, counts: dict[str, int]) -> Exit:
 
 
 def _new_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="FILE", help="a file that does not exist yet; - is standard output")
+    parser.add_argument(
+        "path", metavar="FILE", help="the file to write, which must not exist yet; - for standard output"
+    )
 
 
 def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="FILE", help="what export wrote; - is standard input")
+    parser.add_argument("path", metavar="FILE", help="a file that export wrote; - for standard input")
 
 
 def _both(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="the store that is copied: a path or a URL")
-    parser.add_argument("target", metavar="TARGET", help="the store that is filled: a path or a URL")
+    parser.add_argument("source", metavar="SOURCE", help="the store to copy: a path or a URL")
+    parser.add_argument("target", metavar="TARGET", help="the store to fill: a path or a URL")
 
 
 COMMANDS = (Command("export", export, _new_file), Command("import", import_, _file), Command("copy", copy, _both))

@@ -246,9 +246,8 @@ def require_locks(followers: Followers) -> None:
 def _tables(model: type[Stateful], locks: Locks, trigger: Trigger | None) -> set[str]:
     """The tables of the rows that these locks hold, of a row of this model and of the rows among the arguments."""
     held = {(model, each) for each in locks}
-    for argument in trigger.parameters.values() if trigger else ():
-        named = str(argument.annotation).removesuffix(" | None")
-        held |= {(kind, each) for kind, each_of in ARGUMENTS.items() if kind.__name__ == named for each in each_of}
+    for argument in trigger.arguments.values() if trigger else ():
+        held |= {(row, each) for row, locked in ARGUMENTS.items() if row.__name__ == argument.model for each in locked}
     tables = {table for _, each in held for table in each.tables}
     own = {kind for kind, each in held if each is Lock.ROW}
     return tables | {kind._meta.table_name for kind in own} | _covered(own)

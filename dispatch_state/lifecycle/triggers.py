@@ -18,12 +18,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
-from uuid import UUID
 
-import peewee
-
-from dispatch_state import json_values, values
-from dispatch_state.errors import InvalidValue
+from dispatch_state import values
+from dispatch_state.lifecycle.arguments import argument
 from dispatch_state.lifecycle.interface import Columns, Guard, Lock, Locks, Move, session
 from dispatch_state.values import listed
 from dispatch_state.vocabulary import DecisionType, Status
@@ -55,9 +52,9 @@ class Trigger:
         self.ended_agent_may = False
         signature = inspect.signature(body)
         self.parameters = {name: p for name, p in signature.parameters.items() if name not in ("self", "by", "reason")}
+        self.arguments = {name: argument(p) for name, p in self.parameters.items()}
         self.positional = tuple(n for n, p in self.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
         self.defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
-        self._checks = {n: _BY_NAME.get(n) or _check_for(str(p.annotation)) for n, p in self.parameters.items()}
         self.records_error = "error" in self.parameters
         self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
         self.required = self.parameters.keys() - self.defaults.keys()
@@ -66,8 +63,8 @@ class Trigger:
         """The reason of an act; raises `InvalidValue` for what is not text, or blank where one is required."""
         place = f"{self.name}(reason)"
         if self.records_error:
-            told = values.storable(reason, place)
-            return "" if told == values.NO_MESSAGE else told
+            stored = values.storable(reason, place)
+            return "" if stored == values.NO_MESSAGE else stored
         return (values.nonblank_text if self.needs_reason else values.text)(reason, place)
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
@@ -77,7 +74,7 @@ class Trigger:
             self.edges[source] = edge(source)
 
     def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The trigger's own arguments by name, defaults filled in, each checked by its annotation.
+        """The trigger's own arguments by name, defaults filled in, each checked by its kind.
 
         Raises:
             InvalidValue: an argument is wrong.
@@ -87,7 +84,7 @@ class Trigger:
         if len(given) != len(args) + len(kwargs) or not self.required <= given.keys() <= self.parameters.keys():
             raise TypeError(self._misused(args, kwargs))
         bound = {**self.defaults, **given}
-        return {name: self._checks[name](value, f"{self.name}({name})") for name, value in bound.items()}
+        return {name: self.arguments[name].check(value, f"{self.name}({name})") for name, value in bound.items()}
 
     def _misused(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """What is wrong with a call that passes other arguments than the trigger takes."""
@@ -101,46 +98,6 @@ class Trigger:
         if missing := [name for name in self.parameters if name in self.required - given]:
             return f"{takes}; {listed(missing)} is missing"
         return f"{takes}; each once"
-
-
-Check = Callable[[object, str], Any]
-
-
-def _check_for(annotation: str) -> Check:
-    """What an annotation asks of an argument: text is not blank, a number positive, a row one that was saved."""
-    wanted = annotation.removesuffix(" | None")
-    check = _CHECKS.get(wanted) or _a_row(wanted)
-    if wanted == annotation:
-        return check
-    return lambda value, place: None if value is None else check(value, place)
-
-
-def _a_row(model: str) -> Check:
-    def check(value: object, place: str) -> object:
-        is_row = isinstance(value, peewee.Model) and type(value).__name__ == model
-        if not is_row or getattr(value, "is_new", True) or not isinstance(getattr(value, "id", None), UUID):
-            raise InvalidValue(f"{place}: takes a saved {model} row, not a value of type {type(value).__name__}")
-        return value
-
-    return check
-
-
-def _json_object(value: object, place: str) -> object:
-    json_values.json_object(value, place)
-    json_values.json_text(value, place)
-    return value
-
-
-_CHECKS: dict[str, Check] = {
-    "str": values.nonblank_text,
-    "int": values.positive,
-    "bool": values.boolean,
-    "dict[str, Any]": _json_object,
-}
-
-
-_BY_NAME: dict[str, Check] = {"error": values.storable}
-"""Arguments that a machine writes, whatever their annotation: a failure is always recorded."""
 
 
 def transition(

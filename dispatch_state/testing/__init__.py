@@ -1,13 +1,13 @@
-"""A testing kit for programs that keep their state in this library; takes the extra `testing`.
+"""A kit for testing programs that use this library; it needs the extra `testing`.
 
-    payloads(model)       columns of new rows, awkward and legal
-    rows(model, status)   new rows in a status, each with a history
-    present_rows(model)   rows that are in the store already
-    triggers(row)         ways to move a row, legal and illegal
-    attempt(row, …)       a trigger is fired, and what comes of it is what was promised
+    payloads(model)       a strategy for columns of new rows: valid but difficult data
+    rows(model, status)   a strategy for new rows in a status, each with a history
+    present_rows(model)   a strategy for rows that are already in the store
+    triggers(row)         a strategy for firings on a row, legal and illegal ones
+    attempt(row, …)       fires a trigger, and checks the outcome against the lifecycle
     scratch_store()       a store for one test, on either database
-    assert_sound(store)   no invariant of the lifecycles is broken
-    Walk                  a state machine over all of it, ready to subclass
+    assert_sound(store)   checks the invariants of the lifecycles
+    Walk                  a state machine that does all of this, ready to subclass
 
 `examples/own_tests.py` tests a runner of forty lines with it.
 """
@@ -20,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "hypothesis":
         raise
-    raise ImportError('dispatch_state.testing takes hypothesis: pip install "dispatch-state[testing]"') from None
+    raise ImportError('dispatch_state.testing needs hypothesis: pip install "dispatch-state[testing]"') from None
 
 __all__ = [
     "Clock",

@@ -1,22 +1,35 @@
-"""Rows in any status, each brought there by legal moves, and the arguments with which a trigger is accepted."""
+"""Rows in any status, brought there by legal moves, and arguments with which their triggers are accepted."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from dispatch_state import (
     SANGHA,
+    Actor,
     Agent,
+    AgentStatus,
     Epic,
+    EpicStatus,
     Gate,
+    GateStatus,
     Human,
     Issue,
+    IssueStatus,
     Proposal,
+    ProposalStatus,
     PullRequest,
+    PullRequestStatus,
     Stage,
+    StageStatus,
     System,
 )
+from dispatch_state.models.base import Stateful
 from dispatch_state.models.tables import STATEFUL
+from dispatch_state.vocabulary import total
+
+R = TypeVar("R", bound=Stateful)
 
 MAINTAINER = Human("maintainer")
 RUNNER = System("runner")
@@ -24,17 +37,110 @@ CHECKPOINT = System("checkpoint")
 WHY = "because the test says so"
 TEXTS = {"title": "A title", "description": "What it is about"}
 ANYBODY = (None, "any", ["any"])
-"""What a gate's required approvers are when any person may decide."""
+"""The `required_approvers` of gates that any person may decide."""
 
 MODELS: dict[str, Any] = {model._meta.table_name: model for model in STATEFUL}
+WAYS: Mapping[str, Mapping[str, str]] = {
+    "epics": {
+        EpicStatus.DRAFT: "",
+        EpicStatus.READY: "mark_ready",
+        EpicStatus.IN_PROGRESS: "mark_ready start",
+        EpicStatus.AWAITING_GATE: "mark_ready start hand_in",
+        EpicStatus.COMPLETED: "mark_ready start skip_stages",
+        EpicStatus.CANCELLED: "mark_ready start cancel",
+    },
+    "stages": {
+        StageStatus.PENDING: "",
+        StageStatus.IN_PROGRESS: "start_epic",
+        StageStatus.AWAITING_GATE: "start_epic hand_in",
+        StageStatus.APPROVED: "start_epic finish",
+        StageStatus.SKIPPED: "start_epic skip",
+    },
+    "gates": {
+        GateStatus.PENDING: "",
+        GateStatus.APPROVED: "approve",
+        GateStatus.REJECTED: "reject",
+        GateStatus.SKIPPED: "skip",
+    },
+    "issues": {
+        IssueStatus.UNASSIGNED: "",
+        IssueStatus.QUEUED: "queue",
+        IssueStatus.ASSIGNED: "assign",
+        IssueStatus.IN_PROGRESS: "assign start",
+        IssueStatus.AWAITING_REVIEW: "assign start submit",
+        IssueStatus.IN_REVIEW: "assign start submit review",
+        IssueStatus.DONE: "assign start complete",
+        IssueStatus.BLOCKED: "assign start block",
+        IssueStatus.CANCELLED: "cancel",
+    },
+    "pull_requests": {
+        PullRequestStatus.DRAFT: "",
+        PullRequestStatus.OPEN: "",
+        PullRequestStatus.MERGED: "merge",
+        PullRequestStatus.CLOSED: "close",
+    },
+    "agents": {
+        AgentStatus.IDLE: "",
+        AgentStatus.STARTING: "dispatch",
+        AgentStatus.WORKING: "dispatch run",
+        AgentStatus.WAITING_FOR_INPUT: "dispatch run request_input",
+        AgentStatus.WAITING_FOR_VOTE: "dispatch run await_vote",
+        AgentStatus.PAUSED: "dispatch run pause",
+        AgentStatus.ERRORED: "dispatch run fail",
+        AgentStatus.COMPLETED: "stop",
+    },
+    "proposals": {
+        ProposalStatus.OPEN: "",
+        ProposalStatus.VOTING: "open_voting",
+        ProposalStatus.APPROVED: "force_approve",
+        ProposalStatus.REJECTED: "force_reject",
+        ProposalStatus.EXECUTING: "force_approve begin_execution",
+        ProposalStatus.EXECUTED: "force_approve begin_execution finish_execution",
+        ProposalStatus.ROLLED_BACK: "force_approve begin_execution roll_back",
+        ProposalStatus.VETOED: "force_approve veto",
+    },
+}
+"""What leads a new row of each table to each status: triggers of the row, and methods of `World` that move others."""
+total(WAYS, MODELS, "testing.factories.WAYS")
+for _table, _model in MODELS.items():
+    total(WAYS[_table], map(str, _model.statuses), f"testing.factories.WAYS[{_table!r}]")
 
 
 class World:
-    """Makes rows of any kind in any status, in the open store. The columns given are those of the row asked for."""
+    """Makes rows of any table in any status, in the open store.
+
+    Each method that makes a row takes columns for it; other rows that it needs are made with usual ones.
+    """
 
     def at(self, table: str, status: str, **columns: Any) -> Any:
-        """A row of a table in a status, read afresh."""
-        return getattr(self, table)(status, **columns).reload()
+        """Make a row in a status.
+
+        Args:
+            table: the table of the row.
+            status: the status to bring it to.
+            columns: further columns of the row.
+
+        Returns:
+            The row, read afresh.
+
+        Raises:
+            AssertionError: the row ended up in another status.
+            KeyError: there is no such table or status.
+        """
+        return getattr(self, table)(status, **columns)
+
+    def lead(self, row: R, status: str) -> R:
+        """Fire what leads a new row to a status; raises `AssertionError` when it ends up in another one."""
+        for step in WAYS[row._meta.table_name][status].split():
+            if step in row.machine.triggers:
+                given = self.arguments(row, step)
+                getattr(row, step)(**{**given, **_usual_arguments(row, step, given)})
+            else:
+                getattr(self, step)(row)
+                row.reload()
+        if row.reload().status != status:
+            raise AssertionError(f"{row} was led to {row.status}, not to {status}; testing/factories.py, WAYS")
+        return row
 
     # ---- epics, stages, gates ------------------------------------------------------------------
 
@@ -42,83 +148,66 @@ class World:
         """An epic in draft, without stages."""
         return Epic.create(**{**TEXTS, "repo_path": "/src", **columns})
 
-    def running_epic(self, *gates: dict[str, Any], stages: int = 2, **columns: Any) -> Epic:
-        """An epic in progress, its first stage with these gates."""
+    def planned_epic(self, *gates: dict[str, Any], stages: int = 2, **columns: Any) -> Epic:
+        """An epic in draft, with stages; the first one has these gates."""
         epic = self.new_epic(**columns)
         first = epic.add_stage("first")
         for gate in gates:
             first.add_gate(**{"gate_type": "approval", "description": "look", **gate})
         for number in range(1, stages):
             epic.add_stage(f"stage {number}")
-        return self._begun(epic)
-
-    def _begun(self, epic: Epic) -> Epic:
-        epic.mark_ready(by=MAINTAINER)
-        epic.start(by=MAINTAINER)
         return epic
 
-    def waiting_stage(self, *gates: dict[str, Any]) -> Stage:
-        """A stage that awaits its gates, the issue in it done."""
-        return self._handed_in(self.running_epic(*(gates or ({},))))
+    def running_epic(self, *gates: dict[str, Any], stages: int = 2, **columns: Any) -> Epic:
+        """An epic in progress; its first stage has these gates."""
+        return self.lead(self.planned_epic(*gates, stages=stages, **columns), EpicStatus.IN_PROGRESS)
 
-    def _handed_in(self, epic: Epic) -> Stage:
-        stage: Stage = epic.stages.order_by(Stage.stage_order).first()
+    def waiting_stage(self, *gates: dict[str, Any]) -> Stage:
+        """A stage that waits at its gates; the issue in it is done."""
+        return self.hand_in(self.running_epic(*(gates or ({},))))
+
+    def hand_in(self, row: Epic | Stage) -> Stage:
+        """Finish an issue in a stage, or in the first stage of an epic, which submits the stage; returns the stage."""
+        stage: Stage = row.stages.order_by(Stage.stage_order).first() if isinstance(row, Epic) else row
         self.finish(stage.add_issue(**self.issue_columns()).reload())
         return stage.reload()
 
+    def skip_stages(self, epic: Epic) -> None:
+        """Skip all stages of an epic, which completes it."""
+        for stage in epic.stages.order_by(Stage.stage_order):
+            stage.reload().skip(by=MAINTAINER, reason=WHY)
+
+    def start_epic(self, stage: Stage) -> None:
+        """Start the epic of a stage, which starts its first stage."""
+        self.lead(stage.epic, EpicStatus.IN_PROGRESS)
+
     def epics(self, status: str, **columns: Any) -> Epic:
-        """An epic in a status."""
-        if status in ("draft", "ready"):
-            epic = self.new_epic(**columns)
-            epic.add_stage("first")
-            if status == "ready":
-                epic.mark_ready(by=MAINTAINER)
-            return epic
-        epic = self.running_epic({}, **columns)
-        if status == "awaiting_gate":
-            self._handed_in(epic)
-        elif status == "completed":
-            for stage in epic.stages.order_by(Stage.stage_order):
-                stage.reload().skip(by=MAINTAINER, reason=WHY)
-        elif status == "cancelled":
-            epic.cancel(by=MAINTAINER, reason=WHY)
-        return epic
+        """An epic in a status; unless it is new, it has two stages, the first with a gate."""
+        new = status in (EpicStatus.DRAFT, EpicStatus.READY)
+        return self.lead(self.planned_epic(stages=1, **columns) if new else self.planned_epic({}, **columns), status)
 
     def stages(self, status: str, **columns: Any) -> Stage:
-        """A stage in a status: the first one of its epic, or, when pending, the second."""
+        """A stage in a status: the first one of its epic, or the second one when it is pending."""
         columns = {"name": "a stage", **columns}
-        if status == "pending":
-            return self.running_epic(stages=1).add_stage(**columns)
+        if status == StageStatus.PENDING:
+            return self.lead(self.running_epic(stages=1).add_stage(**columns), status)
         epic = self.new_epic()
         stage = epic.add_stage(**columns)
         epic.add_stage("another")
-        if status == "awaiting_gate":
+        if status == StageStatus.AWAITING_GATE:
             stage.add_gate("approval", "look")
-            return self._handed_in(self._begun(epic))
-        self._begun(epic)
-        stage.reload()
-        if status == "approved":
-            stage.finish(by=MAINTAINER)
-        elif status == "skipped":
-            stage.skip(by=MAINTAINER, reason=WHY)
-        return stage
+        return self.lead(stage, status)
 
     def gates(self, status: str, **columns: Any) -> Gate:
-        """A gate in a status; its stage was handed in, and another gate holds it."""
+        """A gate in a status; its stage was handed in, and a second gate holds it."""
         gate: Gate = self.waiting_stage(columns, {"description": "a second look"}).gates.order_by(Gate.id).first()
-        if status == "approved":
-            gate.approve(by=entitled(gate), choice=gate.options[0] if gate.options else None)
-        elif status == "rejected":
-            gate.reject(by=entitled(gate), reason=WHY)
-        elif status == "skipped":
-            gate.skip(by=MAINTAINER, reason=WHY)
-        return gate
+        return self.lead(gate, status)
 
     # ---- issues, pull requests -----------------------------------------------------------------
 
     @staticmethod
     def issue_columns() -> dict[str, Any]:
-        """What an issue in a stage or an epic takes at least."""
+        """The columns that an issue in a stage or an epic needs at least."""
         return {"title": "An issue", "prompt": "Do it", "issue_type": "feature"}
 
     def new_issue(self, **columns: Any) -> Issue:
@@ -144,67 +233,23 @@ class World:
 
     def issues(self, status: str, **columns: Any) -> Issue:
         """An issue in a status, of no epic unless one is given."""
-        issue = self.new_issue(**columns)
-        if status == "queued":
-            issue.queue(by=MAINTAINER)
-        elif status == "cancelled":
-            issue.cancel(by=MAINTAINER, reason=WHY)
-        elif status == "assigned":
-            agent = self.agent(issue.agent_type or "coder")
-            issue.assign(agent, by=agent)
-        elif status != "unassigned":
-            self._after_start(issue, self.start(issue), status)
-        return issue
-
-    def _after_start(self, issue: Issue, agent: Agent, status: str) -> None:
-        if status == "done":
-            issue.complete(by=agent)
-        elif status == "blocked":
-            issue.block(by=agent, reason=WHY)
-        elif status in ("awaiting_review", "in_review"):
-            issue.submit(by=agent)
-            if status == "in_review":
-                issue.review(by=MAINTAINER)
+        return self.lead(self.new_issue(**columns), status)
 
     def request_columns(self, **columns: Any) -> dict[str, Any]:
-        """What a pull request takes beside its issue."""
+        """The columns that a pull request needs beside its issue."""
         return {"github_number": 7, "github_url": "https://example.org/pull/7", "branch": "topic", **columns}
 
     def pull_requests(self, status: str, **columns: Any) -> PullRequest:
         """A pull request in a status, for an issue that was in progress."""
-        born = {"status": "draft" if status == "draft" else "open"}
-        request = PullRequest.create(issue=self.issues("in_progress"), **self.request_columns(**columns, **born))
-        if status == "merged":
-            request.merge(by=MAINTAINER)
-        elif status == "closed":
-            request.close(by=MAINTAINER)
-        return request
+        first = PullRequestStatus.DRAFT if status == PullRequestStatus.DRAFT else PullRequestStatus.OPEN
+        columns = self.request_columns(**columns, status=first)
+        return self.lead(PullRequest.create(issue=self.issues("in_progress"), **columns), status)
 
-    # ---- agents --------------------------------------------------------------------------------
+    # ---- agents, proposals ---------------------------------------------------------------------
 
     def agents(self, status: str, agent_type: str = "reviewer") -> Agent:
         """An agent in a status; a busy one reviews an issue, so that nothing keeps it from finishing."""
-        agent = self.agent(agent_type)
-        if status in ("idle", "completed"):
-            if status == "completed":
-                agent.stop(by=MAINTAINER, reason=WHY)
-            return agent
-        agent.dispatch(self.issues("in_review"), by=MAINTAINER)
-        if status == "starting":
-            return agent
-        agent.run(by=agent)
-        if status == "waiting_for_input":
-            agent.request_input(by=agent)
-        elif status == "waiting_for_vote":
-            self.new_proposal(agent)
-            agent.await_vote(by=agent)
-        elif status == "paused":
-            agent.pause(by=agent, reason=WHY)
-        elif status == "errored":
-            agent.fail("it fell over", by=agent)
-        return agent
-
-    # ---- proposals -----------------------------------------------------------------------------
+        return self.lead(self.agent(agent_type), status)
 
     def new_proposal(self, proposer: Agent | None = None, **columns: Any) -> Proposal:
         """An open proposal, to be decided by one coder's approval unless the columns say otherwise."""
@@ -223,36 +268,18 @@ class World:
 
     def proposals(self, status: str, **columns: Any) -> Proposal:
         """A proposal in a status; a decided one was forced."""
-        proposal = self.new_proposal(**columns)
-        if status == "voting":
-            proposal.open_voting(by=MAINTAINER)
-        elif status == "rejected":
-            proposal.force_reject(by=MAINTAINER, reason=WHY)
-        elif status != "open":
-            proposal.force_approve(by=MAINTAINER, reason=WHY)
-            self._execute(proposal, status)
-        return proposal
-
-    def _execute(self, proposal: Proposal, status: str) -> None:
-        if status == "vetoed":
-            proposal.veto(by=MAINTAINER, reason=WHY)
-        elif status != "approved":
-            proposal.begin_execution(by=RUNNER)
-            if status == "executed":
-                proposal.finish_execution({"success": True}, by=RUNNER)
-            elif status == "rolled_back":
-                proposal.roll_back(by=MAINTAINER, reason=WHY)
+        return self.lead(self.new_proposal(**columns), status)
 
     # ---- arguments -----------------------------------------------------------------------------
 
     def arguments(self, row: Any, trigger: str) -> dict[str, Any]:
-        """What a trigger takes to be accepted on a row of this world, its actor included."""
+        """The arguments with which a trigger is accepted on a row of this world, its actor included."""
         table = row._meta.table_name
         given: dict[str, Any] = {"by": MAINTAINER}
         if row.machine.triggers[trigger].needs_reason:
             given["reason"] = WHY
         if (table, trigger) == ("issues", "assign"):
-            given["agent"] = self.agent()
+            given["agent"] = self.agent(row.agent_type or "coder")
         elif (table, trigger) == ("agents", "dispatch"):
             given["issue"] = self.issues("in_review")
         elif (table, trigger) == ("agents", "await_vote"):
@@ -267,6 +294,21 @@ class World:
         elif table == "proposals" and trigger in ("approve", "reject"):
             given["by"] = SANGHA
         return given
+
+
+def _usual_arguments(row: Stateful, trigger: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How the usual arguments of a trigger differ from `World.arguments`: its actor, and its choice."""
+    if isinstance(row, Gate) and trigger in ("approve", "reject"):
+        choice = {"choice": row.options[0]} if row.options and trigger == "approve" else {}
+        return {"by": entitled(row), **choice}
+    by: Actor | None = None
+    if isinstance(row, Issue) and trigger != "review":
+        by = given.get("agent") or row.assigned_agent
+    elif isinstance(row, Agent) and trigger not in ("dispatch", "stop"):
+        by = row
+    elif trigger in ("begin_execution", "finish_execution"):
+        by = RUNNER
+    return {} if by is None else {"by": by}
 
 
 def entitled(gate: Gate) -> Human:

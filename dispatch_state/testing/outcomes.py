@@ -1,4 +1,4 @@
-"""Doing something to a row, and holding what comes of it against what the lifecycles promise."""
+"""Firing a trigger, and comparing the outcome with what the lifecycles promise."""
 
 from __future__ import annotations
 
@@ -12,74 +12,82 @@ from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY
 from dispatch_state.storage.statements import find
 
-Refusal = StaleRow | IllegalTransition | GuardRefused | RowNotFound
-Outcome = list[Move] | Refusal
+Refused = StaleRow | IllegalTransition | GuardRefused | RowNotFound
+"""The errors with which a call on a row may be refused."""
+Outcome = list[Move] | Refused
 
 
 def attempt(row: Stateful, trigger: str, arguments: dict[str, Any]) -> Outcome:
-    """Fire a trigger, and see that what comes of it is what the lifecycles promise.
+    """Fire a trigger, and check that the outcome is what the lifecycle promises.
 
-    A move is logged and in memory as it is in the store; a refusal is the right one, is what `why_not` foretold, and
-    left the row object as it was.
+    A move must be logged, and the row object must equal the stored row. A refusal must be the right error, have the
+    reasons that `why_not` gave, and leave the row object as it was.
 
     Args:
-        row: a saved row, perhaps a stale copy of one that has moved, or was removed.
-        trigger: the name of a trigger of it.
-        arguments: what it takes, `by` and `reason` among them.
+        row: a saved row; it may be a stale copy of a row that was moved or removed since.
+        trigger: the name of one of its triggers.
+        arguments: the arguments of the trigger, with `by` and `reason`.
 
     Returns:
-        The moves, or the refusal.
+        The moves, or the error with which it was refused.
 
     Raises:
-        AssertionError: the promise does not hold.
+        AssertionError: the outcome is not what the lifecycle promises.
     """
-    stands = find(type(row), row.id)
-    stale = stands is None or (row.version, row.status) != (stands.version, stands.status)
-    foretold = [] if stands is None else row.why_not(trigger, **arguments)
-    outcome: Outcome = ask(row, lambda: getattr(row, trigger)(**arguments))
+    before = find(type(row), row.id)
+    stale = before is None or (row.version, row.status) != (before.version, before.status)
+    expected = [] if before is None else row.why_not(trigger, **arguments)
+    outcome: Outcome = outcome_of(row, lambda: getattr(row, trigger)(**arguments))
     what = f"{row!r}.{trigger}: {outcome}"
     if not isinstance(outcome, list):
-        _judge_refusal(outcome, what, gone=stands is None, stale=stale, foretold=foretold)
+        _check_refusal(outcome, what, removed=before is None, stale=stale, expected=expected)
         return outcome
-    _must(not stale, f"a stale copy was moved: {what}")
-    _must(not foretold, f"why_not() said {foretold}: {what}")
+    _check(not stale, f"a stale copy was moved: {what}")
+    _check(not expected, f"why_not() said {expected}: {what}")
     own = outcome[0]
-    _must((own.entity, own.id, own.trigger) == (row._meta.table_name, row.id, trigger), f"not its own move: {what}")
-    now = find(type(row), row.id)
-    _must(now is not None and row.__data__ == now.__data__, f"in memory it is not what it is in the store: {what}")
+    _check((own.entity, own.id, own.trigger) == (row._meta.table_name, row.id, trigger), f"not its own move: {what}")
+    after = find(type(row), row.id)
+    _check(after is not None and row.__data__ == after.__data__, f"the row object differs from the stored row: {what}")
     return outcome
 
 
-def ask(row: Row, call: Callable[[], Any]) -> Any:
-    """What a call on a row answers, or how it was refused, the row object being as it was then.
+def outcome_of(row: Row, call: Callable[[], Any]) -> Any:
+    """Call a function, and check that a refusal leaves the row object as it was.
+
+    Args:
+        row: the row that the call is about.
+        call: a function without arguments.
+
+    Returns:
+        What the function returns, or the error with which it was refused.
 
     Raises:
-        AssertionError: the refusal left its mark on the row object.
+        AssertionError: a refusal changed the row object.
     """
     before = dict(row.__data__)
     try:
         return call()
     except (StaleRow, IllegalTransition, GuardRefused, RowNotFound) as refusal:
-        _must(dict(row.__data__) == before, f"a refusal changed {row!r} in memory: {refusal}")
+        _check(dict(row.__data__) == before, f"a refusal changed {row!r} in memory: {refusal}")
         return refusal
 
 
 def everything() -> dict[str, dict[Any, dict[str, Any]]]:
-    """Every row of every table of the open store, by its key."""
+    """Read all rows of the open store: by table and key, the columns of each row."""
     return {model._meta.table_name: {row._pk: dict(row.__data__) for row in model.select()} for model in EVERY}
 
 
-def _judge_refusal(refusal: Refusal, what: str, *, gone: bool, stale: bool, foretold: list[str]) -> None:
-    if gone or stale:
-        right: type[Exception] = RowNotFound if gone else StaleRow
-        _must(isinstance(refusal, right), f"a copy that is no longer true was refused otherwise: {what}")
+def _check_refusal(refusal: Refused, what: str, *, removed: bool, stale: bool, expected: list[str]) -> None:
+    if removed or stale:
+        right: type[Exception] = RowNotFound if removed else StaleRow
+        _check(isinstance(refusal, right), f"a stale copy was refused, and not with {right.__name__}: {what}")
         return
-    _must(isinstance(refusal, IllegalTransition | GuardRefused), f"a true copy was refused: {what}")
-    _must("which follows from move" not in str(refusal), f"a move that follows was refused: {what}")
+    _check(isinstance(refusal, IllegalTransition | GuardRefused), f"an up-to-date copy was refused as stale: {what}")
+    _check("which follows from move" not in str(refusal), f"a move that follows was refused: {what}")
     reasons = list(refusal.reasons) if isinstance(refusal, GuardRefused) else [str(refusal)]
-    _must(foretold == reasons, f"why_not() said {foretold}: {what}")
+    _check(expected == reasons, f"why_not() said {expected}: {what}")
 
 
-def _must(holds: bool, otherwise: str) -> None:
+def _check(holds: bool, message: str) -> None:
     if not holds:
-        raise AssertionError(otherwise)
+        raise AssertionError(message)

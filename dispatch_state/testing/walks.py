@@ -1,4 +1,4 @@
-"""Walks: drawn sequences of firings, and of all else that happens to a store, each step held against the lifecycles."""
+"""Walks: random sequences of all that may happen to a store, with each step checked against the lifecycles."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from dispatch_state.storage.targets import MEMORY, SQLITE
 from dispatch_state.store import Store, open_store
 from dispatch_state.testing.choices import everybody, present
 from dispatch_state.testing.factories import MAINTAINER, WHY, World
-from dispatch_state.testing.outcomes import ask, attempt, everything
+from dispatch_state.testing.outcomes import attempt, everything, outcome_of
 from dispatch_state.testing.scratch import Clock, assert_sound, scratch_target
 from dispatch_state.testing.scripts import Player
 from dispatch_state.testing.strategies import payloads, present_rows, scripts, triggers, words
@@ -42,12 +42,12 @@ from dispatch_state.vocabulary import AgentStatus, IssueStatus, VoteDecision
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A state machine of Hypothesis with an open store of its own, which is sound after every step.
+    """A state machine of Hypothesis with its own open store, which is checked after every step.
 
-    backend: what `scratch_store` takes.
-    clock: the store's clock, which stands still until it is moved.
+    backend: the backend of the store, as in `scratch_store`.
+    clock: the clock of the store, which stands still until it is moved.
     store: the open store.
-    target: what `open_store` takes to open it.
+    target: the place of the store, as `open_store` takes it.
     world: makes rows in any status.
     """
 
@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
             self._held = held.pop_all()
 
     def open(self) -> Store:
-        """Open the store of this machine: at its start, and whenever it was closed."""
+        """Open the store; called at the start, and again after it was closed."""
         return open_store(self.target, durability="normal", clock=self.clock)
 
     def there_are(self, *models: type[Stateful]) -> bool:
@@ -72,37 +72,37 @@ class StoreMachine(RuleBasedStateMachine):
         return all(model.select().exists() for model in models)
 
     def teardown(self) -> None:
-        """Close the store and throw it away."""
+        """Close the store and delete it."""
         self._held.close()
 
     @invariant()
     def sound(self) -> None:
-        """No invariant of the lifecycles is broken, and the log folds to the tables."""
+        """Check that no invariant of the lifecycles is broken, and that the log explains every status."""
         assert_sound(self.store)
 
 
 class _RolledBack(Exception):
-    """What a caller's transaction ends with in a walk."""
+    """Raised to roll back a transaction of a walk."""
 
 
 @st.composite
 def _actors(draw: DrawFn) -> Actor:
-    """One who acts in the walk that is under way."""
+    """An actor of the running walk."""
     walk: Walk = draw(st.runner())
     return draw(st.sampled_from(walk.actors()))
 
 
 @st.composite
 def _firings(draw: DrawFn, legal: bool | None = None) -> tuple[Any, str, dict[str, Any]]:
-    """A row of the store, a trigger of it, and arguments; who acts is one of the walk that is under way."""
+    """A row of the store, the name of a trigger, and arguments; one of the actors of the running walk acts."""
     walk: Walk = draw(st.runner())
     row = draw(present_rows())
     return row, *draw(triggers(row, legal=None if row.status.final else legal, actors=walk.actors()))
 
 
 @st.composite
-def _births(draw: DrawFn) -> Any:
-    """A model, and the columns of a row to be born: a child of rows that are in the store."""
+def _new_rows(draw: DrawFn) -> Any:
+    """A model, and columns of a new row under rows of the store."""
     model: Any = draw(st.sampled_from([Agent, Issue, *STATEFUL]))
     keys = {}
     for field in model._meta.refs:
@@ -113,13 +113,14 @@ def _births(draw: DrawFn) -> Any:
 
 
 class Walk(StoreMachine):
-    """Everything that may happen to a store, in any order: a state machine, ready to subclass.
+    """A state machine that does to a store whatever may happen to one, in any order; ready to subclass.
 
-    All public triggers are fired, legal and illegal ones, by several actors, on fresh rows and on stale copies; rows
-    are born and removed, agents claim, beat and vote, time passes, the store is closed and opened, a caller's
-    transaction rolls back. After every step each refusal was the right one, and the store is sound.
+    It fires all public triggers, legally and illegally, as several actors, on fresh rows and on stale copies. It also
+    creates and removes rows, claims issues, sends heartbeats, votes, lets time pass, closes and opens the store, and
+    rolls back transactions. After every step it checks that each refusal was the right one, and that the store is
+    sound.
 
-    Subclass it to let your own program loose among all that, and say what must always be true of it:
+    Subclass it to run your own program among all that, and add what must always be true of it:
 
         class MyWalk(Walk):
             def furnish(self):
@@ -137,8 +138,8 @@ class Walk(StoreMachine):
         TestMyWalk = MyWalk.TestCase            # for pytest or unittest
         run(MyWalk, examples=200, steps=60)     # or at once
 
-    Override `furnish` for what is there at first, `actors` for who acts, `open` for how the store is opened, and set
-    `backend` to "postgresql" to walk there.
+    Override `furnish` to fill the store, `actors` to choose who acts, and `open` to open the store in another way. Set
+    `backend` to "postgresql" to use PostgreSQL.
     """
 
     copies = Bundle("copies")
@@ -147,14 +148,14 @@ class Walk(StoreMachine):
         super().__init__()
         self.player = Player(self.store, self.clock, self.actors)
 
-    # ---- what a subclass may say otherwise -------------------------------------------------------
+    # ---- what a subclass may override ------------------------------------------------------------
 
     def actors(self) -> list[Actor]:
-        """Who may fire a trigger: people, components, the agents as a body, and every agent of the store."""
+        """The actors that fire triggers: people, components, the agents as a body, and every agent of the store."""
         return everybody()
 
     def furnish(self) -> None:
-        """Fill the empty store: an epic under way with two stages, each with an issue and a gate, and three agents."""
+        """Fill the empty store with three agents and a started epic; its two stages have an issue and a gate each."""
         epic = self.world.new_epic()
         for name in ("first", "second"):
             stage = epic.add_stage(name)
@@ -169,68 +170,70 @@ class Walk(StoreMachine):
 
     @initialize(past=scripts(longest=25))
     def begin(self, past: Sequence[int] = ()) -> None:
-        """The store is filled, and has a past."""
+        """Fill the store, and give it a history."""
         self.furnish()
         self.player.play(past)
 
-    @rule(born=_births(), by=st.sampled_from([MAINTAINER, None]))
+    @rule(new=_new_rows(), by=st.sampled_from([MAINTAINER, None]))
     @precondition(lambda self: self.there_are(Epic, Stage, Issue, Agent))
-    def birth(self, born: tuple[Any, dict[str, Any]], by: Actor | None) -> None:
-        """A row is born, unless the rows around it forbid that."""
-        model, columns = born
+    def create(self, new: tuple[Any, dict[str, Any]], by: Actor | None) -> None:
+        """Create a row, unless other rows forbid it."""
+        model, columns = new
         row = model(**columns)
-        ask(row, lambda: row.save() if by is None else row.save(by=by, reason=WHY))
+        outcome_of(row, lambda: row.save() if by is None else row.save(by=by, reason=WHY))
 
     @rule(firing=_firings())
     @precondition(lambda self: self.there_are(Agent, Issue))
     def fire(self, firing: tuple[Any, str, dict[str, Any]]) -> None:
-        """Any trigger is fired on any row."""
+        """Fire any trigger on any row."""
         attempt(*firing)
 
     @rule(firing=_firings(legal=True))
     @precondition(lambda self: self.there_are(Agent, Issue))
     def fire_from_here(self, firing: tuple[Any, str, dict[str, Any]]) -> None:
-        """A trigger is fired that starts from where the row is."""
+        """Fire a trigger that starts from the status of the row."""
         attempt(*firing)
 
     @rule(row=present_rows(), target=copies)
     @precondition(lambda self: self.there_are(Issue))
     def keep_a_copy(self, row: Any) -> Any:
-        """Somebody reads a row and holds on to the object; it goes stale when the row moves."""
+        """Read a row and keep the object, which becomes stale when the row moves."""
         return row
 
     @rule(copy=copies, data=st.data())
     @precondition(lambda self: self.there_are(Agent, Issue))
     def fire_on_a_copy(self, copy: Any, data: st.DataObject) -> None:
-        """Somebody fires on what was read some time ago."""
+        """Fire a trigger on an object that was read some time ago."""
         attempt(copy, *data.draw(triggers(copy, actors=self.actors()), label="firing"))
 
     @rule(row=present_rows(), data=st.data())
     @precondition(lambda self: self.there_are(Agent, Issue))
     def roll_back(self, row: Any, data: st.DataObject) -> None:
-        """A caller's transaction rolls back: nothing happened, in the store or in memory."""
-        before, stands = everything(), dict(row.__data__)
+        """Roll back a transaction, and check that nothing has changed, in the store and in memory."""
+        before, columns = everything(), dict(row.__data__)
         with suppress(_RolledBack), self.store.atomic():
             for _ in range(2):
                 offered = triggers(row, legal=not row.status.final, actors=self.actors())
                 attempt(row, *data.draw(offered, label="firing"))
             raise _RolledBack
-        assert everything() == before, "what was rolled back is in the store"
-        assert dict(row.__data__) == stands, f"what was rolled back is in memory: {row!r}"
+        assert everything() == before, "the store has changed although the transaction was rolled back"
+        assert dict(row.__data__) == columns, (
+            f"the object has changed although the transaction was rolled back: {row!r}"
+        )
 
     @rule()
     @precondition(lambda self: self.target != MEMORY)
     def reopen(self) -> None:
-        """The store is closed and opened again, and nothing is lost."""
+        """Close the store and open it again, and check that nothing is lost."""
         before = everything()
         self.store.close()
         self.player.store = self.store = self.open()
-        assert everything() == before, "what was closed is not what was opened"
+        assert everything() == before, "the store has changed while it was closed"
 
     @rule(issue=present_rows(Issue))
     @precondition(lambda self: self.there_are(Issue))
     def work(self, issue: Issue) -> None:
-        """An issue comes on: what it needs next is done to it by who should."""
+        """Take an issue one step further in the usual way."""
         free = [agent for agent in self.actors() if isinstance(agent, Agent) and agent.status == AgentStatus.IDLE]
         by = issue.assigned_agent if issue.assigned_agent in self.actors() else MAINTAINER
         if issue.status in (IssueStatus.UNASSIGNED, IssueStatus.QUEUED) and free:
@@ -244,7 +247,7 @@ class Walk(StoreMachine):
 
     @rule(script=scripts(longest=40))
     def go_far(self, script: list[int]) -> None:
-        """Much happens, most of it accepted, so that walks get far."""
+        """Play a script, most steps of which are accepted, so that walks get far."""
         self.player.play(script)
 
     @rule(
@@ -258,57 +261,57 @@ class Walk(StoreMachine):
     def vote(
         self, proposal: Proposal, agent: Agent, decision: VoteDecision, reasoning: str, confidence: float | None
     ) -> None:
-        """An agent votes."""
-        ask(proposal, lambda: proposal.vote(agent, decision, reasoning, confidence=confidence))
+        """Let an agent vote."""
+        outcome_of(proposal, lambda: proposal.vote(agent, decision, reasoning, confidence=confidence))
 
     @rule(issue=present_rows(Issue), agent=present_rows(Agent), by=_actors())
     @precondition(lambda self: self.there_are(Issue, Agent))
     def reassign(self, issue: Issue, agent: Agent, by: Actor) -> None:
-        """An issue is taken from its agent and given to another."""
-        ask(issue, lambda: issue.reassign(agent, by=by, reason=WHY))
+        """Take an issue from its agent and give it to another."""
+        outcome_of(issue, lambda: issue.reassign(agent, by=by, reason=WHY))
 
     @rule(issue=present_rows(Issue), where=present_rows(Stage, Epic))
     @precondition(lambda self: self.there_are(Issue, Epic))
     def place(self, issue: Issue, where: Any) -> None:
-        """An issue gets a place in an epic."""
-        ask(issue, lambda: issue.place(where, by=MAINTAINER))
+        """Give an issue a place in an epic."""
+        outcome_of(issue, lambda: issue.place(where, by=MAINTAINER))
 
     @rule(row=present_rows())
     @precondition(lambda self: self.there_are(Issue))
     def remove(self, row: Any) -> None:
-        """A row is deleted, which is legal for a final one."""
-        ask(row, lambda: row.remove(by=MAINTAINER, reason=WHY))
+        """Delete a row, which is legal when its status is final."""
+        outcome_of(row, lambda: row.remove(by=MAINTAINER, reason=WHY))
 
     @rule(agent=present_rows(Agent), start=st.booleans())
     @precondition(lambda self: self.there_are(Agent))
     def claim(self, agent: Agent, start: bool) -> None:
-        """An agent asks for work, and says that it lives."""
-        ask(agent, lambda: self.store.claim(agent, start=start))
-        ask(agent, agent.heartbeat)
+        """Let an agent claim an issue and send a heartbeat."""
+        outcome_of(agent, lambda: self.store.claim(agent, start=start))
+        outcome_of(agent, agent.heartbeat)
 
     @rule(timeout=st.sampled_from([60, 3600 * 20]), idle_timeout=st.sampled_from([None, 3600 * 20]))
-    def upkeep(self, timeout: float, idle_timeout: float | None) -> None:
-        """What is due is fired, and agents that send no heartbeats are given up for dead."""
+    def maintain(self, timeout: float, idle_timeout: float | None) -> None:
+        """Fire what is due, and mark agents as errored that sent no heartbeat."""
         self.store.tick()
         self.store.rescue(timeout=timeout, idle_timeout=idle_timeout)
 
     @rule(hours=st.integers(1, 30))
     def time_passes(self, hours: int) -> None:
-        """Time passes."""
+        """Let some hours pass."""
         self.clock.forward(hours=hours)
 
 
 def run(machine: type[RuleBasedStateMachine], *, examples: int = 100, steps: int = 50) -> None:
-    """Run so many examples of a walk at once, each of so many steps at most; a failing one is raised, shortened.
+    """Run a state machine without a test runner; the first failing example is shortened and raised.
 
     Args:
-        machine: the class of a walk, or any other state machine of Hypothesis.
-        examples: how many walks.
-        steps: how long each may get.
+        machine: a subclass of `Walk`, or any other state machine of Hypothesis.
+        examples: how many examples to run.
+        steps: the most steps of an example.
 
     Raises:
         InvalidValue: an argument is wrong.
-        AssertionError: something does not hold; the error's notes tell the steps that lead there.
+        AssertionError: a check failed; the notes of the error list the steps that lead there.
     """
     if not isinstance(machine, type) or not issubclass(machine, RuleBasedStateMachine):
         raise InvalidValue("run(machine): takes a class made of Walk, or another state machine of Hypothesis")
@@ -316,7 +319,7 @@ def run(machine: type[RuleBasedStateMachine], *, examples: int = 100, steps: int
         max_examples=values.positive(examples, "run(examples)"),
         stateful_step_count=values.positive(steps, "run(steps)"),
         deadline=None,
-        phases=set(Phase) - {Phase.explain},  # to explain takes as long again, and points into the library
+        phases=set(Phase) - {Phase.explain},  # which takes as long again, and points into the library
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )

@@ -240,7 +240,7 @@ def test_a_board_is_drawn_again_when_something_moves(store: Store, target: str, 
 
 
 def test_moves_that_come_together_are_drawn_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boards, "LULL", 0.0)
+    monkeypatch.setattr(boards, "SETTLING_TIME", 0.0)
     drawings = boards._changes(store, 0.0)
     next(drawings)
     for _ in range(50):
@@ -311,10 +311,10 @@ def test_a_watched_board_shows_as_much_as_fits(height: int, drawn_by: str, monke
         return (head + boards._text(out, shown)).count("\n")
 
     with out.screen():
-        shown = boards._seen_at_once(out, board, head)
+        shown = boards._fitted(out, board, head)
         queued = len(shown.columns[1].issues)
         assert lines(shown) < height <= lines(board.cut(queued + 1))
-    assert boards._seen_at_once(out, board, head) is board
+    assert boards._fitted(out, board, head) is board
 
 
 def test_final_columns_are_the_first_to_shrink() -> None:
@@ -548,7 +548,7 @@ def test_a_waiting_gate_says_where_it_is_and_who_may_approve(store: Store) -> No
 
 
 def test_a_long_list_on_the_page_is_cut(store: Store, epic: Epic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "NEEDS", 1)
+    monkeypatch.setattr(pages, "LISTED_NEEDS", 1)
     World(store).issues("blocked")
     found = Page(page(board_of(store.now(), None, 1), store.needs_human(), "dispatch.db"))
     assert "and 1 more" in found.texts["p"]

@@ -30,7 +30,7 @@ from tests.world import MAINTAINER, MODELS, WHY
 
 def test_a_store_is_made_once(shell: Shell, inside: Any) -> None:
     shell("status", code=3)
-    assert " init makes one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another\n" in shell.err
+    assert " init creates one (PostgreSQL: after createdb); --database or DISPATCH_DATABASE name another\n" in shell.err
     assert "create=True" not in shell.err
     assert "there is no store at" in shell.err or "the database is empty" in shell.err
     assert shell("init").startswith("made ")
@@ -113,7 +113,7 @@ def test_pictures_or_a_clear_word(shell: Shell, tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "a.png").read_bytes() == b"picture\n"
     assert "--output" in (shell(*png, "--json", code=2) or shell.err)
     program.unlink()
-    assert "takes Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
+    assert "needs Graphviz" in (shell("diagram", "cascades", "--format", "svg", code=2) or shell.err)
 
 
 # ---- errors of wrong calls -----------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_an_end_names_a_row_with_a_lifecycle_before_all_others(shell: Shell, tar
         assert [shell.json("show", word)[column] for column in ("table", "id")] == ["epics", str(epic.id)]
     assert shell.json("show", lines[0][-8:])["table"] == "agent_logs"
     shell("show", f"beef{end}", code=1)
-    both = [f"issues {number}{'0' * 7}-0000-0000-0000-0000000beef{end} (not there any more)" for number in range(2)]
+    both = [f"issues {number}{'0' * 7}-0000-0000-0000-0000000beef{end} (deleted)" for number in range(2)]
     assert f"beef{end} is the end of more than one id: {both[0]}, {both[1]}; give more of it" in shell.err
 
 

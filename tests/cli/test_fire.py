@@ -88,7 +88,7 @@ def test_all_missing_options_are_reported_at_once(shell: Shell, ids: Ids, monkey
 def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
     for trigger in ("approve", "mark_ready"):
         shell(trigger, ids["gate"], code=2)
-        assert f"{trigger} is a trigger, no command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
+        assert f"{trigger} is a trigger, not a command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
     shell("aprove", ids["gate"], code=2)
     meant = '"aprove" is no command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
     assert shell.err == f"dispatch-state: {meant}\n"
@@ -102,8 +102,8 @@ def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ("stauts", '"stauts" is no command; did you mean status?'),
-        ("help stauts", '"stauts" is no command; did you mean status?'),
+        ("stauts", '"stauts" is not a command; did you mean status?'),
+        ("help stauts", '"stauts" is not a command; did you mean status?'),
         ("log --lsat 3", "unrecognized arguments: --lsat 3; did you mean --last? (usage: dispatch-state log "),
         ("log --lsat=3", "unrecognized arguments: --lsat=3; did you mean --last? (usage: dispatch-state log "),
         ("status --jsn", "unrecognized arguments: --jsn; did you mean --json? (usage: dispatch-state status "),
@@ -126,7 +126,7 @@ def test_what_was_probably_meant(words: str, meant: str, shell: Shell, ids: Ids)
 def test_a_word_like_none_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell("", capsys)
     shell("zzz", code=2)
-    assert shell.err == f'dispatch-state: "zzz" is no command; there are {", ".join(EVERY_NAME)}\n'
+    assert shell.err == f'dispatch-state: "zzz" is not a command; there are {", ".join(EVERY_NAME)}\n'
     shell("status", "--zzz", code=2)
     assert "did you mean" not in shell.err
 
@@ -226,7 +226,7 @@ def test_arguments_that_cannot_be_read(shell: Shell, ids: Ids) -> None:
 
     assert "assign takes agent=VALUE" in refused("issue", "assign")
     assert "no Agent here has an id that ends in" in refused("issue", "assign", "agent=dead" + "dead", code=1)
-    assert "is no id" in refused("issue", "assign", "agent=coder")
+    assert "neither an id" in refused("issue", "assign", "agent=coder")
     assert "whole number" in refused("agent", "fail", "error=x", "max_attempts=many")
     assert "at least 1" in refused("agent", "fail", "error=x", "max_attempts=0")
     assert "true or false" in refused("stage", "skip", "cancel_issues=yes")

@@ -115,7 +115,7 @@ def test_failures_for_programs(shell: Shell, ids: Ids) -> None:
     assert "usage: dispatch-state board" in usage["message"]
     missing = Shell("/no/such/store.db", shell._capsys)
     assert missing("status", "--json", code=3) == ""
-    assert "/no/such/store.db init makes one" in json.loads(missing.err)["message"]
+    assert "/no/such/store.db init creates one" in json.loads(missing.err)["message"]
 
 
 def test_following_another_process_until_ctrl_c(ids: Ids, target: str) -> None:

@@ -107,7 +107,7 @@ def test_what_takes_a_row_is_marked_too(shell: Shell, target: str) -> None:
 
 def test_a_final_row_says_that_it_is(shell: Shell, ids: Ids, inside: Any) -> None:
     done = inside(lambda store: str(World(store).issues("done").id))
-    assert "nothing starts from here: that is final" in shell("show", done)
+    assert "no trigger starts here: the status is final" in shell("show", done)
 
 
 @reads
@@ -123,10 +123,10 @@ def test_a_prompt_is_shown_on_demand_only(shell: Shell, ids: Ids) -> None:
 
 @reads
 def test_a_removed_row_has_its_history(shell: Shell, ids: Ids) -> None:
-    assert f"issues {ids['gone']} is not there any more: it was removed\n" in shell("show", ids["gone"][-12:])
+    assert f"issues {ids['gone']} no longer exists: it was removed\n" in shell("show", ids["gone"][-12:])
     for words in (["explain", "{}"], ["diagram", "{}"], ["fire", "{}", "queue", "--as", "me"]):
         shell(*[word.format(ids["gone"][-12:]) for word in words], code=1)
-        assert f"issues {ids['gone']} is not there any more: it was removed; show tells its history" in shell.err
+        assert f"issues {ids['gone']} no longer exists: it was removed; show lists its history" in shell.err
     shell("board", "--epic", ids["gone"][-12:], code=1)
     assert "no Epic here has an id that ends in" in shell.err
     told = shell.json("show", ids["gone"])
@@ -139,10 +139,10 @@ def test_a_row_that_somebody_deleted_past_the_log_is_not_called_removed(shell: S
         migrations.enforcement.remove(store.database)
         store.database.execute_sql(f"DELETE FROM agents WHERE id = '{ids['idle']}'")
         migrations.enforcement.install(store.database)
-    told = f"agents {ids['idle']} is not there any more: its log does not say that it was removed; verify the store"
+    told = f"agents {ids['idle']} no longer exists: its log does not say that it was removed; verify the store"
     assert shell("show", ids["idle"]).splitlines()[0] == told
     shell("explain", ids["idle"], code=1)
-    assert f"{told}; show tells its history" in shell.err
+    assert f"{told}; show lists its history" in shell.err
 
 
 @reads

@@ -31,16 +31,7 @@ def from_a_stranger() -> Issue:
 
 def brought(world: World, status: str) -> Issue:
     """That issue, brought to a status by people and agents."""
-    issue = from_a_stranger()
-    if status == "queued":
-        issue.queue(by=MAINTAINER)
-    elif status == "cancelled":
-        issue.cancel(by=MAINTAINER, reason=WHY)
-    elif status == "assigned":
-        issue.assign(world.agent(), by=MAINTAINER)
-    elif status != "unassigned":
-        world._after_start(issue, world.start(issue), status)
-    return issue
+    return world.lead(from_a_stranger(), status)
 
 
 def send(day: int, action: str = "edited", top: dict[str, Any] | None = None, **issue: Any) -> Applied:

@@ -15,33 +15,33 @@ HEAD = f"""# The command line
 
 {ABOUT} `{PROGRAM} COMMAND …`, or `python -m dispatch_state COMMAND …`.
 
-- What people read goes to standard output, what is said beside it to standard error. Control characters in what comes
-  from rows are written out, so that no title can play tricks on a terminal; passwords in URLs are never shown.
-- Colours stay away from pipes and files, and where `NO_COLOR` is set. `board` stands side by side where
+- Output goes to standard output, remarks and errors to standard error. Control characters in the text of rows are
+  written out, so that no title can control your terminal. Passwords in URLs are never shown.
+- Colours are used on terminals only, and not when `NO_COLOR` is set. `board` shows its columns side by side when
   [rich](https://rich.readthedocs.io/) is installed (`pip install "dispatch-state[cli]"`).
-- A row is named by its id, or by as much of its end as no other id has: what other commands show does. Rows with a
-  lifecycle go before lines of logs, comments, votes and decisions. To change a row takes at least 4 characters.
-- `{PROGRAM} help` lists the commands, as `{PROGRAM}` alone does; `{PROGRAM} help fire` says what `fire` takes.
-  A misspelt command, option, trigger, argument or table is answered with the one that was probably meant.
-- `fire` is a person's act; nothing here acts as an agent. An override, by which a person goes over the ordinary course
-  (cancel, skip, force, veto), asks before it acts at a terminal, and takes `--yes` elsewhere. Who may run it is for the
-  system's own accounts to say: the store does not authenticate people.
+- You name a row by its id, or by enough of its end to be unique: the end that other commands show is enough. Rows with
+  a lifecycle come before log lines, comments, votes and decisions. To change a row, give at least 4 characters.
+- `{PROGRAM} help` and `{PROGRAM}` alone list the commands; `{PROGRAM} help fire` explains `fire`.
+- If you misspell a command, option, trigger, argument or table, the message names the one that you probably meant.
+- `fire` acts as a person; no command acts as an agent. An override of the ordinary course (cancel, skip, force, veto)
+  asks for a confirmation on a terminal, and needs `--yes` elsewhere. The store does not authenticate people: the
+  accounts of your system decide who can run the program.
 """
 STORE = """## Which store
 
-`--database` names it: a path, or a URL (`sqlite:///…`, `postgresql://…`). Without it, `DISPATCH_DATABASE` does; without
-that, the configuration file; and where there is none, it is `dispatch.db` in your data folder, on Linux
-`~/.local/share/dispatch/`, and *not* a `dispatch.db` in the folder you are in. The configuration file is the one that
-`DISPATCH_CONFIG` names, else `config.toml` in your configuration folder, on Linux `~/.config/dispatch/`; on macOS both
-folders are `~/Library/Application Support/dispatch/`.
+`--database` names the store: a path, or a URL (`sqlite:///…`, `postgresql://…`). Without it, the environment variable
+`DISPATCH_DATABASE` names it, or else the configuration file. If none of them does, the store is `dispatch.db` in your
+data folder (on Linux `~/.local/share/dispatch/`), and *not* a `dispatch.db` in the current folder. The configuration
+file is the one that `DISPATCH_CONFIG` names, or else `config.toml` in your configuration folder (on Linux
+`~/.config/dispatch/`). On macOS both folders are `~/Library/Application Support/dispatch/`.
 
 ```toml
 [database]
 path = "~/work/dispatch.db"  # or: url = "postgresql://user@host/name"
 ```
 
-A relative path, wherever it stands, also in the configuration file, begins at the folder in which the command is run.
-In Python, `open_store()` without an argument looks in the same places.
+A relative path, even in the configuration file, is relative to the current folder. In Python, `open_store()` without
+an argument looks in the same places.
 """
 EXAMPLES: dict[str, tuple[ModuleType, str]] = {
     "Making and keeping a store": (
@@ -131,14 +131,15 @@ PARTS: dict[str, tuple[str, ...]] = {
 """The keys of an item of the lists in it."""
 JSON = """## JSON
 
-`--json` writes one document on a line; `log` and `decisions` write one for each row (JSON Lines). A `…` that stands
-alone is the columns of the row by their names in the database, a prompt left out unless it is asked for. Ids and
-moments are text, in the form in which they are stored. `exported`, `imported` and `copied` count rows by table,
-`counts` by table and status; `history` and `because` are lists of rows of `transition_log`, `not_now` says by trigger
-why it would be refused now, `waits_for` what the row waits for, a gate has its `comments` too, and `error` is the
-name of the error in Python.
+`--json` writes one document on one line; `log` and `decisions` write one for each row (JSON Lines). In the tables, `…`
+alone stands for the columns of the row, by their names in the database; a prompt is left out unless you ask for it. Ids
+and times are text, in the form in which they are stored.
 
-A command that fails writes its document on standard error, in place of the line for people.
+`exported`, `imported` and `copied` count rows by table, and `counts` by table and status. `history` and `because` are
+lists of rows of `transition_log`. `not_now` has the reasons, by trigger, why it would be refused now; `waits_for` has
+what the row waits for. A gate also has its `comments`. `error` is the name of the error in Python.
+
+A command that fails writes its document to standard error, in place of the message.
 """
 
 
@@ -151,7 +152,7 @@ def page() -> str:
     groups = "\n".join(_group(title, module, example, words) for title, (module, example) in EXAMPLES.items())
     return (
         f"{HEAD}\n## Exit codes\n\n| code | meaning |\n|---|---|\n{exits}\n"
-        f"## Before any command, or behind it\n\n| option | meaning |\n|---|---|\n{common}\n"
+        f"## Options of all commands\n\n| option | meaning |\n|---|---|\n{common}\n"
         f"{STORE}\n{groups}\n{JSON}\n{_shapes('command', SHAPES)}\n{_shapes('an item of', PARTS)}"
     )
 

@@ -1,4 +1,4 @@
-"""The testing kit: what it generates is legal and has a history, and its walks find errors."""
+"""The kit that users get: what it draws is legal and has a history, and it finds what is wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 import pytest
@@ -29,17 +30,21 @@ from dispatch_state import (
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.testing.outcomes import attempt, everything
 from dispatch_state.testing.scratch import Clock, assert_sound, scratch_store, scratch_target
-from dispatch_state.testing.scripts import Player
+from dispatch_state.testing.scripts import NEW_ROWS, STEPS, Player
 from dispatch_state.testing.strategies import payloads, present_rows, rows, scripts, triggers
 from dispatch_state.testing.walks import StoreMachine, Walk, run
 from tests import postgres
-from tests.backends import BACKENDS
+from tests.conftest import BACKENDS
 from tests.invariants import broken
-from tests.long_forms import LONG
-from tests.paths import ROOT
+from tests.properties.machine import LONG
 from tests.world import MAINTAINER, World
 
+ROOT = Path(__file__).parent.parent
 SHORT = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None)
+
+
+def place(backend: str) -> str:
+    return postgres.server_or_skip() if backend == "postgresql" else backend
 
 
 # ---- scratch stores ------------------------------------------------------------------------------------
@@ -48,7 +53,7 @@ SHORT = settings(deadline=None, max_examples=15, suppress_health_check=list(Heal
 @pytest.mark.parametrize("backend", ["memory", "sqlite", "postgresql"])
 def test_a_scratch_store_is_empty_and_goes_away(backend: str) -> None:
     for _ in range(2):
-        with scratch_store(postgres.place(backend)) as store:
+        with scratch_store(place(backend)) as store:
             assert not any(everything().values())
             Agent.create(agent_type="coder")
             assert_sound(store)
@@ -99,7 +104,7 @@ def test_the_clock() -> None:
         scratch_store("memory", clock=7)  # type: ignore[arg-type]
 
 
-def test_what_is_not_sound_is_reported(store: Store) -> None:
+def test_what_is_not_sound_is_told(store: Store) -> None:
     issue = World(store).issues("done")
     assert_sound(store)
     store.database.execute_sql(f"UPDATE issues SET completed_at = NULL WHERE id = '{issue.id}'")
@@ -267,7 +272,7 @@ def test_the_same_script_writes_the_same_log_on_both_databases() -> None:
 
 def played(backend: str, script: list[int]) -> list[Any]:
     clock = Clock()
-    with scratch_store(postgres.place(backend), clock=clock) as store:
+    with scratch_store(place(backend), clock=clock) as store:
         world = World(store)
         world.running_epic({}).add_issue(**world.issue_columns())
         for kind in ("coder", "reviewer"):
@@ -290,6 +295,20 @@ def played(backend: str, script: list[int]) -> list[Any]:
         ]
 
 
+def test_a_script_may_do_everything_and_make_rows_of_every_model() -> None:
+    assert all(callable(getattr(Player, name)) for name in STEPS)
+    clock = Clock()
+    with scratch_store("memory", clock=clock) as store:
+        player = Player(store, clock)
+        made = [getattr(player, f"new_{kind}")(Random(1)) for kind in sorted(NEW_ROWS, key=ORDER.index)]
+        assert {type(row) for row in made} == set(STATEFUL)
+        assert_sound(store)
+
+
+ORDER = ["epic", "stage", "gate", "issue", "free_issue", "request", "agent", "proposal"]
+"""The kinds of rows, each after those that it belongs to."""
+
+
 class Interferes(Walk):
     """A walk with a program in it that breaks the contract."""
 
@@ -306,7 +325,7 @@ def test_a_walk_finds_what_breaks_an_invariant() -> None:
 
 
 class Watched(Walk):
-    """A walk that records what was done in it."""
+    """A walk that tells what was done in it."""
 
     backend = "memory"
     told: ClassVar[set[str]] = set()

@@ -11,6 +11,7 @@ import pytest
 from dispatch_state import Stage, Store
 from dispatch_state.schema import enforcement
 from dispatch_state.storage.statements import find
+from dispatch_state.views import explain
 from tests.waits import unassigned_in_a_running_stage, without_quorum
 from tests.world import MAINTAINER, WHY, World
 
