@@ -22,7 +22,7 @@ from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.metrics import COUNTERS, MEAN_TIME, measurements
 from dispatch_state.models.proposal import agent_types
-from dispatch_state.models.row import a_saved
+from dispatch_state.models.row import require_row
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.testing.choices import choices, everybody, present
@@ -267,7 +267,7 @@ def triggers(
         InvalidValue: an argument is wrong, or the row has no such trigger.
         StoreNotOpen: when drawn, and no store is open.
     """
-    a_saved(row, "triggers(row)", *STATEFUL)
+    require_row(row, "triggers(row)", *STATEFUL)
     if legal is not None:
         values.boolean(legal, "triggers(legal)")
     for one in actors or ():

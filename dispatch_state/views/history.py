@@ -15,7 +15,7 @@ from dispatch_state.actors import STORE, Actor, well_formed
 from dispatch_state.errors import InvalidValue
 from dispatch_state.github.progress import CLOSED, EDITED, closed_issues, edited_issues, needed_since
 from dispatch_state.lifecycle.interface import Firing, session
-from dispatch_state.models.agent import Agent, called
+from dispatch_state.models.agent import Agent, agent_name
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
 from dispatch_state.models.epic import Epic
@@ -81,7 +81,7 @@ def who(actor: str) -> str:
     if not actor.startswith("agent:") or not well_formed(actor):
         return actor
     agent = find(Agent, UUID(actor.removeprefix("agent:")))
-    return called(agent) if agent else f"agent {actor[-8:]}"
+    return agent_name(agent) if agent else f"agent {actor[-8:]}"
 
 
 def causes(row: Stateful) -> list[TransitionLog]:

@@ -43,7 +43,7 @@ def test_a_stage_is_born_above_what_has_begun(world: World) -> None:
 
 
 def test_no_gate_is_born_into_a_waiting_stage(world: World) -> None:
-    with pytest.raises(GuardRefused, match="a gate is born only while"):
+    with pytest.raises(GuardRefused, match="a gate can be created only while"):
         world.waiting_stage().add_gate("approval", "late")
 
 

@@ -30,7 +30,7 @@ def test_an_agent_that_proposed_stays(world: World) -> None:
     proposal = world.proposals("rejected")
     agent = proposal.proposer
     agent.stop(by=MAINTAINER, reason=WHY)
-    with pytest.raises(GuardRefused, match=f"{proposal} still names {agent}"):
+    with pytest.raises(GuardRefused, match=f"{proposal} still refers to {agent}"):
         agent.remove(by=MAINTAINER, reason=WHY)
 
 
@@ -55,7 +55,7 @@ def test_keys_of_tables_of_others_do_as_they_say(table: str, action: str, store:
         if action in ("ON DELETE CASCADE", "ON DELETE SET NULL"):
             removed.remove(by=MAINTAINER, reason=WHY)
         else:
-            with pytest.raises(GuardRefused, match="remove was refused: a row of a table that is not ours"):
+            with pytest.raises(GuardRefused, match="remove was refused: a row of another program's table"):
                 removed.remove(by=MAINTAINER, reason=WHY)
             assert len(store.changes(limit=10_000)) == moves
     left = store.database.execute_sql("SELECT named FROM theirs").fetchall()

@@ -139,17 +139,19 @@ def test_a_guarded_column_says_who_changes_it(world: World, table: str, column: 
     kept = getattr(row, column)
     with pytest.raises(InvalidValue) as refused:
         type(row).update({column: None})
-    assert str(refused.value) == f"{type(row).__name__}: not by update(): {way}"
+    assert str(refused.value) == f"{type(row).__name__}: update() refuses this: {way}"
     row.__data__[column] = None
     row._dirty.add(column)
     with pytest.raises(InvalidValue) as refused:
         row.save()
-    assert str(refused.value) == f"{row}: not by save(): {way}; reload() puts the object back"
+    assert str(refused.value) == f"{row}: save() refuses this: {way}; reload() restores the object"
     assert getattr(row.reload(), column) == kept
 
 
 def test_terms_are_changed_by_save(world: World) -> None:
-    with pytest.raises(InvalidValue, match=r"update\(\): options is changed by save\(\) only; status moves by"):
+    with pytest.raises(
+        InvalidValue, match=r"update\(\) refuses this: options is changed by save\(\) only; status moves by"
+    ):
         Gate.update(status="approved", options=None)
 
 
@@ -354,7 +356,7 @@ with open_store(sys.argv[1]) as store:
     try:
         found.remove(by=ada, reason="away")
     except GuardRefused as refusal:
-        assert "still names" in str(refusal), refusal
+        assert "still refers to" in str(refusal), refusal
     Ticket.delete().execute()
     found.remove(by=ada, reason="away")
     assert store.verify() == []
