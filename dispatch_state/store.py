@@ -51,8 +51,7 @@ def open_store(
             variable `DISPATCH_DATABASE`, or else `[database] path` or `url` of the configuration file
             (`DISPATCH_CONFIG`, or `config.toml` in the user's configuration folder for `dispatch`), or else
             `dispatch.db` in the user's data folder for `dispatch`.
-        create: whether to create the database when it does not exist.
-        migrate: whether to bring an old schema up to date.
+        create, migrate: whether to create a missing database, and whether to bring an old schema up to date.
         timeout: how long to wait for a lock, in seconds.
         pool_size: how many connections to keep open (PostgreSQL).
         durability: "full", or "normal", which is faster but may lose the last commits before a power cut (SQLite).
