@@ -160,8 +160,8 @@ class UnitOfWork:
         """
         found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
         if by is SANGHA:
-            says = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
-            return None if says else "SANGHA, the vote of the agents, only approves and rejects proposals"
+            decides = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
+            return None if decides else "SANGHA, the vote of the agents, only approves and rejects proposals"
         if not isinstance(by, Agent):
             return None
         if agent is None:

@@ -35,7 +35,7 @@ def test_nothing_is_born_into_a_closed_epic(world: World, status: str) -> None:
 
 def test_a_stage_is_born_above_what_has_begun(world: World) -> None:
     epic = world.running_epic()
-    with pytest.raises(GuardRefused, match="above stage_order 0"):
+    with pytest.raises(GuardRefused, match="a stage_order above 0"):
         epic.add_stage("early", stage_order=-1)
     with pytest.raises(GuardRefused, match="is taken"):
         epic.add_stage("twin", stage_order=1)

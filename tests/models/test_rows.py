@@ -168,7 +168,7 @@ def test_a_trigger_after_a_status_set_by_hand_does_not_recommend_to_save_it(worl
 def test_what_deletes_past_the_log_names_remove(world: World) -> None:
     issue = world.new_issue()
     for attempt in (issue.delete_instance, lambda: Issue.delete_by_id(issue.id), Issue.delete, Issue.truncate_table):
-        with pytest.raises(InvalidValue, match=r"record of what happened; use remove\(\)$"):
+        with pytest.raises(InvalidValue, match=r"log of moves; use remove\(\)$"):
             attempt()
     with pytest.raises(InvalidValue, match=r"use Agent\.log\(\) and Agent\.fail\(\)$"):
         AgentLog.delete()
