@@ -1,4 +1,9 @@
-"""The state that an agent runner embeds: rows, lifecycles, and a log of every move."""
+"""The state of AI agents' work in a database: rows that change only in legal ways, and a log of every move.
+
+Begin with `open_store`. The rows are Peewee models: `Epic`, `Stage`, `Gate`, `Issue`, `PullRequest`, `Agent` and
+`Proposal` have a status, which only their triggers change, such as `issue.start(by=agent)`. An actor fires a trigger: a
+`Human`, a `System`, an `Agent`, or `SANGHA`, which stands for the agents as a body when they have voted.
+"""
 
 from dispatch_state._version import __version__
 from dispatch_state.actors import SANGHA, Actor, Human, System

@@ -1,4 +1,4 @@
-"""Opening and closing the store of this process, and what a store can be asked."""
+"""Opening and closing the store of this process, and everything that a store can do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import dispatch_state.engine.cascades  # noqa: F401 - registers what follows from what
+import dispatch_state.engine.cascades  # noqa: F401 - registers the rules of cascades
 from dispatch_state import values
 from dispatch_state.audit.verify import verify
 from dispatch_state.audit.violations import Violation
@@ -48,29 +48,29 @@ def open_store(
     durability: str = "full",
     clock: Clock | None = None,
 ) -> Store:
-    """Open the store of this process.
+    """Open the store of this process. A process can have only one store open.
 
     Args:
-        target: a path, ":memory:", or a URL (`sqlite:///…`, `postgresql://…`). When left out: the environment's
-            `DISPATCH_DATABASE`, else `[database] path` or `url` of the configuration file (`DISPATCH_CONFIG`, else
-            `config.toml` in the user's configuration folder for `dispatch`), else `dispatch.db` in the user's data
-            folder for it.
-        create: whether to make the database when it is not there.
-        migrate: whether to bring an old schema up to date.
+        target: a path, ":memory:", or a URL (`sqlite:///…`, `postgresql://…`). When left out, it is the environment
+            variable `DISPATCH_DATABASE`, or else `[database] path` or `url` of the configuration file
+            (`DISPATCH_CONFIG`, or `config.toml` in the user's configuration folder for `dispatch`), or else
+            `dispatch.db` in the user's data folder for `dispatch`.
+        create, migrate: whether to create a missing database, and whether to bring an old schema up to date.
         timeout: how long to wait for a lock, in seconds.
-        pool_size: connections kept open (PostgreSQL).
-        durability: "full", or "normal", which trades the last commits before a power cut for speed (SQLite).
-        clock: gives the moment for every stamp, deadline and heartbeat, as an aware datetime.
+        pool_size: how many connections to keep open (PostgreSQL).
+        durability: "full", or "normal", which is faster but may lose the last commits before a power cut (SQLite).
+        clock: returns the present moment as an aware datetime, for every stamp, deadline and heartbeat. When None, the
+            machine's clock is used, or the server's on PostgreSQL.
 
     Returns:
-        The store, also a context manager that closes it.
+        The store. As a context manager it closes itself.
 
     Raises:
         InvalidValue: an argument is wrong.
-        StoreAlreadyOpen: a store is open in this process.
-        StoreNotFound: nothing is there, and `create` is False.
-        SchemaTooOld, SchemaTooNew, MigrationFailed: its schema is not this version's, and could not be made so.
-        StoreError: it cannot be reached, read or written; a subclass says which.
+        StoreAlreadyOpen: this process has a store open.
+        StoreNotFound: there is no database, and `create` is False.
+        SchemaTooOld, SchemaTooNew, MigrationFailed: the schema belongs to another version, and could not be migrated.
+        StoreError: the database cannot be reached, read or written. A subclass says which.
     """
     _check(create, migrate, clock)
     place = resolve(target)
@@ -89,7 +89,7 @@ def _check(create: bool, migrate: bool, clock: Clock | None) -> None:
     values.boolean(create, "create")
     values.boolean(migrate, "migrate")
     if clock is not None and not callable(clock):
-        raise InvalidValue("clock: takes a callable that gives an aware datetime")
+        raise InvalidValue("clock: takes a callable that returns an aware datetime")
 
 
 def _up_to_date(database: Database, wanted: bool, create: bool) -> None:
@@ -101,9 +101,9 @@ def _up_to_date(database: Database, wanted: bool, create: bool) -> None:
 
 
 class Store:
-    """The open store of this process; made by `open_store`. Threads share it, each with its own connection.
+    """The open store of this process, which `open_store` returns. Threads share it, each with its own connection.
 
-    database: the Peewee database behind it.
+    database: the Peewee database of the store.
     """
 
     def __init__(self, database: Database, session: StoreSession, name: str) -> None:
@@ -125,7 +125,7 @@ class Store:
             self.close()
 
     def close(self) -> None:
-        """Close the connections of all threads; every later use is `StoreNotOpen`. Closing twice does nothing.
+        """Close the connections of all threads. Every later use raises `StoreNotOpen`; closing twice does nothing.
 
         Raises:
             WrongProcess: the store was opened in another process.
@@ -138,18 +138,26 @@ class Store:
                 self.database.close_all()
 
     def atomic(self) -> AbstractContextManager[None]:
-        """A block whose moves commit together or not at all; blocks nest.
+        """Return a block whose moves commit together or not at all. Blocks may be nested.
 
-        When it rolls back, the row objects that moved in it are put back to what they were before.
+        When the block rolls back, the row objects that changed in it get back their earlier states.
 
         Raises:
+            StoreNotOpen: the store was closed.
             StoreBusy: others held the database for longer than the store's timeout.
-            StoreError: it cannot be committed; on PostgreSQL also when an error of the database was passed over in it.
+            StoreError: the block cannot be committed; on PostgreSQL also when it caught an error of the database and
+                went on.
         """
         return self._session.atomic()
 
     def now(self) -> datetime:
-        """The present moment by the store's clock, in UTC."""
+        """Return the present moment by the store's clock, in UTC.
+
+        Raises:
+            InvalidValue: the clock returned a naive datetime, or something else.
+            StoreNotOpen: the store was closed.
+            WrongProcess: the store was opened before this process was forked.
+        """
         self.database.check_usable()
         return self._session.now()
 
@@ -163,93 +171,100 @@ class Store:
         process_id: int | None = None,
         session_id: str | None = None,
     ) -> Issue | None:
-        """Give an agent the first queued issue that fits it, atomically; it is dispatched to it.
+        """Give an agent the first queued issue that fits it: the issue is assigned, and the agent is dispatched to it.
 
-        An issue may be claimed while all of this is true:
-        - it is queued;
+        An agent may claim an issue when all of these conditions hold:
+        - the issue is queued;
         - its `agent_type` is empty or the agent's;
-        - its epic and its stage, where it has them, are in_progress;
-        - it has the `repo_path` and the `issue_type` asked for.
+        - its epic and its stage, if it has them, are in_progress;
+        - it has the `repo_path` and the `issue_type` that were asked for.
 
-        Of those the first is given, by priority, then by age, then by id. One that becomes unfit before it is
-        assigned, because another session moved it, its stage or its epic, is passed over, and the next is given.
+        Of those issues the agent gets the first by priority, then by age, then by id. No two agents get the same issue.
+        When another session makes an issue unfit before it is assigned, the claim takes the next one.
+        An agent whose own issue is assigned or in_progress gets that issue again, whatever was asked for. It claimed
+        the issue before, or `unblock` or `request_changes` gave it back.
 
-        An agent that holds an issue as its assignee gets that one back, whatever is asked for: one that it claimed
-        before, or that came back to it by `unblock` or `request_changes`.
-
-        A claim is a heartbeat; one that gives nothing writes it every 30 s at most.
+        A claim is also a heartbeat. A claim that finds no issue writes a heartbeat only every 30 s.
 
         Args:
             agent: an agent of this store; the object is brought up to date.
             repo_path: only issues of this repository.
             issue_type: only issues of this type.
-            start: also `start` the issue, if it is assigned, in the same transaction: what is given is in_progress.
-            process_id, session_id: what the agent's `run` is given, which follows from that start. An agent that runs
-                already, as with an issue that came back, keeps those it has.
+            start: whether to `start` an assigned issue in the same transaction, so that the issue is in_progress.
+            process_id, session_id: arguments for the agent's `run`, which follows from that start. An agent that
+                already runs, as with an issue that came back, keeps the values that it has.
 
         Returns:
-            The issue, or None when nothing fits at this moment, or the agent is busy with a review.
+            The issue. None when no issue fits at this moment, or the agent is busy with a review.
 
         Raises:
-            InvalidValue: an argument is wrong, or a process or session is named without `start`.
+            InvalidValue: an argument is wrong, or `process_id` or `session_id` is given without `start`.
             RowNotFound: the agent is not in this store.
             GuardRefused: the agent is errored or completed.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         return claims.claim(
             agent, repo_path=repo_path, issue_type=issue_type, start=start, process_id=process_id, session_id=session_id
         )
 
     def rescue(self, *, timeout: float = 120.0, max_attempts: int = 3, idle_timeout: float | None = None) -> list[Move]:
-        """Fail every starting or working agent that is silent, as `System("rescue")`: its work is offered again.
+        """Mark starting and working agents as errored that have sent no heartbeat for too long.
 
-        An agent is silent when its last heartbeat is longer ago than the timeout, or lies further ahead than that
-        (a clock was wrong then). Agents that wait or are paused send no heartbeats, and are left alone.
+        This fires `fail` on each of them as `System("rescue")`, which releases the agent's issues. An agent is silent
+        when its last heartbeat is older than the timeout, or is further in the future than the timeout, because a clock
+        was wrong. Agents that wait or are paused need not send heartbeats, and are left alone.
 
-        The longest silence first, each in a transaction of its own, looked at once and judged again there: several
-        processes may call this at once. An agent that cannot be moved does not keep the others from it.
+        The agents with the longest silence come first. Each one is moved in its own transaction, which checks the
+        agent again, so several processes may call this at the same time. An agent that cannot be moved does not keep
+        the others from being moved.
 
         Args:
-            timeout: in seconds.
-            max_attempts: from how many attempts on an issue is set aside instead of queued again.
-            idle_timeout: in seconds; also `stop` every idle or errored agent that was silent for longer and that no
-                live issue names as its assigned agent: sessions that are over. None leaves them.
+            timeout: the longest silence that is allowed, in seconds.
+            max_attempts: from how many attempts on an issue is blocked or unassigned instead of queued again.
+            idle_timeout: in seconds. Also `stop` each idle or errored agent that was silent for longer and to which no
+                live issue is assigned, because its session is over. None leaves such agents alone.
 
         Returns:
             Every move that was made.
 
         Raises:
             InvalidValue: an argument is wrong.
-            StoreError: an agent could not be read or written; the first such error, raised at the end, with a note
-                of how many others there were. The moves of the other agents are made.
+            StoreError: an agent could not be read or written. The first such error is raised after the other agents
+                were moved, with a note of how many others there were.
         """
         return maintenance.rescue(timeout, max_attempts, idle_timeout)
 
     def tick(self) -> list[Move]:
-        """Fire what is due: checkpoints whose time has come, votes whose deadline has passed.
+        """Approve checkpoints whose time has come, and decide votes whose deadline has passed.
 
-        Each in a transaction of its own, in the order in which they became due; safe to call from several processes
-        at once. One that cannot be moved does not keep the others from it.
+        The checkpoints come first, then the votes, each in the order in which they became due. Each row is moved in
+        its own transaction, so several processes may call this at the same time. A row that cannot be moved does not
+        keep the others from being moved.
 
         Returns:
             Every move that was made.
 
         Raises:
-            StoreError: a row could not be read or written; the first such error, raised at the end, with a note of
-                how many others there were. The other moves are made.
+            StoreError: a row could not be read or written. The first such error is raised after the other rows were
+                moved, with a note of how many others there were.
         """
         return maintenance.tick()
 
     def verify(self, *, progress: Progress | None = None) -> list[Violation]:
-        """What breaks an invariant of the lifecycles, or is not as the database should hold it; empty when sound.
+        """Check the whole store: the invariants of the lifecycles, and how the database stores each value.
 
-        Reads one moment of the store, while others may go on writing.
+        It reads one moment of the store, while others may go on writing.
 
         Args:
-            progress: called now and then with how many checks are done, and of how many.
+            progress: called from time to time with the number of checks that are done, and the number of all checks.
+
+        Returns:
+            What is wrong; empty when the store is sound.
 
         Raises:
             InvalidValue: `progress` cannot be called.
-            StoreCorrupt: the file is damaged so that it cannot be read.
+            StoreCorrupt: the file is so damaged that it cannot be read.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         return self._session.read(lambda: verify(self.database, progress))
 
@@ -257,110 +272,142 @@ class Store:
         """Copy one moment of the store to a new file, while others go on writing (SQLite).
 
         Args:
-            path: a file that does not exist yet; it is its owner's alone.
+            path: a file that does not exist yet. Only its owner can read it.
 
         Returns:
-            Its absolute path; whole and on disk when this returns.
+            The absolute path of the file, which is complete and on disk.
 
         Raises:
-            InvalidValue: there is such a file, or a transaction is open in this thread.
-            StoreReadOnly, StoreFull: it cannot be written.
-            StoreError: the store is on PostgreSQL, which has pg_dump.
+            InvalidValue: the file exists, or a transaction is open in this thread.
+            StoreReadOnly, StoreFull: the file cannot be written.
+            StoreError: the store is on PostgreSQL; use pg_dump there.
         """
         with self._session.error_boundary():
             return backup(self.database, path)
 
     def export(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
-        """Write one moment of the store as lines of JSON, while others go on writing; streamed.
+        """Write one moment of the store as lines of JSON, while others go on writing. The rows are streamed.
 
         Args:
-            file: a path that does not exist yet, which becomes its owner's alone; or a file opened to write bytes.
-            progress: told now and then how many rows are done, and of how many.
+            file: the path of a file that does not exist yet, which only its owner can read; or a file that is open for
+                writing bytes.
+            progress: called from time to time with the number of rows that are done, and the number of all rows.
 
         Returns:
             How many rows of each table were written.
 
         Raises:
-            InvalidValue: there is such a file, the open file takes no bytes, or a transaction is open in this thread.
-            StoreReadOnly, StoreFull, StoreError: it cannot be written.
+            InvalidValue: the file exists, the open file does not take bytes, or a transaction is open in this thread.
+            StoreReadOnly, StoreFull, StoreError: the file cannot be written.
         """
         with self._session.error_boundary():
             return export(self.database, file, progress)
 
     def import_snapshot(self, file: Target, *, progress: Progress | None = None) -> dict[str, int]:
-        """Fill this empty store with what `export` wrote, of either database; all of it, or nothing.
+        """Fill this empty store from a file that `export` wrote, from either kind of database.
 
-        It is one exclusive transaction; every value is checked on the way in, and `verify()` is asked at its end.
+        The import is one exclusive transaction: all rows are imported, or none. Every value is checked, and so is the
+        whole store at the end, as by `verify()`.
 
         Args:
-            file: a path, or a file opened to read bytes.
-            progress: told now and then how many rows are done; the second number is 0.
+            file: a path, or a file that is open for reading bytes.
+            progress: called from time to time with the number of rows that are done, and 0.
 
         Returns:
             How many rows of each table were read.
 
         Raises:
-            InvalidValue: the file cannot be read or gives no bytes, is no snapshot, was cut, or holds what no column
-                does; the line is named.
-            StoreError: this store is not empty, or what the file holds breaks an invariant.
+            InvalidValue: the file cannot be read, does not return bytes, is not a snapshot, is truncated, or contains
+                a value that its column does not accept. The message names the line.
+            StoreError: this store is not empty, or the rows break an invariant.
         """
         with self._session.error_boundary():
             return import_snapshot(self.database, file, progress)
 
     def enforcement_suspended(self) -> AbstractContextManager[None]:
-        """A block in which the database's own triggers do not stand: the door for restores and repairs.
+        """Return a block without the database's own triggers, for restores and repairs.
 
-        It is one exclusive transaction. Before it commits the triggers stand again and `verify()` is asked; what
-        does not hold rolls everything back. Row objects are put back then, as `atomic` does it.
+        The block is one exclusive transaction. Before it commits, the triggers are created again and the whole store is
+        checked, as by `verify()`. When the check finds something, everything rolls back, and the row objects get back
+        their earlier states.
 
         Raises:
             InvalidValue: a transaction is open in this thread.
-            StoreBusy: others write so much that they were never all out at one moment.
+            StoreBusy: other writers never left the database free.
             StoreError: what was written breaks an invariant.
         """
         return self._session.atomic(enforcement_suspended(self.database))
 
     def history(self, row: Stateful) -> list[TransitionLog]:
-        """Every move of a row, the oldest first; also of one that was removed."""
+        """Return every move of a row, the oldest first.
+
+        Args:
+            row: a row with a lifecycle; it may have been removed.
+
+        Raises:
+            InvalidValue: it is something else.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         return self._session.read(lambda: history(row))
 
     def explain(self, row: Stateful) -> str:
-        """Why a row is where it is: its last move, what that followed from, up to who acted; and what it waits for.
+        """Explain in plain text why a row has its status.
+
+        Args:
+            row: a row with a lifecycle.
+
+        Returns:
+            Its last move, the moves from which that one followed, who acted in the end, and what the row waits for.
 
         Raises:
-            RowNotFound: the row is gone.
+            InvalidValue: it is something else.
+            RowNotFound: the row was removed.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         return self._session.read(lambda: explain(row))
 
     def changes(self, after: int = 0, limit: int = 1000) -> list[TransitionLog]:
-        """The moves recorded after one, in the order of `seq`.
+        """Return the moves after a given one, in the order of `seq`.
 
         Args:
-            after: the `seq` to begin behind.
-            limit: how many at most.
+            after: the `seq` of the last move to leave out.
+            limit: the greatest number of moves to return.
+
+        Raises:
+            InvalidValue: an argument is wrong.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         return self._session.read(lambda: changes(after, limit))
 
     def watch(self, after: int | None = None, *, timeout: float | None = None) -> Iterator[TransitionLog]:
-        """Every committed move behind one, in the order of `seq`, as they come, of all processes; none twice.
+        """Yield the committed moves of all processes, in the order of `seq` and each once, as they are made.
 
-        On PostgreSQL a move is told when no transaction is open any more that may hold an earlier one. Whoever
-        keeps the `seq` of the last one it dealt with goes on from there after a restart.
+        On PostgreSQL a move is yielded when no open transaction can contain an earlier one any more. A program that
+        stores the `seq` of the last move it has handled can go on from there after a restart.
 
         Args:
-            after: the `seq` to begin behind; None begins with what is committed from now on.
-            timeout: end after so many seconds without a move; None goes on for ever.
+            after: the `seq` of the last move to leave out. None begins with the moves that are committed from now on.
+            timeout: end after this many seconds without a move. None goes on for ever.
 
         Raises:
             InvalidValue: an argument is wrong; or, from the iterator, a transaction is open in this thread.
-            StoreNotOpen: from the iterator: the store was closed meanwhile.
+            StoreNotOpen: from the iterator: the store was closed.
+            StoreError: from the iterator: the database failed.
         """
         return watch(self.database, self._session.read, self._session.error_boundary, after, timeout)
 
     def needs_human(self) -> list[NeedsHuman]:
-        """Everything that goes on only when a person says so: gates, blocked issues, agents that ask and the like."""
+        """Return everything that waits for a person, such as gates, blocked issues and agents with a question.
+
+        Raises:
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         return self._session.read(needs_human)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many rows stand in each status, by table."""
+        """Return how many rows have each status, by table.
+
+        Raises:
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         return self._session.read(counts)

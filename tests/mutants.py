@@ -210,7 +210,7 @@ FAULTS = [
     ),
     Fault(
         "a claim that others can make fail",
-        "claims.py", "        raise _LookAgain(issue.id) from refusal\n", "        raise\n",
+        "claims.py", "        raise _TryAgain(issue.id) from refusal\n", "        raise\n",
         "engine/test_claims.py -k passed_over",
     ),
     Fault(
@@ -235,17 +235,17 @@ FAULTS = [
     ),
     Fault(
         "a claim for nothing that writes each time",
-        "claims.py", "if turn.now - agent.last_heartbeat >= NOW_AND_THEN:", "if True:",
+        "claims.py", "if turn.now - agent.last_heartbeat >= IDLE_HEARTBEAT_INTERVAL:", "if True:",
         "engine/test_claims.py -k now_and_then",
     ),
     Fault(
         "a claim for nothing that is no heartbeat",
-        "claims.py", "if turn.now - agent.last_heartbeat >= NOW_AND_THEN:", "if False:",
+        "claims.py", "if turn.now - agent.last_heartbeat >= IDLE_HEARTBEAT_INTERVAL:", "if False:",
         "engine/test_claims.py -k now_and_then",
     ),
     Fault(
         "a process that is not handed on",
-        "cascades.py", "\"run\", **firing.onward)", "\"run\")",
+        "cascades.py", "\"run\", **firing.passed_on)", "\"run\")",
         "engine/test_claims.py -k start",
     ),
     Fault(

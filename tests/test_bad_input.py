@@ -89,14 +89,14 @@ WRONG_CALLS: list[tuple[Callable[[Any], object], str]] = [
         lambda rows: rows.issue.assign(by=rows.human),
         "assign() takes agent, worktree_path, branch_name, by, reason; agent is missing",
     ),
-    (lambda rows: rows.issue.queue("now", by=rows.human), "queue() takes by, reason; each by name"),
+    (lambda rows: rows.issue.queue("now", by=rows.human), "queue() takes by, reason; pass each by name"),
     (
         lambda rows: rows.agent.fail("it broke", 3, by=rows.human),
-        "fail() takes error, max_attempts, by, reason; all but error by name",
+        "fail() takes error, max_attempts, by, reason; pass all but error by name",
     ),
     (
         lambda rows: rows.agent.fail("it broke", error="badly", by=rows.human),
-        "fail() takes error, max_attempts, by, reason; each once",
+        "fail() takes error, max_attempts, by, reason; pass each of them once",
     ),
 ]
 
@@ -115,8 +115,8 @@ def test_the_error_of_a_wrong_call_says_what_the_trigger_takes(
 @pytest.mark.parametrize(
     ("by", "message"),
     [
-        (None, "queue(by): nobody was named; say who acts: Human("),
-        ("human:ada", "queue(by): a value of type str is no actor; say who acts: Human("),
+        (None, "queue(by): no actor was given; say who acts: Human("),
+        ("human:ada", "queue(by): a value of type str is not an actor; say who acts: Human("),
     ],
 )
 def test_the_error_of_a_wrong_actor_says_how_one_is_named(rows: Any, by: Any, message: str) -> None:

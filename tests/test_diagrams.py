@@ -39,7 +39,7 @@ def test_every_declared_follower_is_named_in_its_rule() -> None:
 
 
 def test_what_is_no_trigger_is_not_declared() -> None:
-    with pytest.raises(TypeError, match="is no trigger"):
+    with pytest.raises(TypeError, match="is not a trigger"):
         after(Issue, "queue", then=(Issue.reload,))
 
 

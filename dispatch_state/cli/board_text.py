@@ -18,7 +18,7 @@ from peewee import fn
 
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.agent import Agent, called
+from dispatch_state.models.agent import Agent, agent_name
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
@@ -86,7 +86,7 @@ class Board:
     def agent(self, issue: Issue) -> str:
         """The name of an issue's assigned agent; empty when it has none."""
         agent = self.agents.get(issue.assigned_agent_id) if issue.assigned_agent_id else None
-        return called(agent) if agent else ""
+        return agent_name(agent) if agent else ""
 
     def shows(self, row: Row) -> bool:
         """Whether a row is one of the shown issues, or an epic or a stage of theirs."""

@@ -17,7 +17,7 @@ from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.statements import find
-from dispatch_state.views.history import display_name
+from dispatch_state.views.explain import display_name
 
 M = TypeVar("M", bound=Row)
 CACHED_NAMES = 1000

@@ -13,7 +13,7 @@ from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Terminal, clipped, visible
 from dispatch_state.cli.triggers import needed
 from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.agent import BUSY, Agent, called
+from dispatch_state.models.agent import BUSY, Agent, agent_name
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
@@ -163,7 +163,7 @@ def _show_agents(out: Terminal, agents: list[Agent], count: int) -> None:
         out.line(("bold", "busy agents"), ("dim", f"  {count:,}"))
     for agent in agents:
         issue = found(Issue, agent.current_issue_id)
-        say_flowing(out, f"{called(agent)}  {agent.status}", *([_titled(out, issue)] if issue else []))
+        say_flowing(out, f"{agent_name(agent)}  {agent.status}", *([_titled(out, issue)] if issue else []))
     _show_more(out, count - len(agents))
 
 

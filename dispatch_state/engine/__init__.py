@@ -1,1 +1,1 @@
-"""Move and record together."""
+"""Units of work: moving rows and recording each move in one transaction."""

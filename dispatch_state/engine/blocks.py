@@ -1,4 +1,4 @@
-"""`store.atomic()` blocks, and what row objects were before them."""
+"""The `store.atomic()` blocks, and the states that row objects had before them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,34 @@ from dispatch_state.storage.connect import Database
 from dispatch_state.storage.transactions import Atomic
 
 
-class Memory(threading.local):
-    """What row objects were before the blocks of this thread changed them, block by block."""
+class ObjectStates(threading.local):
+    """The states that row objects had before the open blocks of this thread changed them: one dict for each block."""
 
     def __init__(self) -> None:
         self.blocks: list[dict[int, tuple[Row, dict[str, Any]]]] = []
 
     def remember(self, row: Row) -> None:
-        """Keep what a row object is now, unless the block knows an earlier state of it."""
+        """Save the present state of a row object, unless the innermost block has saved an earlier one.
+
+        Args:
+            row: the object that is about to change. Outside of a block nothing is saved.
+        """
         if self.blocks and id(row) not in self.blocks[-1]:
             state = {name: _copied(value) for name, value in vars(row).items()}
             self.blocks[-1][id(row)] = (row, state)
 
     def end(self, level: int, restore: bool) -> None:
-        """End the blocks beyond a level; what they remember goes back into the objects, or to the block around."""
+        """End the blocks that are deeper than a level.
+
+        Args:
+            level: how many blocks stay open.
+            restore: whether the objects get back their saved states. When False, the surrounding block takes over
+                the states, if there is one.
+        """
         while len(self.blocks) > level:
             for key, (row, state) in self.blocks[-1].items():
                 if restore:
-                    row.__dict__ = state  # in one step: an exception may come at any line
+                    row.__dict__ = state  # in one step, because a signal may raise at any line
                 elif len(self.blocks) > 1:
                     self.blocks[-2].setdefault(key, (row, state))
             del self.blocks[-1]
@@ -43,7 +53,7 @@ def _copied(value: Any) -> Any:
 
 
 class ErrorBoundary:
-    """Nothing foreign leaves here: an error of the database or its driver becomes one of ours."""
+    """A block that turns the errors of the database and its driver into errors of this library."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -57,7 +67,16 @@ class ErrorBoundary:
             self.translate(error)
 
     def translate(self, error: Exception) -> None:
-        """Raise what an error of the database or its driver becomes, unless it is one of ours too."""
+        """Raise the error of this library for an error of the database or its driver.
+
+        Args:
+            error: what the database raised. When it is also one of ours, this method returns.
+
+        Raises:
+            StoreError: the error as ours, a subclass where one fits.
+            StoreNotOpen: another thread closed the store.
+            WrongProcess: the store was opened before this process was forked.
+        """
         if isinstance(error, DispatchError):
             return
         self._database.check_usable()  # another thread may have closed the store meanwhile
@@ -66,10 +85,13 @@ class ErrorBoundary:
 
 
 class AtomicBlock(Atomic):
-    """A block that commits as one; when it rolls back, row objects are put back to what they were.
+    """A block that commits as a whole. When it rolls back, the row objects get back their earlier states.
 
     Args:
-        block: begins and ends the transaction; an ordinary one when None.
+        database: the database of the transaction.
+        boundary: turns the errors of the database into ours.
+        object_states: saves the states of row objects.
+        block: begins and ends the transaction. When None, the block begins an ordinary one.
     """
 
     _level = sys.maxsize
@@ -79,23 +101,23 @@ class AtomicBlock(Atomic):
         self,
         database: Database,
         boundary: ErrorBoundary,
-        memory: Memory,
+        object_states: ObjectStates,
         block: AbstractContextManager[Any] | None = None,
     ) -> None:
         super().__init__(database)
         self._error_boundary = boundary
-        self._memory = memory
-        self._given = block
+        self._object_states = object_states
+        self._block_to_enter = block
 
     def _build_ctx(self) -> AtomicBlock:
-        return AtomicBlock(self.db, self._error_boundary, self._memory)
+        return AtomicBlock(self.db, self._error_boundary, self._object_states)
 
     def _begin(self, depth: int) -> None:
-        self._level = len(self._memory.blocks)
-        self._block = self._given or (self.db.savepoint() if depth else self.db.transaction())
+        self._level = len(self._object_states.blocks)
+        self._block = self._block_to_enter or (self.db.savepoint() if depth else self.db.transaction())
         with self._error_boundary:
             self._block.__enter__()
-        self._memory.blocks.append({})
+        self._object_states.blocks.append({})
 
     def _end(self, *error: Any) -> None:
         failed = error[0] is not None
@@ -105,10 +127,10 @@ class AtomicBlock(Atomic):
         with self._error_boundary:
             self._block.__exit__(*error)
         self._restores = failed
-        self._memory.end(self._level, restore=failed)
+        self._object_states.end(self._level, restore=failed)
 
     def _undo_function(self, depth: int) -> Callable[[], None]:
-        restore = partial(self._memory.end, self._level, restore=self._restores)
+        restore = partial(self._object_states.end, self._level, restore=self._restores)
         undo = super()._undo_function(depth)
 
         def undo_both() -> None:

@@ -1,4 +1,4 @@
-"""What is checked before any SQL: who acts, the row object, the columns of a new row."""
+"""The checks that come before any SQL: of the actor, the row object and the columns of a new row."""
 
 from __future__ import annotations
 
@@ -18,28 +18,45 @@ ACTORS = Human, System, Agent
 
 
 def require_actor(by: object, what: str, argument: str = "by") -> None:
-    """Raise `InvalidValue` unless `by` is an actor: free text is how an agent would forge a person."""
+    """Check that a value is an actor. Free text is refused, because an agent could name a person with it.
+
+    Args:
+        by: the value to check.
+        what: the method that was called, for the message.
+        argument: the name of its argument, for the message.
+
+    Raises:
+        InvalidValue: the value is not an actor, or it is an agent without a valid id.
+    """
     if isinstance(by, Agent) and not isinstance(by.id, UUID):
-        raise InvalidValue("by: the agent's id is not one; reload() the row")
+        raise InvalidValue("by: the agent's id is not a valid id; reload() the row")
     if isinstance(by, ACTORS) or by is SANGHA:
         return
-    given = "nobody was named" if by is None else f"a value of type {type(by).__name__} is no actor"
+    problem = "no actor was given" if by is None else f"a value of type {type(by).__name__} is not an actor"
     raise InvalidValue(
-        f'{what}({argument}): {given}; say who acts: Human("login"), System("component"), an Agent row or SANGHA'
+        f'{what}({argument}): {problem}; say who acts: Human("login"), System("component"), an Agent row or SANGHA'
     )
 
 
 def require_id(row: Row) -> None:
-    """Raise `InvalidValue` for a row object whose id was replaced by what is none."""
+    """Check that the id of a row object is still an id.
+
+    Raises:
+        InvalidValue: another value was assigned to it.
+    """
     if not isinstance(row._pk, UUID):
-        raise InvalidValue(f"{type(row).__name__}: the id of the object is none; read the row again")
+        raise InvalidValue(f"{type(row).__name__}: the id of the object is not a valid id; read the row again")
 
 
 FENCED = frozenset(FENCE)
 
 
 def require_saved(row: Stateful) -> None:
-    """Raise `InvalidValue` for a row object that a trigger cannot start from."""
+    """Check that a row object is saved, complete and unchanged, so that a trigger may be fired on it.
+
+    Raises:
+        InvalidValue: it was never saved, was read without a column that is needed, or has unsaved changes.
+    """
     if row.is_new:
         raise InvalidValue(f"{row} was never saved; save() it first")
     if not row.__data__.keys() >= FENCED:
@@ -51,26 +68,44 @@ def require_saved(row: Stateful) -> None:
 
 
 def new_row_columns(row: Stateful) -> dict[str, Any]:
-    """The checked columns of a row to be born; raises `InvalidValue` for what is wrong or not set at birth."""
+    """Check the columns of a new row.
+
+    Args:
+        row: the object that will be inserted.
+
+    Returns:
+        Every column with its checked value. Columns that are filled in later are None.
+
+    Raises:
+        InvalidValue: a value is wrong, or creation may not set its column.
+    """
     columns = {}
-    set_at_creation, given = row.set_at_creation(), row.__data__
+    set_at_creation, data = row.set_at_creation(), row.__data__
     for field in row._meta.sorted_fields:
-        value = given.get(field.name)
+        value = data.get(field.name)
         if field.name in set_at_creation:
             columns[field.name] = (
                 field.check(value) if value is not None or field.name not in row.filled_at_creation else None
             )
         elif value is not None and value != field.default:
-            raise InvalidValue(f"{field.place}: is not set at birth; use {row.written_by}")
+            raise InvalidValue(f"{field.place}: cannot be set at creation; use {row.written_by}")
         else:
             columns[field.name] = None if value is field.default is None else field.check(value)
     if columns["status"] not in row.machine.births:
-        raise InvalidValue(f"{row._meta.table_name}.status: born {listed(row.machine.births)} only")
+        raise InvalidValue(f"{row._meta.table_name}.status: a new row starts as {' or '.join(row.machine.births)}")
     return columns
 
 
 def require_parents(row: Stateful, columns: tuple[str, ...] | None = None) -> None:
-    """Raise `RowNotFound` for a key that names nothing."""
+    """Check that the keys of a row name existing rows, which are read.
+
+    Args:
+        row: the row whose keys are checked.
+        columns: the names of the keys to check. When None, all of them are checked.
+
+    Raises:
+        RowNotFound: a key names no row.
+    """
     for field in row._meta.refs:
         if isinstance(field, ParentField) and (columns is None or field.name in columns):
             getattr(row, field.name)

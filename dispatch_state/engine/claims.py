@@ -1,11 +1,12 @@
-"""Claims: the first queued issue that fits an agent, given to it atomically.
+"""Claims: an agent gets the first queued issue that fits it, in one transaction.
 
-The order is the seed's: priority, then age, then id. Issues for the agent's own type and issues for
-anybody are two ranges of one index, so a claim reads the first of each, however long the queue is. On
-PostgreSQL an issue that another claim has locked is skipped; before saying that there is nothing, a claim
-that skipped something asks again. Its search locks the issue and only reads its stage and epic, so what it
-found may have become unfit before it is assigned: then that attempt is rolled back as a whole, its locks with
-it, and the next one passes the issue over.
+The order is the seed's: priority, then age, then id. Issues for the agent's own type and issues for any type are two
+ranges of one index, so a claim reads one issue of each, however long the queue is.
+
+On PostgreSQL a claim skips the issues that other claims have locked. When it skipped one and found nothing else, it
+tries again. The search locks the issue, but only reads its stage and its epic, so the issue may become unfit before it
+is assigned. The claim then rolls back the attempt, which also frees its locks, and the next attempt leaves that issue
+out.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ from dispatch_state.storage.targets import POSTGRESQL
 from dispatch_state.vocabulary import AgentStatus, EpicStatus, IssueStatus, IssueType, Priority, StageStatus
 
 TRIES = 10
-"""How often a claim that skipped an issue asks again before it waits for the lock."""
+"""How often a claim that skipped an issue tries again before it waits for the lock."""
 SKIP, WAIT, LOOK = "FOR NO KEY UPDATE OF t1 SKIP LOCKED", "FOR NO KEY UPDATE OF t1", ""
 ANYBODY = ""
-"""What the index calls issues that name no type of agent: PostgreSQL keeps no order behind an IS NULL."""
-NOW_AND_THEN = timedelta(seconds=30)
-"""How often a claim that gives nothing writes a heartbeat at most."""
+"""How the index stores the type of issues for any type: PostgreSQL keeps no order behind an IS NULL."""
+IDLE_HEARTBEAT_INTERVAL = timedelta(seconds=30)
+"""The shortest time between two heartbeats that claims without an issue write."""
 RANK = {str(priority): rank for rank, priority in enumerate(Priority)}
 _random = SystemRandom()
 
@@ -51,9 +52,9 @@ _random = SystemRandom()
 class Wanted(NamedTuple):
     """What a claim asks for.
 
-    filters: columns of the issue and what they must hold.
-    start: whether the issue is to be in_progress.
-    run: what the agent's `run` is given.
+    filters: columns of the issue, and the values that they must have.
+    start: whether the claim also starts the issue.
+    run: the arguments for the agent's `run`.
     """
 
     filters: dict[str, Any]
@@ -61,10 +62,10 @@ class Wanted(NamedTuple):
     run: dict[str, Any]
 
 
-class _LookAgain(Exception):
-    """The rows moved during an attempt; nothing of it is kept.
+class _TryAgain(Exception):
+    """Rows moved during an attempt, which is rolled back.
 
-    passed: the issue that became unfit, if that is why.
+    passed: the issue that became unfit, or None when another claim was faster.
     """
 
     def __init__(self, passed: UUID | None = None) -> None:
@@ -80,26 +81,34 @@ def claim(
     process_id: int | None = None,
     session_id: str | None = None,
 ) -> Issue | None:
-    """Give an agent an issue; see `Store.claim`."""
-    here = session()
+    """Give an agent the first queued issue that fits it; see `Store.claim` for the arguments and conditions.
+
+    Raises:
+        InvalidValue: an argument is wrong, or `process_id` or `session_id` is given without `start`.
+        RowNotFound: the agent is not in this store.
+        GuardRefused: the agent is errored or completed.
+    """
+    current = session()
     if not isinstance(agent, Agent):
         raise InvalidValue(f"claim: takes an Agent row, not a value of type {type(agent).__name__}")
     wanted = Wanted(
-        filters=_given(repo_path=repo_path, issue_type=issue_type),
+        filters=_checked_arguments(repo_path=repo_path, issue_type=issue_type),
         start=values.boolean(start, "claim(start)"),
-        run=_given(process_id=process_id, session_id=session_id),
+        run=_checked_arguments(process_id=process_id, session_id=session_id),
     )
     if wanted.run and not start:
-        raise InvalidValue(f"claim({next(iter(wanted.run))}): is kept when the agent runs; claim with start=True")
+        raise InvalidValue(
+            f"claim({next(iter(wanted.run))}): is used only when the claim starts the issue; add start=True"
+        )
     passed: set[UUID] = set()
     attempt = 0
     while attempt <= TRIES:
         locking = SKIP if attempt < TRIES else WAIT
         work = partial(_claim, wanted=wanted, locking=locking, passed=tuple(passed))
         try:
-            return here.work_on(agent, "claim", work, locks=None, by=agent)
-        except _LookAgain as again:
-            if again.passed is not None:  # one issue less each time, so this ends
+            return current.work_on(agent, "claim", work, locks=None, by=agent)
+        except _TryAgain as again:
+            if again.passed is not None:  # each repetition leaves out one more issue, so the loop ends
                 passed.add(again.passed)
                 continue
         attempt += 1
@@ -115,73 +124,73 @@ _CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
 }
 
 
-def _given(**arguments: Any) -> dict[str, Any]:
-    """The arguments of a claim that are not None, checked."""
+def _checked_arguments(**arguments: Any) -> dict[str, Any]:
+    """Check the arguments of a claim that are not None, and return them by name."""
     return {name: _CHECKS[name](value, f"claim({name})") for name, value in arguments.items() if value is not None}
 
 
 def _claim(unit: UnitOfWork, agent: Agent, wanted: Wanted, locking: str, passed: tuple[UUID, ...]) -> Issue | None:
-    """One attempt at a claim, in a transaction of its own.
+    """Make one attempt at a claim, in its own transaction.
 
     Raises:
-        _LookAgain: what it found was taken, or became unfit, meanwhile.
+        _TryAgain: the issue that it found was taken by another claim, or became unfit.
     """
     if agent.status != AgentStatus.IDLE:
-        return _held(unit, agent, wanted)
+        return _issue_already_assigned(unit, agent, wanted)
     issue = _first(agent, wanted.filters, locking, passed)
     if issue is not None:
         _assign(unit, _locked(unit, agent), issue, wanted)
         return issue
     if locking == SKIP and DATABASE.kind == POSTGRESQL and _first(agent, wanted.filters, LOOK, passed) is not None:
-        raise _LookAgain
-    _give_nothing(unit, agent)
+        raise _TryAgain
+    _record_idle_heartbeat(unit, agent)
     return None
 
 
 def _assign(unit: UnitOfWork, agent: Agent, issue: Issue, wanted: Wanted) -> None:
     if agent.status != AgentStatus.IDLE:
-        raise _LookAgain
+        raise _TryAgain
     acts: list[tuple[Any, str, dict[str, Any]]] = [(issue, "assign", {"agent": agent})]
     if wanted.start:
         acts.append((issue, "start", {}))
     try:
-        unit.acts("claim", acts, agent, "", onward=wanted.run)
+        unit.acts("claim", acts, agent, "", passed_on=wanted.run)
     except (GuardRefused, IllegalTransition, StaleRow, RowNotFound) as refusal:
-        if issue_under_way(agent.id) not in (None, issue):  # the store is not sound, and no other issue would do
+        if issue_under_way(agent.id) not in (None, issue):  # an invariant is broken, and no other issue would help
             raise
-        raise _LookAgain(issue.id) from refusal
+        raise _TryAgain(issue.id) from refusal
 
 
-def _held(unit: UnitOfWork, agent: Agent, wanted: Wanted) -> Issue | None:
-    """What a busy agent holds as assignee, started if that is wanted; None when it reviews."""
+def _issue_already_assigned(unit: UnitOfWork, agent: Agent, wanted: Wanted) -> Issue | None:
+    """Return the issue that is assigned to a busy agent, and start it if asked; None when the agent reviews."""
     issue = issue_under_way(agent.id)
     if issue is None:
-        _give_nothing(unit, agent)
+        _record_idle_heartbeat(unit, agent)
         return None
     if DATABASE.kind == POSTGRESQL:
         agent = _locked(unit, agent, issue)
         issue, before = issue_under_way(agent.id), issue
         if issue is None or issue != before:
-            raise _LookAgain
+            raise _TryAgain
     if wanted.start and issue.status == IssueStatus.ASSIGNED:
-        unit.acts("claim", [(issue, "start", {})], agent, "", onward=wanted.run)
+        unit.acts("claim", [(issue, "start", {})], agent, "", passed_on=wanted.run)
     else:
         record_heartbeat(unit, agent)
     return issue
 
 
-def _give_nothing(unit: UnitOfWork, agent: Agent) -> None:
-    """Now and then a claim without an issue is a heartbeat: an agent that asks again and again writes little."""
-    if unit.now - agent.last_heartbeat >= NOW_AND_THEN:
+def _record_idle_heartbeat(unit: UnitOfWork, agent: Agent) -> None:
+    """Write a heartbeat for a claim that found no issue, but not at every claim, so that polling writes little."""
+    if unit.now - agent.last_heartbeat >= IDLE_HEARTBEAT_INTERVAL:
         record_heartbeat(unit, _locked(unit, agent))
 
 
 def _locked(unit: UnitOfWork, agent: Agent, issue: Issue | None = None) -> Agent:
-    """The agent as it stands under its lock, which is taken behind that of the issue it holds (PostgreSQL).
+    """Lock the agent and read it again (PostgreSQL). The lock of the issue it holds comes first, as `ORDER` says.
 
     Raises:
-        RowNotFound: it is gone.
-        GuardRefused: it is errored or completed.
+        RowNotFound: the agent was removed.
+        GuardRefused: the agent is errored or completed.
     """
     if DATABASE.kind == POSTGRESQL:
         lock({Issue: {issue.id} if issue else set(), Agent: {agent.id}})
@@ -192,8 +201,8 @@ def _locked(unit: UnitOfWork, agent: Agent, issue: Issue | None = None) -> Agent
 
 
 def _first(agent: Agent, filters: dict[str, Any], locking: str, passed: tuple[UUID, ...]) -> Issue | None:
-    """The first of the issues for the agent's type and of those for anybody."""
-    size = 1 << (len(passed) - 1).bit_length() if passed else 0  # a statement is kept for each, so there are few
+    """Find the first issue among those for the agent's type and those for any type."""
+    size = 1 << (len(passed) - 1).bit_length() if passed else 0  # rounded up, so that few statements are cached
     statement = _candidates(tuple(filters), locking, size)
     left_out = passed + passed[-1:] * (size - len(passed))
     found = [statement.first(*filters.values(), kind, *left_out) for kind in (agent.agent_type, ANYBODY)]

@@ -1,4 +1,4 @@
-"""The columns that a move sets: on its own row, and on rows beside it."""
+"""The columns that a move sets: on its own row, and on neighbouring rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from dispatch_state.lifecycle.interface import PRESENT, Columns
 from dispatch_state.models.row import Row
 
 Neighbours = list[tuple[Any, dict[str, Any]]]
-"""Rows beside the one that moves, each with the columns that are set with the move."""
+"""Neighbouring rows, each with the columns that the move sets on it."""
 
 
 def resolved(columns: Mapping[str, Any], moment: datetime, now: datetime) -> dict[str, Any]:
-    """Columns with their values: moments filled in, rows as their ids.
+    """Replace what stands for a value: a function by the moment that it returns, a row by its id.
 
     Args:
-        moment: the moment of the move, never before an earlier one of the row.
-        now: the moment as the clock gives it.
+        columns: columns by name.
+        moment: the moment of the move. It is never earlier than a moment that the row already has.
+        now: the present moment by the clock, which may be earlier.
+
+    Returns:
+        The columns with their final values.
     """
 
     def value_of(value: Any) -> Any:
@@ -32,7 +36,15 @@ def resolved(columns: Mapping[str, Any], moment: datetime, now: datetime) -> dic
 
 
 def log_details(columns: Columns, neighbours: Neighbours) -> dict[str, Any]:
-    """What the log row of a move says of it: the facts that it notes, and the columns of neighbours."""
+    """Collect the details for the log row of a move.
+
+    Args:
+        columns: what the trigger returned, with the facts that it noted.
+        neighbours: the neighbouring rows that change, with their columns.
+
+    Returns:
+        The noted facts, and under `neighbours` the columns that change there, as JSON values.
+    """
     details = plain(columns.details)
     if neighbours:
         details["neighbours"] = [

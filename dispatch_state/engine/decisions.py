@@ -1,4 +1,4 @@
-"""The decision of an act: its id is drawn before the first move, its outcome is known after the last."""
+"""The decision that an act writes. Its id is drawn before the first move; its outcome is known after the last one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dispatch_state.vocabulary import DecisionType
 class OpenDecision(NamedTuple):
     """A decision whose outcome is not known yet.
 
-    context: the ids of the rows that it is about, by name.
-    details: what its outcome says beside the action, the reason and those ids.
+    context: the ids of the rows that it concerns, by name.
+    details: what its outcome contains besides the action, the reason and those ids.
     """
 
     id: UUID
@@ -26,7 +26,17 @@ class OpenDecision(NamedTuple):
     description: str
 
     def columns(self, action: str, by: Actor, reason: str, moves: list[Move]) -> dict[str, Any]:
-        """The columns of its row, when every move is made."""
+        """Build the columns of its row, after the last move.
+
+        Args:
+            action: what was asked for: the trigger, or `reassign`.
+            by: who decided.
+            reason: why; empty when no reason was given.
+            moves: the moves that were made, the act's own first.
+
+        Returns:
+            The columns by name, without `created_at`.
+        """
         named = {f"{name}_id": key for name, key in self.context.items()}
         outcome: dict[str, Any] = {"action": action, "reason": reason or None, **plain(named), **self.details}
         if len(moves) > 1:
@@ -45,10 +55,18 @@ class OpenDecision(NamedTuple):
 
 
 def open_decision(kind: DecisionType, firing: Firing) -> OpenDecision | None:
-    """The decision that an act writes; None for an override that no person made."""
+    """Begin the decision of an act.
+
+    Args:
+        kind: the type of decision that the trigger declares.
+        firing: the act.
+
+    Returns:
+        The open decision, or None for a `human_override` that was not fired by a person.
+    """
     if kind == DecisionType.HUMAN_OVERRIDE and not isinstance(firing.by, Human):
         return None
     row = firing.row
-    described = f"{firing.trigger} {type(row).__name__.lower()} “{row.label()[:80]}”"
-    description = f"{kind.replace('_', ' ')}: {described}"
+    what = f"{firing.trigger} {type(row).__name__.lower()} “{row.label()[:80]}”"
+    description = f"{kind.replace('_', ' ')}: {what}"
     return OpenDecision(new_id(), kind, row.decision_context(), row.decision_details(firing), description)

@@ -1,10 +1,11 @@
-"""Which rows a unit of work locks, in one order (PostgreSQL).
+"""Which rows a unit of work locks, and in which order (PostgreSQL).
 
-Each trigger and method says what it locks (`locks=`); here those rows are found and locked before anything is judged:
-epics, proposals, pull requests, issues, agents, each by id; stages and gates are covered by their epic. Row locks are
-`FOR NO KEY UPDATE`, because plain `FOR UPDATE` collides with the checks of foreign keys. The rows are found by unlocked
-reads, and found again under their locks; when there are more of them by then, the unit of work starts over. SQLite has
-one writer, and locks no rows.
+Each trigger and method declares what it locks (`locks=`). This module finds those rows and locks them before a guard is
+asked. The order is epics, proposals, pull requests, issues, agents, each by id. The lock of an epic covers its stages
+and gates. The locks are `FOR NO KEY UPDATE`, because plain `FOR UPDATE` collides with the checks of foreign keys.
+
+The rows are found by reads without locks, and searched again under the locks. When the second search finds more rows,
+the unit of work starts over. SQLite has one writer at a time, so nothing is locked there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 from uuid import UUID
-
-from peewee import ModelSelect
 
 from dispatch_state.engine.rules import Followers
 from dispatch_state.lifecycle.interface import Lock, Locks
@@ -31,6 +30,7 @@ from dispatch_state.models.queries import (
     agents_holding,
     first_live_issue_of_epic,
     issues_under_way,
+    issues_waiting_for_their_stage,
     live_issues_of_epic,
     live_issues_of_stage,
     proposals_of,
@@ -41,13 +41,12 @@ from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.field_base import Slot
 from dispatch_state.storage.retries import Outdated
-from dispatch_state.storage.statements import Statement, find, rows
+from dispatch_state.storage.statements import Statement, find
 from dispatch_state.storage.targets import POSTGRESQL
-from dispatch_state.vocabulary import IssueStatus, StageStatus
 
 ORDER: tuple[type[Stateful], ...] = (Epic, Proposal, PullRequest, Issue, Agent)
 BATCH = 1024
-"""How many rows one statement locks at most."""
+"""The greatest number of rows that one statement locks."""
 
 Locked = Mapping[type[Stateful], set[UUID]]
 Members = defaultdict[type[Stateful], set[UUID]]
@@ -57,13 +56,13 @@ def hold(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor: objec
     """Lock what a trigger or method declares.
 
     Args:
-        row: as last read; it is read again here.
-        locks: what is declared; None when the work takes its locks itself.
-        others: rows among the arguments; read again here too.
-        actor: who acts; an agent is locked, so that it is still there when its act commits.
+        row: the row as last read; this function reads it again.
+        locks: what is declared. None when the work takes its locks itself.
+        others: the rows among the arguments; this function reads them again too.
+        actor: who acts. An agent is locked, so that nobody removes it before the act commits.
 
     Raises:
-        Outdated: there were more rows to lock when the locks had been taken.
+        Outdated: after the locks were taken there were more rows to lock.
     """
     if locks is None or DATABASE.kind != POSTGRESQL:
         return
@@ -74,29 +73,43 @@ def hold(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor: objec
 
 
 def rows_to_lock(row: Row, locks: Locks, others: Iterable[Row], actor: object = None) -> Locked:
-    """The rows that are to be locked; arguments as for `hold`."""
+    """Find the rows to lock, without locking them.
+
+    Args:
+        row: the row as last read.
+        locks: what is declared.
+        others: the rows among the arguments.
+        actor: who acts.
+
+    Returns:
+        The ids of the rows, by model.
+    """
     members: Members = defaultdict(set)
     if isinstance(actor, Agent):
         members[Agent].add(actor.id)
     for named, declared in ((row, locks), *((other, ARGUMENTS[type(other)]) for other in others)):
-        stands = (find(type(named), named._pk) or named) if declared else named
+        current = (find(type(named), named._pk) or named) if declared else named
         for each in declared:
-            FINDERS[each](members, stands)
+            FINDERS[each](members, current)
     return members
 
 
 def lock(members: Locked) -> None:
-    """Take locks in the one order; waits for those who hold them."""
+    """Lock rows in the order of `ORDER`. Waits while other transactions hold the locks.
+
+    Args:
+        members: the ids of the rows, by model.
+    """
     for model in ORDER:
         keys = sorted(members.get(model, ()))
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
-            size = 1 << (len(batch) - 1).bit_length()  # a statement is kept for each, so there are few of them
+            size = 1 << (len(batch) - 1).bit_length()  # rounded up, so that few statements are cached
             _locking(model, size).rows(*batch, *batch[-1:] * (size - len(batch)))
 
 
 def covers(wider: Locked, narrower: Locked) -> bool:
-    """Whether every row of one is one of the other."""
+    """Whether `wider` contains every row of `narrower`."""
     return all(keys <= wider.get(model, set()) for model, keys in narrower.items())
 
 
@@ -125,7 +138,7 @@ def _epic(members: Members, row: Any) -> None:
 
 
 def _epic_of(row: Any) -> UUID | None:
-    """The epic that a row is part of, as the row's columns say it."""
+    """The id of the epic that a row belongs to, by the row's columns."""
     if isinstance(row, Epic):
         return row.id
     if isinstance(row, PullRequest):
@@ -207,32 +220,25 @@ ARGUMENTS: dict[type[Any], Locks] = {
     Epic: (Lock.ROW, Lock.NEXT_ISSUES),
     Stage: (Lock.ROW, Lock.NEXT_ISSUES),
 }
-"""What is locked of a row that is an argument."""
-
-
-@rows
-def issues_waiting_for_their_stage(epic: UUID) -> ModelSelect[Issue]:
-    pending = Stage.status == StageStatus.PENDING
-    query = Issue.select(*Issue._meta.sorted_fields).join(Stage, on=(Issue.stage == Stage.id))
-    return query.where(Stage.epic == epic, pending, Issue.status == IssueStatus.UNASSIGNED)
+"""What is locked for a row that is an argument."""
 
 
 # ---- checked at import -------------------------------------------------------------------------------
 
 
 def require_locks(followers: Followers) -> None:
-    """See that every trigger, and every creation, locks the tables whose rows its cascade may move.
+    """Check that every trigger, and every creation, locks the tables whose rows its cascade may move.
 
     Args:
         followers: what may follow directly from each move.
 
     Raises:
-        TypeError: one may move more than it locks; names it and what it may move.
+        TypeError: a trigger may move rows of a table that it does not lock. The message names both.
     """
     owners = {trigger: model for model in STATEFUL for trigger in model.machine.triggers.values()}
     for model in STATEFUL:
         declared: dict[str, Locks] = {name: trigger.locks for name, trigger in model.machine.triggers.items()}
-        declared["create"] = (Lock.ROW, *model.create_locks)  # a new row is nobody else's yet
+        declared["create"] = (Lock.ROW, *model.create_locks)  # nobody else knows the new row yet
         for name, locks in declared.items():
             locked = _tables(model, locks, model.machine.triggers.get(name))
             for trigger in _cascade(model, name, followers, owners):
@@ -244,7 +250,7 @@ def require_locks(followers: Followers) -> None:
 
 
 def _tables(model: type[Stateful], locks: Locks, trigger: Trigger | None) -> set[str]:
-    """The tables of the rows that these locks hold, of a row of this model and of the rows among the arguments."""
+    """The tables whose rows are locked for a row of this model and for the rows among the arguments."""
     held = {(model, each) for each in locks}
     for argument in trigger.arguments.values() if trigger else ():
         held |= {(row, each) for row, locked in ARGUMENTS.items() if row.__name__ == argument.model for each in locked}
@@ -260,7 +266,7 @@ def _covered(models: set[type[Stateful]]) -> set[str]:
 def _cascade(
     model: type[Stateful], name: str, followers: Followers, owners: Mapping[Trigger, type[Stateful]]
 ) -> Iterator[Trigger]:
-    """Every trigger that may follow from a move, directly or from what follows."""
+    """Every trigger that may follow from a move, directly or indirectly."""
     found: dict[Trigger, None] = {}
     waiting = list(followers.get((model, name), ()))
     while waiting:

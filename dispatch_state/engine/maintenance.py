@@ -1,8 +1,8 @@
-"""What is due: checkpoints whose time has come, votes whose deadline has passed, agents given up for dead.
+"""What time makes due: checkpoints, votes past their deadline, and agents that send no heartbeat any more.
 
-What is due is found by its id alone, and each row is read, judged and moved in a transaction of its own, under
-its locks: any number of processes may do this at once, what another one has done is no longer due, and a row
-that cannot be read keeps none of the others waiting.
+A query finds the ids of the rows for which something is due. Each row is then read, checked again and moved in its own
+transaction, under its locks. Several processes may do this at the same time: a row that another process has moved is no
+longer due. A row that cannot be read does not keep the others from moving.
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ from dispatch_state.storage.statements import exists, row_object, tuples
 from dispatch_state.vocabulary import AgentStatus, GateStatus, GateType, IssueStatus, ProposalStatus, StageStatus
 
 TICK = System("tick")
-"""Who opens a vote that was never opened before its deadline."""
+"""The actor that opens a vote which nobody opened before its deadline."""
 RESCUE = System("rescue")
-"""Who gives an agent up for dead."""
+"""The actor that fails and stops silent agents."""
 SENDING_HEARTBEATS = (AgentStatus.STARTING, AgentStatus.WORKING)
-"""The statuses in which an agent is expected to send heartbeats; waiting and paused ones are left alone."""
+"""The statuses in which an agent is expected to send heartbeats; waiting and paused agents are not."""
 WITHOUT_WORK = (AgentStatus.IDLE, AgentStatus.ERRORED)
-"""The statuses in which an agent has nothing to do."""
+"""The statuses in which an agent has no work."""
 
 
 class Due(NamedTuple):
     """Rows for which something is due.
 
-    keys: their ids in order, as the database hands them.
-    action: what is done, as messages name it.
+    model: the model of the rows.
+    keys: their ids in order, as the database returns them.
+    action: what is done, for messages.
     locks: what it locks.
-    work: judges a row again, and moves it.
+    work: checks a row again, and moves it.
     """
 
     model: type[Stateful]
@@ -63,11 +64,18 @@ class Due(NamedTuple):
 
 
 def tick() -> list[Move]:
-    """Fire what is due by the store's clock; returns every move that was made."""
-    here = session()
-    now = here.now()
-    checkpoints = here.read(lambda: due_checkpoints(now))
-    proposals = here.read(lambda: overdue_proposals(now))
+    """Fire what is due by the store's clock; see `Store.tick`.
+
+    Returns:
+        Every move that was made.
+
+    Raises:
+        StoreError: a row could not be read or written.
+    """
+    current = session()
+    now = current.now()
+    checkpoints = current.read(lambda: due_checkpoints(now))
+    proposals = current.read(lambda: overdue_proposals(now))
     return _fire(
         Due(Gate, checkpoints, "auto_approve", _locks(Gate, "auto_approve"), _open),
         Due(Proposal, proposals, "vote", _locks(Proposal, "approve", "reject"), _close),
@@ -75,25 +83,38 @@ def tick() -> list[Move]:
 
 
 def rescue(timeout: float, max_attempts: int, idle_timeout: float | None) -> list[Move]:
-    """Fail the agents that are silent at work, and stop those that are silent at rest; see `Store.rescue`."""
-    here = session()
+    """Fail the agents that are silent at work, and stop those that are silent without work; see `Store.rescue`.
+
+    Args:
+        timeout: in seconds, for agents at work.
+        max_attempts: from how many attempts on an issue is set aside.
+        idle_timeout: in seconds, for agents without work; None leaves them alone.
+
+    Returns:
+        Every move that was made.
+
+    Raises:
+        InvalidValue: an argument is wrong.
+        StoreError: an agent could not be read or written.
+    """
+    current = session()
     longest = values.seconds(timeout, "rescue(timeout)")
     most = values.positive(max_attempts, "rescue(max_attempts)")
     at_rest = None if idle_timeout is None else values.seconds(idle_timeout, "rescue(idle_timeout)")
-    now = here.now()
-    silent = here.read(lambda: silent_at_work(*_bounds(now, longest)))
+    now = current.now()
+    silent = current.read(lambda: silent_at_work(*_bounds(now, longest)))
     due = [Due(Agent, silent, "fail", _locks(Agent, "fail"), _fail(longest, most))]
     if at_rest is not None:
-        silent = here.read(lambda: silent_at_rest(*_bounds(now, at_rest)))
+        silent = current.read(lambda: silent_at_rest(*_bounds(now, at_rest)))
         due.append(Due(Agent, silent, "stop", _locks(Agent, "stop"), _stop(at_rest)))
     return _fire(*due)
 
 
 def _fire(*due: Due) -> list[Move]:
-    """Do what is due, row by row; returns every move that was made.
+    """Do what is due, row by row, and return every move that was made.
 
     Raises:
-        Exception: the first error that is no refusal, when everything else is done.
+        Exception: the first error that is not a refusal, after all other rows.
     """
     moves: list[Move] = []
     errors: list[Exception] = []
@@ -106,7 +127,7 @@ def _fire(*due: Due) -> list[Move]:
                 pass  # another process was faster
             except (StoreNotOpen, WrongProcess, StoreUnreachable) as error:
                 error.add_note(f"{len(moves)} moves were made before")
-                raise  # which concerns every row alike
+                raise  # it concerns every row
             except Exception as error:
                 errors.append(error)
     if errors:
@@ -123,7 +144,7 @@ def _locks(model: type[Stateful], *triggers: str) -> Locks:
 
 
 def _bounds(now: datetime, longest: timedelta) -> tuple[datetime, datetime]:
-    """Between which a heartbeat lies that is neither too old, nor of a clock that was ahead."""
+    """The oldest and the newest heartbeat that count; a newer one came from a clock that was ahead."""
     return values.earlier(now, longest), values.later(now, longest)
 
 
@@ -137,7 +158,7 @@ def _fail(longest: timedelta, max_attempts: int) -> Callable[[UnitOfWork, Agent]
             return []
         error = f"no heartbeat for more than {longest.total_seconds():g} s"
         if agent.last_heartbeat > unit.now:
-            error = f"its heartbeat lies more than {longest.total_seconds():g} s ahead"
+            error = f"its last heartbeat is more than {longest.total_seconds():g} s ahead"
         return unit.act(agent, "fail", RESCUE, error, error=error, max_attempts=max_attempts)
 
     return fail
@@ -154,11 +175,13 @@ def _stop(longest: timedelta) -> Callable[[UnitOfWork, Agent], list[Move]]:
 
 @tuples
 def silent_at_work(since: datetime, until: datetime) -> ModelSelect[Agent]:
+    """The ids of starting and working agents whose heartbeat is before `since` or after `until`."""
     return _silent_since(since, until).where(Agent.status.in_(SENDING_HEARTBEATS))
 
 
 @tuples
 def silent_at_rest(since: datetime, until: datetime) -> ModelSelect[Agent]:
+    """The ids of such agents without work that no live issue names as its assigned agent."""
     named = Issue.select(Issue.assigned_agent).where(Issue.assigned_agent.is_null(False), _live())
     return _silent_since(since, until).where(Agent.status.in_(WITHOUT_WORK), Agent.id.not_in(named))
 
@@ -170,6 +193,7 @@ def _silent_since(since: datetime, until: datetime) -> ModelSelect[Agent]:
 
 @exists
 def any_live_issue(agent: Any) -> ModelSelect[Issue]:
+    """Whether a live issue is assigned to the agent."""
     return Issue.select().where(Issue.assigned_agent == agent, _live())
 
 
@@ -191,6 +215,7 @@ def _close(unit: UnitOfWork, proposal: Proposal) -> list[Move]:
 
 @tuples
 def due_checkpoints(now: datetime) -> ModelSelect[Gate]:
+    """The ids of pending checkpoints whose time has come, and whose stage waits for them."""
     due = (Gate.gate_type == GateType.CHECKPOINT) & (Gate.status == GateStatus.PENDING) & (Gate.auto_approve_at <= now)
     query = Gate.select(Gate.id).join(Stage).where(due, Stage.status == StageStatus.AWAITING_GATE)
     return query.order_by(Gate.auto_approve_at, Gate.id)
@@ -198,5 +223,6 @@ def due_checkpoints(now: datetime) -> ModelSelect[Gate]:
 
 @tuples
 def overdue_proposals(now: datetime) -> ModelSelect[Proposal]:
+    """The ids of open and voting proposals whose deadline has passed."""
     overdue = (Proposal.voting_deadline <= now) & Proposal.status.in_(UNDECIDED)
     return Proposal.select(Proposal.id).where(overdue).order_by(Proposal.voting_deadline, Proposal.id)

@@ -1,4 +1,4 @@
-"""Removing a row that is final, with the rows that go with it."""
+"""Removing a final row, together with the rows that belong to it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ from dispatch_state.models.row import Row
 from dispatch_state.storage.connections import is_foreign_key_error
 from dispatch_state.storage.statements import delete
 
-NAMED_ELSEWHERE = "a row of a table that is not ours still names it, or what goes with it"
+NAMED_ELSEWHERE = "a row of another program's table still refers to it, or to a row that would be removed with it"
 
 
 def remove(unit: UnitOfWork, row: Stateful, by: Actor, reason: str) -> None:
-    """Delete a row and what its keys take along; each row with a lifecycle is logged.
+    """Delete a row, and the rows that the foreign keys delete with it. Each row with a lifecycle is logged.
+
+    Args:
+        unit: the unit of work.
+        row: the row as read under its lock.
+        by: a person or the system.
+        reason: why.
 
     Raises:
         IllegalTransition: the row is live.
-        GuardRefused: an agent asks, or a key without ON DELETE names a row that would go, in tables of others too.
+        GuardRefused: `by` is neither a person nor the system, or a key without ON DELETE, also in a table of another
+            program, still refers to a row that would be deleted.
     """
     if row.status in row.statuses.live():
-        raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row is removed")
+        raise IllegalTransition(f"{row} is {row.status}, which is live: only a final row can be removed")
     removed, kept_by = removed_with(row)
     refusal = human_or_system(row, Firing(row, "remove", {}, by, reason, unit.now))
-    named = [f"{holder} still names {holds}" for holder, holds in kept_by]
+    named = [f"{holder} still refers to {holds}" for holder, holds in kept_by]
     unit.refuse(row, "remove", [*([refusal] if refusal else []), *named])
     cause: int | None = None
     for other in removed:
@@ -42,13 +49,21 @@ def remove(unit: UnitOfWork, row: Stateful, by: Actor, reason: str) -> None:
 
 
 def removed_with(row: Stateful) -> tuple[list[Stateful], list[tuple[Row, Row]]]:
-    """What goes when a row is deleted, itself first, and which rows outside would still name what goes."""
+    """Find what a removal deletes, and what forbids it.
+
+    Args:
+        row: the row to be removed.
+
+    Returns:
+        The rows with a lifecycle that are deleted, `row` first; and pairs of a row that stays and a row that is
+        deleted, where the first refers to the second.
+    """
     removed: list[Stateful] = [row]
     holders: list[tuple[Row, Row]] = []
     for parent in removed:
         for key, model in parent._meta.backrefs.items():
             if key.on_delete == "SET NULL" or not issubclass(model, Row):
-                continue  # the database asks the tables of others, which a model of theirs may not even be bound to
+                continue  # for tables of others the database decides: their models may be bound to no database
             children = model.select().where(key == parent.id).order_by(model._meta.primary_key)
             if key.on_delete is None:
                 holders.extend((child, parent) for child in children)

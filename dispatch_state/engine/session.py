@@ -1,8 +1,8 @@
-"""What stands behind the models' door: checks what comes in, opens the transaction, keeps objects true.
+"""The session of an open store: it checks arguments, opens transactions and keeps row objects up to date.
 
-Everything a caller gives is checked before any SQL. The transaction is the caller's, joined with a
-savepoint, or one of our own, which is tried again when the database asks for it. Row objects change
-only after success, and are put back when a `store.atomic()` block around them rolls back.
+All arguments are checked before any SQL. A call inside the caller's transaction joins it with a savepoint. Otherwise it
+begins its own transaction, and repeats it when the database asks for that. Row objects change only after success, and
+get back their earlier state when the surrounding `store.atomic()` block rolls back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import peewee
 
 from dispatch_state import values
 from dispatch_state.actors import STORE, Actor, Human
-from dispatch_state.engine.blocks import AtomicBlock, ErrorBoundary, Memory
+from dispatch_state.engine.blocks import AtomicBlock, ErrorBoundary, ObjectStates
 from dispatch_state.engine.checks import (
     FENCED,
     new_row_columns,
@@ -48,38 +48,42 @@ T = TypeVar("T")
 
 
 class StoreSession:
-    """The door of one open store.
+    """The session of one open store; what the models see of it is the protocol `lifecycle.interface.Session`.
 
     Args:
-        database: where the rows are.
-        clock: tells the moment, as an aware datetime; the database's own when None.
+        database: the database with the rows.
+        clock: returns the present moment as an aware datetime. When None, the database's clock is used.
     """
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
         self.now: Clock = database.clock if clock is None else partial(_read_clock, clock)
-        """The store's present moment; raises `InvalidValue` when the clock tells a naive one."""
-        self._memory = Memory()
+        """Returns the store's present moment, in UTC; raises `InvalidValue` when the clock returns a naive datetime."""
+        self._object_states = ObjectStates()
         self._error_boundary = ErrorBoundary(database)
 
     # ---- transactions ----------------------------------------------------------------------------
 
     def error_boundary(self) -> ErrorBoundary:
-        """A block that nothing foreign leaves; `store_error` says what it becomes."""
+        """A block in which errors of the database become errors of this library."""
         return self._error_boundary
 
     def atomic(self, block: AbstractContextManager[Any] | None = None) -> AbstractContextManager[None]:
-        """A block that commits as one; when it rolls back, row objects are put back to what they were.
+        """A block that commits as a whole. When it rolls back, the row objects get back their earlier states.
 
         Queries that the caller writes in it raise Peewee's errors.
 
         Args:
-            block: begins and ends the transaction; an ordinary one when None.
+            block: begins and ends the transaction. When None, the block begins an ordinary one.
+
+        Raises:
+            StoreNotOpen: the store was closed.
+            WrongProcess: the store was opened before this process was forked.
         """
         self._database.check_usable()
-        return AtomicBlock(self._database, self._error_boundary, self._memory, block)
+        return AtomicBlock(self._database, self._error_boundary, self._object_states, block)
 
-    def _run(
+    def _in_transaction(
         self,
         row: Row | None,
         work: Callable[[UnitOfWork], T],
@@ -89,7 +93,7 @@ class StoreSession:
         others: tuple[Any, ...] = (),
         update_objects: tuple[Any, ...] = (),
     ) -> T:
-        """Do the work in one transaction, under its locks, and bring the caller's row objects up to date."""
+        """Do the work in one transaction, under its locks, then update the caller's row objects."""
         database = self._database
         depth = len(database._state.transactions)
         if depth and sys.exception() is not None:
@@ -126,8 +130,8 @@ class StoreSession:
         for row in objects:
             data = unit.changed.get((type(row), row.__data__.get("id")))
             if data is not None:
-                if self._memory.blocks:
-                    self._memory.remember(row)
+                if self._object_states.blocks:
+                    self._object_states.remember(row)
                 if row._dirty or row._fingerprints:
                     unsaved = row.unsaved()
                     data = {name: value for name, value in data.items() if name not in unsaved}
@@ -138,10 +142,18 @@ class StoreSession:
     def fire(
         self, row: Stateful, trigger: Trigger, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Move]:
-        """Fire a trigger on a row object, which must stand where it did when it was read."""
+        """Fire a trigger on a row object, and return the moves; see `lifecycle.interface.Session.fire`.
+
+        Raises:
+            InvalidValue: an argument is wrong, or the object has unsaved changes.
+            RowNotFound, StaleRow: a row was removed, or this one moved since it was read.
+            IllegalTransition: the trigger does not start from the row's status.
+            GuardRefused: a guard refused, or `by` may not fire the trigger.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         name = trigger.name
         if row.machine.triggers.get(name) is not trigger:
-            raise InvalidValue(f"{name}: is no trigger of {row}")
+            raise InvalidValue(f"{name}: is not a trigger of {row}")
         if by.__class__ is not Human:
             require_actor(by, name)
         if reason != "" or trigger.needs_reason:
@@ -151,23 +163,23 @@ class StoreSession:
             require_saved(row)
         rows = tuple([value for value in arguments.values() if isinstance(value, Row)]) if arguments else ()
         if row.__data__["status"] not in trigger.edges:
-            self.read(lambda: self._fenced(row, rows))
+            self.read(lambda: self._read_fenced(row, rows))
             row.machine.require(row, name)
         if "error" in arguments and (name == "fail" or not reason):
             reason = arguments["error"]
 
         def work(unit: UnitOfWork) -> list[Move]:
-            fresh, read = self._fenced(row, rows)
-            given = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
-            return unit.acts(name, [(fresh, name, given)], by, reason)
+            fresh, read = self._read_fenced(row, rows)
+            current = {key: read.get(id(value), value) for key, value in arguments.items()} if read else arguments
+            return unit.acts(name, [(fresh, name, current)], by, reason)
 
-        return self._run(row, work, by=by, locks=trigger.locks, others=rows, update_objects=(row, *rows))
+        return self._in_transaction(row, work, by=by, locks=trigger.locks, others=rows, update_objects=(row, *rows))
 
-    def _fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
-        """The row as it stands, and the other rows by the identity of the objects that name them.
+    def _read_fenced(self, row: Stateful, others: tuple[Row, ...] = ()) -> tuple[Any, dict[int, Row]]:
+        """Read the row and the other rows again; the others are returned by the `id()` of their objects.
 
         Raises:
-            RowNotFound: one of them is gone.
+            RowNotFound: one of them was removed.
             StaleRow: the row moved since the object was read.
         """
         known = row.__data__
@@ -182,7 +194,14 @@ class StoreSession:
         return fresh, read
 
     def refusals(self, row: Stateful, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
-        """Why a trigger would be refused on the row as it stands in the database."""
+        """Find out why a trigger would be refused on the row as it is in the database.
+
+        See `lifecycle.interface.Session.refusals`.
+
+        Raises:
+            InvalidValue: there is no such trigger, or an argument is wrong.
+            RowNotFound: a row was removed.
+        """
         found = row.machine.triggers.get(trigger) if isinstance(trigger, str) else None
         if found is None:
             raise InvalidValue(f"{row} has no trigger {shown(trigger)}; it has {listed(row.machine.triggers)}")
@@ -223,24 +242,34 @@ class StoreSession:
         fenced: bool = False,
         legal: str | None = None,
     ) -> T:
-        """Do `work` in one write transaction, given the row as it stands; see `lifecycle.interface.Session`."""
+        """Do `work` on a row in one write transaction.
+
+        See `lifecycle.interface.Session.work_on` for the arguments, the return value and the errors.
+        """
         require_actor(by, action)
         require_id(row)
         if fenced:
             require_saved(row)
 
         def whole(unit: UnitOfWork) -> T:
-            fresh = self._fenced(row, others)[0] if fenced else present(type(row), row._pk)
+            fresh = self._read_fenced(row, others)[0] if fenced else present(type(row), row._pk)
             unit.remember(fresh)
             if legal is not None:
                 fresh.machine.require(fresh, legal)
             unit.refuse(fresh, action, unit.actor_refusals(by, fresh))
             return work(unit, fresh)
 
-        return self._run(row, whole, by=by, locks=locks, others=others, update_objects=(row, *others))
+        return self._in_transaction(row, whole, by=by, locks=locks, others=others, update_objects=(row, *others))
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
-        """Give birth to a row object."""
+        """Insert a new row, and bring the object up to date; see `lifecycle.interface.Session.insert`.
+
+        Raises:
+            InvalidValue: a column or an argument is wrong, or the id was used before.
+            RowNotFound: a key names no row.
+            GuardRefused: the row cannot be created in the present state of other rows.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         require_actor(by, "create")
         reason = values.text(reason, "reason")
         columns = new_row_columns(row)
@@ -257,19 +286,27 @@ class StoreSession:
 
         try:
             parents = tuple(row.__rel__.values())
-            born = self._run(new_row, work, by=by, locks=row.create_locks, update_objects=parents)
+            created = self._in_transaction(new_row, work, by=by, locks=row.create_locks, update_objects=parents)
         except StoreError as error:
             if isinstance(error.__cause__, peewee.IntegrityError) and self.read(lambda: moves_of(new_row.id)):
                 raise InvalidValue(f"{new_row}: that id was used before") from error
             raise
-        self._memory.remember(row)
-        row.take(born)
+        self._object_states.remember(row)
+        row.take(created)
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
-        """Write changed columns of a row object."""
+        """Write changed columns of a row object; see `lifecycle.interface.Session.save`.
+
+        Raises:
+            InvalidValue: a value is wrong, or `save` may not change a column.
+            RowNotFound: the row was removed, or a key names no row.
+            GuardRefused: a column cannot change any more.
+        """
         require_id(row)
         if guarded := row.protected_columns().intersection(columns):
-            raise InvalidValue(f"{row}: not by save(): {row.why_protected(guarded)}; reload() puts the object back")
+            raise InvalidValue(
+                f"{row}: save() refuses this: {row.why_protected(guarded)}; reload() restores the object"
+            )
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}
 
@@ -282,19 +319,27 @@ class StoreSession:
             unit.set(fresh, **changed)
             return {name: fresh.__data__[name] for name in (*columns, "updated_at") if name in fresh.__data__}
 
-        written = self._run(row, work, by=STORE, locks=(Lock.ROW,))
-        self._memory.remember(row)
+        written = self._in_transaction(row, work, by=STORE, locks=(Lock.ROW,))
+        self._object_states.remember(row)
         row.take(written)
 
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
-        """Delete a row that is final, and log what goes with it."""
+        """Delete a final row with the rows that belong to it, and log each removal.
+
+        See `lifecycle.interface.Session.remove`.
+        """
         require_actor(by, "remove")
         reason = values.nonblank_text(reason, "reason")
         require_saved(row)
-        self._run(row, lambda unit: remove(unit, self._fenced(row)[0], by, reason), by=by, locks=row.remove_locks)
+        self._in_transaction(
+            row, lambda unit: remove(unit, self._read_fenced(row)[0], by, reason), by=by, locks=row.remove_locks
+        )
 
     def read(self, ask: Callable[[], T]) -> T:
-        """Ask something of the database; outside of a transaction once more, when the connection was lost."""
+        """Read from the database. When the connection was lost outside of a transaction, the read is repeated.
+
+        See `lifecycle.interface.Session.read`.
+        """
         database = self._database
         depth = len(database._state.transactions)
         retries: Retries | None = None
@@ -310,13 +355,16 @@ class StoreSession:
                 raise
 
     def write(self, work: Callable[[UnitOfWork], T]) -> T:
-        """Do `work` in one write transaction, begun again when the database asks for it; it may fire triggers."""
-        return self._run(None, work, by=STORE, locks=None)
+        """Do `work` in one write transaction, which is repeated when the database asks for that.
+
+        See `lifecycle.interface.Session.write`.
+        """
+        return self._in_transaction(None, work, by=STORE, locks=None)
 
     def reload(self, row: Row) -> None:
-        """Read a row object afresh, in place."""
+        """Read a row again into its object; see `lifecycle.interface.Session.reload`."""
         fresh = self.read(lambda: present(type(row), row._pk))
-        self._memory.remember(row)
+        self._object_states.remember(row)
         row.take(fresh.__data__)
 
 

@@ -1,10 +1,14 @@
-"""Move and record together, until settled: the one place that writes a status, a log row or a decision.
+"""The unit of work, the one place that writes a status, a log row or a decision.
 
-A turn is one write transaction. An act is judged by the machine of its row; its log row is written
-first, then the row itself, fenced; then what follows from it, step by step, first in, first out; and
-last the decision, when its outcome is known. What follows is said by rules, which `cascades.py`
-registers here: a rule reads and yields steps, and is resumed at each step's unit, so what it asks of
-the database is asked then.
+A unit of work is one write transaction. The act is the firing that the caller asked for; everything else follows from
+it. For an act the machine of its row judges whether it is legal. Then these are written, in this order:
+
+1. the log row of the act;
+2. the row itself, if its version and status are still the ones that were read;
+3. what follows, step by step, first in, first out, each step with its own log row;
+4. the decision, because its outcome is known only now.
+
+The rules for what follows are in `cascades.py`.
 """
 
 from __future__ import annotations
@@ -42,37 +46,44 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Pending(NamedTuple):
-    """A rule that has been started by a move, and not yet run out."""
+    """A rule that a move has started, and that may yield further steps.
+
+    cause: the number of the move's log row.
+    """
 
     steps: Iterator[Step]
     cause: int
 
 
 class UnitOfWork:
-    """One write transaction: what is fired in it, what follows, and what every row came to be.
+    """One write transaction: the acts in it, what follows from them, and the new state of each row.
 
     Args:
-        now: the moment that every stamp of the turn gets.
+        now: the present moment, which every stamp of this unit of work gets.
     """
 
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.moves: list[Move] = []
         self.lines: list[str] = []
-        """Each move in a line, for the log at DEBUG; empty when nobody listens."""
+        """One line for each move, for logging at DEBUG; empty when that is off."""
         self.changed: dict[tuple[type[Row], Any], dict[str, Any]] = {}
         self._pending: list[_Pending] = []
         self._debugging = LOGGER.isEnabledFor(logging.DEBUG)
 
     def report(self, committed: bool) -> None:
-        """Log the moves at DEBUG: as made, or as part of a transaction of the caller's that is still open."""
+        """Log the moves at DEBUG.
+
+        Args:
+            committed: whether they are committed. When False, the lines say that the caller's transaction is open.
+        """
         for line in self.lines:
             LOGGER.debug("%s" if committed else "%s, in a transaction that is still open", line)
 
     # ---- acts ----------------------------------------------------------------------------------
 
     def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
-        """Fire a trigger as an act on a row read under lock, and settle what follows; its own move first."""
+        """Fire one trigger as an act, and make every move that follows; see `lifecycle.interface.UnitOfWork.act`."""
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
@@ -82,23 +93,31 @@ class UnitOfWork:
         by: Actor,
         reason: str,
         *,
-        onward: Mapping[str, Any] = NOTHING,
+        passed_on: Mapping[str, Any] = NOTHING,
         **details: Any,
     ) -> list[Move]:
-        """Fire several triggers as acts, one after the other has settled, with at most one decision for all."""
+        """Fire several triggers as acts, with at most one decision for all of them.
+
+        See `lifecycle.interface.UnitOfWork.acts`.
+
+        Raises:
+            IllegalTransition: a trigger does not start from its row's status.
+            GuardRefused: a guard refused, or `by` may not fire a trigger.
+            StaleRow: another transaction moved a row.
+        """
         decision: OpenDecision | None = None
-        first, stood = len(self.moves), None
+        first, status_before = len(self.moves), None
         for row, name, arguments in acts:
-            stood = stood or row.__data__["status"]
+            status_before = status_before or row.__data__["status"]
             trigger = row.machine.triggers[name]
-            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now, onward=onward)
+            firing = Firing(row, name, {**trigger.defaults, **arguments}, by, reason, self.now, passed_on=passed_on)
             if by.__class__ is not Human:
                 self._check_actor(firing)
             try:
                 edge = row.machine.decide(firing)
             except GuardRefused as refusal:
-                if name != action:  # the row is back where it stood, and this trigger is not what was asked
-                    raise _refusal(row, stood, action, refusal.reasons) from None
+                if name != action:  # the row is back in that status, and the caller asked for `action`
+                    raise _refusal(row, status_before, action, refusal.reasons) from None
                 raise
             decided = None if edge.decision is None else open_decision(edge.decision, firing)
             self._move(firing, trigger, edge, decided.id if decided else None)
@@ -111,7 +130,7 @@ class UnitOfWork:
         return self.moves[first:]
 
     def _check_actor(self, firing: Firing) -> None:
-        """Read the acting agent afresh and note why it, or the sangha, may not act here."""
+        """Read the acting agent again, and add why it, or `SANGHA` (the agents as a body), may not act."""
         by = firing.by
         if isinstance(by, Agent):
             firing.agent = self._acting(by, firing.row)
@@ -122,16 +141,27 @@ class UnitOfWork:
 
     @staticmethod
     def _acting(by: Agent, row: Any) -> Agent | None:
-        """The acting agent as it stands; it may be the row itself, which was just read."""
+        """The acting agent as it is now; it may be the row itself, which was just read."""
         return row if isinstance(row, Agent) and row.id == by.id else find(Agent, by.id)
 
     @staticmethod
     def actor_refusal(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
-        """Why this actor may not act at all: it is not in this store, it is dead, it is the sangha."""
+        """Find out why an actor may not act at all, whatever the row allows.
+
+        Args:
+            by: who acts.
+            agent: the acting agent as read again; None when it is not in this store or no agent acts.
+            row: the row that would move.
+            trigger: the trigger's name; empty for a method that is not a trigger.
+
+        Returns:
+            The reason: an agent is not in this store, errored or completed; or `SANGHA` (the agents as a body, which
+            acts when a vote has decided) fires what a vote does not decide. None when the actor may act.
+        """
         found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
         if by is SANGHA:
-            says = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
-            return None if says else "the sangha only approves and rejects proposals"
+            decides = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
+            return None if decides else "SANGHA, the vote of the agents, only approves and rejects proposals"
         if not isinstance(by, Agent):
             return None
         if agent is None:
@@ -159,7 +189,7 @@ class UnitOfWork:
             own["updated_at"] = moment
         seq = self._log(firing, edge.source, edge.dest, version, details, decision)
         if not move_row(type(row), own, was):
-            raise StaleRow(f"{row} was moved by somebody else while it was being moved")
+            raise StaleRow(f"{row} was moved by another transaction at the same moment; reload() it and decide again")
         firing.before = was
         self.changed[type(row), was["id"]] = row.__data__ = {**was, **own}
         row.__rel__.clear()
@@ -168,7 +198,7 @@ class UnitOfWork:
         self._record_move(firing, edge.source, edge.dest, seq)
 
     def _moment(self, row: Stateful) -> datetime:
-        """Now, and never before what the row has seen: a clock may step back."""
+        """The present moment, or the row's latest one if that is later: a clock may step back."""
         seen: Iterator[datetime | None] = map(row.__data__.__getitem__, row.moment_columns())
         return max(self.now, *filter(None, seen))
 
@@ -235,20 +265,26 @@ class UnitOfWork:
         firing = Firing(row, step.trigger, bound, by, reason, self.now, act=False, cause=cause)
         self._move(firing, trigger, row.machine.decide(firing))
 
-    # ---- births and removals -------------------------------------------------------------------
+    # ---- creation and removal ------------------------------------------------------------------
 
     def create(self, row: Stateful, by: Actor, reason: str) -> None:
-        """Insert a new_row row, log it, and settle what follows; `row` is a copy the turn may fill in.
+        """Insert a new row, log it, and make every move that follows.
+
+        Args:
+            row: a copy of the caller's object, which this method completes.
+            by: who creates it.
+            reason: why; may be empty.
 
         Raises:
-            GuardRefused: what the other rows hold forbids the birth.
+            InvalidValue: a column that was filled in is wrong.
+            GuardRefused: the row cannot be created in the present state of other rows.
         """
         firing = Firing(row, "create", {}, by, reason, self.now)
         self._check_actor(firing)
         row.on_create(firing)
         if firing.refusals:
             reasons = "; ".join(firing.refusals)
-            raise GuardRefused(f"{type(row).__name__} cannot be born here: {reasons}", tuple(firing.refusals))
+            raise GuardRefused(f"{type(row).__name__} cannot be created here: {reasons}", tuple(firing.refusals))
         for name in row.filled_at_creation:
             row.__data__[name] = row._meta.fields[name].check(row.__data__.get(name))
         for name in ("updated_at", *row.creation_stamps):
@@ -261,7 +297,17 @@ class UnitOfWork:
         self._settle(by, reason or f"follows {row._meta.table_name}.create")
 
     def log_removal(self, row: Stateful, by: Actor, reason: str, cause: int | None) -> int:
-        """Record that a row goes; returns the number of its log row."""
+        """Log the removal of a row.
+
+        Args:
+            row: the row that is removed.
+            by: who removes it.
+            reason: why.
+            cause: the log row of the removal that this one follows from, if any.
+
+        Returns:
+            The number of its log row.
+        """
         firing = Firing(row, "remove", {}, by, reason, self.now, cause=cause)
         seq = self._log(firing, row.status, None, row.version + 1, {}, None)
         if self._debugging:
@@ -270,20 +316,24 @@ class UnitOfWork:
         return seq
 
     def actor_refusals(self, by: Actor, row: Any) -> list[str]:
-        """Why an actor may do nothing to a row: an agent that is not in this store or dead, or the sangha."""
+        """Find out why an actor may do nothing to a row; see `lifecycle.interface.UnitOfWork.actor_refusals`."""
         agent = self._acting(by, row) if isinstance(by, Agent) else None
         refusal = self.actor_refusal(by, agent, row, "")
         return [refusal] if refusal else []
 
     def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
-        """Raise `GuardRefused` when there are reasons."""
+        """Refuse what was asked, if there are reasons; see `lifecycle.interface.UnitOfWork.refuse`.
+
+        Raises:
+            GuardRefused: there are reasons.
+        """
         if reasons:
             raise _refusal(row, row.status, what, tuple(reasons))
 
     # ---- columns that make no move -------------------------------------------------------------
 
     def set(self, row: Any, **columns: Any) -> None:
-        """Set columns that make no move."""
+        """Set columns of a row without a move; see `lifecycle.interface.UnitOfWork.set`."""
         if "updated_at" in row._meta.fields:
             columns["updated_at"] = self._moment(row)
         update(type(row), columns, row._pk)
@@ -291,13 +341,16 @@ class UnitOfWork:
         self.remember(row)
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
-        """Insert a row of a table without a lifecycle, its id and created_at filled in; returns it."""
+        """Insert a row of a table without a lifecycle; see `lifecycle.interface.UnitOfWork.insert`."""
         row = row_object(model, {"id": new_id(), "created_at": self.now, **columns})
         insert(model, row.__data__)
         return row
 
     def remember(self, row: Row) -> None:
-        """Remember what a row has become, for the objects the caller handed in."""
+        """Keep the new state of a row, so that the caller's objects of it are updated after success.
+
+        See `lifecycle.interface.UnitOfWork.remember`.
+        """
         self.changed[type(row), row._pk] = row.__data__
 
 

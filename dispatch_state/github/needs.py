@@ -11,7 +11,7 @@ from peewee import ModelSelect, Value
 
 from dispatch_state.lifecycle.interface import session
 from dispatch_state.models.issue import Issue
-from dispatch_state.models.log import is_own_act, moves_of
+from dispatch_state.models.log import is_a_persons_act, moves_of
 from dispatch_state.models.settings import ConfigEntry
 from dispatch_state.values import parse_instant, stamp
 from dispatch_state.vocabulary import IssueStatus
@@ -97,7 +97,7 @@ def has_unread_edit(issue: Issue) -> bool:
     if known is None or known["here"] != text_digests(issue.__data__):
         return False
     later = (move for move in moves_of(issue.id) if move.version > known["version"])
-    return not any(move.source == IssueStatus.UNASSIGNED and is_own_act(move) for move in later)
+    return not any(move.source == IssueStatus.UNASSIGNED and is_a_persons_act(move) for move in later)
 
 
 def _recorded_issues(kind: str) -> Iterator[Issue]:

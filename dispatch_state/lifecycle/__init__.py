@@ -1,1 +1,1 @@
-"""How a lifecycle is declared and judged."""
+"""How lifecycles are declared, and how a machine decides whether a move is legal."""

@@ -7,9 +7,9 @@ A model declares each transition once, as a typed method:
         \"\"\"Begin the work; the assigned agent is working.\"\"\"
         return Columns()
 
-The docstring says what it means, the body returns the columns it sets, and what a caller gets is a method that fires it
-and returns the moves made. Everything else (the `transitions` machine, tables, diagrams, database triggers, what is
-locked, test grids) is derived from these declarations.
+The docstring says what the transition means, and the body returns the columns that it sets. The decorator replaces the
+method by one that fires the trigger and returns the moves. Everything else (the `transitions` machine, tables,
+diagrams, database triggers, locks, test grids) is derived from these declarations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ R = TypeVar("R")
 
 
 class Edge(NamedTuple):
-    """One source of a trigger: where it leads, what must be true, who may fire it, which decision it writes."""
+    """One arrow of a trigger.
+
+    source, dest: the status where it starts, and the status to which it leads.
+    guards: what must be true.
+    allowed: who may fire it; None for any actor.
+    decision: the type of decision that it writes; None for no decision.
+    """
 
     source: Status
     dest: Status
@@ -40,7 +46,11 @@ class Edge(NamedTuple):
 
 
 class Trigger:
-    """A named way to move, with an edge for each status it starts from."""
+    """A named way to move a row, with one edge for each status from which it starts.
+
+    Args:
+        body: the method as declared: its docstring is the meaning, its parameters are the trigger's arguments.
+    """
 
     def __init__(self, body: Callable[..., Columns]) -> None:
         self.name = body.__name__
@@ -60,44 +70,70 @@ class Trigger:
         self.required = self.parameters.keys() - self.defaults.keys()
 
     def checked_reason(self, reason: Any) -> str:
-        """The reason of an act; raises `InvalidValue` for what is not text, or blank where one is required."""
+        """Check the reason of an act.
+
+        Args:
+            reason: the reason as given.
+
+        Returns:
+            The reason. For triggers that record an error it is made storable instead of refused.
+
+        Raises:
+            InvalidValue: it is not text, or it is blank and a reason is required.
+        """
         place = f"{self.name}(reason)"
         if self.records_error:
-            stored = values.storable(reason, place)
-            return "" if stored == values.NO_MESSAGE else stored
+            text = values.storable(reason, place)
+            return "" if text == values.NO_MESSAGE else text
         return (values.nonblank_text if self.needs_reason else values.text)(reason, place)
 
     def add(self, sources: tuple[Status, ...], edge: Callable[[Status], Edge]) -> None:
+        """Add an edge for each of several statuses.
+
+        Args:
+            sources: the statuses.
+            edge: makes the edge for a status.
+
+        Raises:
+            TypeError: the trigger already has an edge from one of them.
+        """
         for source in sources:
             if source in self.edges:
                 raise TypeError(f"{self.name}: two transitions from {source}")
             self.edges[source] = edge(source)
 
     def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The trigger's own arguments by name, defaults filled in, each checked by its kind.
+        """Check the trigger's own arguments, each by its kind.
+
+        Args:
+            args: the arguments that were given by position.
+            kwargs: the arguments that were given by name.
+
+        Returns:
+            All arguments by name, with the defaults filled in.
 
         Raises:
             InvalidValue: an argument is wrong.
-            TypeError: it is called with others than it takes.
+            TypeError: an argument is missing, unknown, or given twice or by position.
         """
-        given = {**dict(zip(self.positional, args, strict=False)), **kwargs}
-        if len(given) != len(args) + len(kwargs) or not self.required <= given.keys() <= self.parameters.keys():
+        passed = {**dict(zip(self.positional, args, strict=False)), **kwargs}
+        if len(passed) != len(args) + len(kwargs) or not self.required <= passed.keys() <= self.parameters.keys():
             raise TypeError(self._misused(args, kwargs))
-        bound = {**self.defaults, **given}
+        bound = {**self.defaults, **passed}
         return {name: self.arguments[name].check(value, f"{self.name}({name})") for name, value in bound.items()}
 
     def _misused(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """What is wrong with a call that passes other arguments than the trigger takes."""
+        """The message for a call with other arguments than the trigger takes."""
         takes = f"{self.name}() takes {listed((*self.parameters, 'by', 'reason'))}"
         if unknown := [name for name in kwargs if name not in self.parameters]:
             return f"{takes}; not {unknown[0]}{values.closest(unknown[0], (*self.parameters, 'by', 'reason'))}"
         if len(args) > len(self.positional):
             ordered = f"all but {listed(self.positional)}" if self.positional else "each"
-            return f"{takes}; {ordered} by name"
-        given = {*self.positional[: len(args)], *kwargs}
-        if missing := [name for name in self.parameters if name in self.required - given]:
+            return f"{takes}; pass {ordered} by name"
+        passed = {*self.positional[: len(args)], *kwargs}
+        if missing := [name for name in self.parameters if name in self.required - passed]:
             return f"{takes}; {listed(missing)} is missing"
-        return f"{takes}; each once"
+        return f"{takes}; pass each of them once"
 
 
 def transition(
@@ -110,17 +146,23 @@ def transition(
     locks: Locks = (),
     ended_agent_may: bool = False,
 ) -> Callable[[Callable[Concatenate[R, P], Columns | list[Move]]], Callable[Concatenate[R, P], list[Move]]]:
-    """Declare a trigger on a model; stack it for sources that differ in where they lead or what they ask.
+    """Declare a trigger on a model. Use the decorator several times when statuses differ in anything but their name.
 
     Args:
-        sources: the statuses it starts from.
-        to: the status it leads to.
-        guards: what must be true, asked of the act and of moves that follow alike.
-        allowed: who may fire it, asked of the act only; anybody when None.
-        decision: the decision it writes; a `HUMAN_OVERRIDE` only when a person fires it.
-        sets: the columns it owns; no `save` may change them.
-        locks: what is locked before the row is judged, beside the row and the rows among the arguments.
+        sources: the statuses from which it starts.
+        to: the status to which it leads.
+        guards: what must be true, for acts and for moves that follow.
+        allowed: who may fire it, for acts only. None allows any actor.
+        decision: the type of decision that it writes. A `HUMAN_OVERRIDE` is written only when a person fires it.
+        sets: the columns that it owns, which `save` may not change.
+        locks: what is locked besides the row and the rows among the arguments.
         ended_agent_may: whether an errored or completed agent may fire it on itself.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        TypeError: from the decorator: the trigger has two transitions from one status.
     """
 
     def declare(body: Callable[Concatenate[R, P], Columns | list[Move]]) -> Callable[Concatenate[R, P], list[Move]]:

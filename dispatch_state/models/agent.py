@@ -1,4 +1,4 @@
-"""Agents: one row is one session of one agent process; and the lines they log."""
+"""Agents: each row is one session of one agent process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.keys import PointerField, present, short
-from dispatch_state.models.metrics import measurements, more, with_every_one
+from dispatch_state.models.metrics import all_metrics, measurements, plus_one
 from dispatch_state.models.queries import any_vote
 from dispatch_state.models.row import MODELS
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField
@@ -44,7 +44,7 @@ DEAD = (AgentStatus.ERRORED, AgentStatus.COMPLETED)
 
 
 class Agent(Stateful):
-    """One session of one agent process; also an actor."""
+    """One session of one agent process. An agent is also an actor."""
 
     statuses = AgentStatus
     creation_stamps = ("started_at", "last_heartbeat")
@@ -82,17 +82,20 @@ class Agent(Stateful):
     @classmethod
     @cache
     def moment_columns(cls) -> tuple[str, ...]:
-        """As of any row, but for heartbeats: one of a clock that was ahead must not take other stamps along."""
+        """The columns that say when something happened, without the heartbeat.
+
+        A heartbeat of a clock that was ahead must not move the other stamps.
+        """
         return tuple(name for name in super().moment_columns() if name != "last_heartbeat")
 
     @property
     def actor(self) -> str:
-        """As stored in the log: `agent:<uuid>`."""
+        """How the agent is stored as the actor of a move: `agent:<uuid>`."""
         return f"agent:{uuid_text(self.id)}"
 
     @property
     def signature(self) -> str:
-        """As stored in a comment's author: `agent:<uuid>`."""
+        """How the agent is stored as the author of a comment: `agent:<uuid>`."""
         return self.actor
 
     # ---- triggers ------------------------------------------------------------------------------
@@ -104,7 +107,11 @@ class Agent(Stateful):
         sets=("current_issue", "worktree_path", "last_heartbeat"),
     )
     def dispatch(self, issue: Issue, *, by: Actor, reason: str = "") -> Columns:
-        """Send the agent to an issue that is assigned to it, or to one that it will review."""
+        """Send the agent to an issue that is assigned to it, or that it will review.
+
+        Args:
+            issue: the issue.
+        """
         return Columns(current_issue=issue.id, worktree_path=issue.worktree_path, last_heartbeat=PRESENT)
 
     @transition(
@@ -117,23 +124,23 @@ class Agent(Stateful):
     def run(
         self, process_id: int | None = None, session_id: str | None = None, *, by: Actor, reason: str = ""
     ) -> Columns:
-        """Say that the process is up; its assigned issue starts.
+        """Report that the agent's process runs; the issue that is assigned to it starts.
 
         Args:
-            process_id: of the operating system; kept when given.
-            session_id: by which the session can be resumed; kept when given.
+            process_id: the number of the process in the operating system. When None, the stored one stays.
+            session_id: the identifier by which the agent's program can resume. When None, the stored one stays.
         """
-        given = {"process_id": process_id, "claude_session_id": session_id}
-        return Columns(last_heartbeat=PRESENT, **{name: value for name, value in given.items() if value is not None})
+        names = {"process_id": process_id, "claude_session_id": session_id}
+        return Columns(last_heartbeat=PRESENT, **{name: value for name, value in names.items() if value is not None})
 
     @transition(AgentStatus.WORKING, to=AgentStatus.WAITING_FOR_INPUT, allowed=owner)
     def request_input(self, *, by: Actor, reason: str = "") -> Columns:
-        """Ask a person something and wait."""
+        """Ask a person a question, and wait for the answer."""
         return Columns()
 
     @transition(AgentStatus.WAITING_FOR_INPUT, to=AgentStatus.WORKING, allowed=owner, sets=("last_heartbeat",))
     def receive_input(self, *, by: Actor, reason: str = "") -> Columns:
-        """Go on with the answer."""
+        """Go on after the answer."""
         return Columns(last_heartbeat=PRESENT)
 
     @transition(
@@ -144,7 +151,7 @@ class Agent(Stateful):
         locks=(Lock.PROPOSALS,),
     )
     def await_vote(self, *, by: Actor, reason: str = "") -> Columns:
-        """Wait until the agent's own proposals are decided; those still open go to the vote."""
+        """Wait until the agent's own proposals are decided; voting opens on those that are still open."""
         return Columns()
 
     @transition(
@@ -155,7 +162,7 @@ class Agent(Stateful):
         locks=(Lock.PROPOSALS,),
     )
     def vote_resolved(self, *, by: Actor, reason: str = "") -> Columns:
-        """Go on after the vote; follows from the decision."""
+        """Go on after the vote; this follows from the decision."""
         return Columns(last_heartbeat=PRESENT)
 
     @transition(
@@ -166,7 +173,7 @@ class Agent(Stateful):
         decision=DecisionType.HUMAN_OVERRIDE,
     )
     def pause(self, *, by: Actor, reason: str) -> Columns:
-        """Hold the agent still; it keeps its issue and is not expected to send heartbeats."""
+        """Pause the agent; it keeps its issue and need not send heartbeats."""
         return Columns()
 
     @transition(AgentStatus.PAUSED, to=AgentStatus.WORKING, allowed=owner, sets=("last_heartbeat",))
@@ -183,7 +190,7 @@ class Agent(Stateful):
         locks=(Lock.WORK,),
     )
     def finish(self, *, by: Actor, reason: str = "") -> Columns:
-        """Become free; a review it leaves open goes back to awaiting_review."""
+        """Free the agent; an issue that it reviews goes back to awaiting_review."""
         return Columns(current_issue=None, worktree_path=None, last_heartbeat=PRESENT)
 
     @transition(
@@ -196,7 +203,7 @@ class Agent(Stateful):
         locks=(Lock.WORK,),
     )
     def stop(self, *, by: Actor, reason: str) -> Columns:
-        """End the session; its work under way is released."""
+        """End the session; its issues that are assigned or in_progress are released."""
         held = self.current_issue_id
         return Columns(completed_at=NOW, process_id=None, current_issue=None).note(current_issue=held)
 
@@ -208,16 +215,16 @@ class Agent(Stateful):
         locks=(Lock.WORK,),
     )
     def fail(self, error: str, *, max_attempts: int = 3, by: Actor, reason: str = "") -> Columns:
-        """Record that the session failed; its work under way is released, or set aside after too many attempts.
+        """Record that the session failed; its issue is released, or set aside after too many attempts.
 
         Args:
-            error: what went wrong; the reason of this move and of those that follow. What no column takes is made
-                storable: NUL and lone surrogates become U+FFFD, more than 1,000,000 characters are cut with a mark,
-                and blank text becomes "(no message)".
+            error: what went wrong. It becomes the reason of this move and of those that follow. Text that cannot be
+                stored is changed: NUL and lone surrogates become U+FFFD, text over 1,000,000 characters is cut and
+                marked, and blank text becomes "(no message)".
             max_attempts: from how many attempts on the issue is blocked or unassigned instead of queued again.
         """
         counted = self.counters()
-        counted["errors_encountered"] = more(counted["errors_encountered"])
+        counted["errors_encountered"] = plus_one(counted["errors_encountered"])
         held = self.current_issue_id
         return (
             Columns(process_id=None, current_issue=None, metrics=counted)
@@ -227,39 +234,43 @@ class Agent(Stateful):
 
     @transition(AgentStatus.ERRORED, to=AgentStatus.IDLE, allowed=owner, sets=("last_heartbeat",), ended_agent_may=True)
     def recover(self, *, by: Actor, reason: str = "") -> Columns:
-        """Come back after a failure, free for work."""
+        """Become idle again after a failure."""
         return Columns(last_heartbeat=PRESENT)
 
     # ---- conveniences --------------------------------------------------------------------------
 
     def counters(self) -> dict[str, Any]:
-        """The metrics with every one present: issues_completed, errors_encountered, tokens_used, and
-        avg_completion_time (mean of completed_at - assigned_at, in seconds).
+        """Return the agent's metrics, with 0 for what was never counted; reads memory only.
+
+        Returns:
+            issues_completed, errors_encountered and tokens_used as integers; avg_completion_time, the mean of
+            completed_at - assigned_at in seconds; and the numbers that the caller added.
 
         Raises:
-            StoreCorrupt: what is stored is no object of numbers.
+            StoreCorrupt: the stored value is not an object of numbers.
         """
         try:
-            return with_every_one(self.metrics or {})
+            return all_metrics(self.metrics or {})
         except InvalidValue as error:
             raise StoreCorrupt(f"{self}: {error}; store.verify() names every such row") from None
 
     def heartbeat(self, *, holding: Issue | UUID | None = None) -> UUID | None:
-        """Say that the agent lives: moves `last_heartbeat` forward, never back; no transition.
+        """Report that the agent is alive. This moves `last_heartbeat` forward, never back, and is not a transition.
 
         Args:
-            holding: the issue that the agent is working on. When it holds another one by now, or none, nothing is
-                written: its work was taken from it.
+            holding: the issue that the agent works on. When the agent does not hold it any more, because the issue was
+                taken from it, nothing is written and `GuardRefused` is raised. When None, this is not checked.
 
         Returns:
-            The id of the issue that the agent holds at this moment, None when it holds none.
+            The id of the issue that the agent holds at this moment, or None.
 
         Raises:
             InvalidValue: `holding` is neither an issue nor the id of one.
-            RowNotFound: the agent is gone.
-            GuardRefused: it is errored or completed, or does not hold that issue.
+            RowNotFound: the agent was removed.
+            GuardRefused: the agent is errored or completed, or does not hold that issue.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         named = holding.id if isinstance(holding, MODELS["issues"]) else holding
         wanted = None if holding is None else values.uuid(named, "heartbeat(holding)")
 
@@ -271,7 +282,7 @@ class Agent(Stateful):
             record_heartbeat(unit, agent)
             return held
 
-        return here.work_on(self, "heartbeat", move_forward, locks=(Lock.ROW,), by=self)
+        return current.work_on(self, "heartbeat", move_forward, locks=(Lock.ROW,), by=self)
 
     def log(
         self,
@@ -280,21 +291,25 @@ class Agent(Stateful):
         context: dict[str, Any] | None = None,
         issue: Issue | UUID | None = None,
     ) -> AgentLog:
-        """Keep a line in `agent_logs`; also a dead agent may.
+        """Write a line to `agent_logs`. An errored or completed agent may do this too.
 
         Args:
             level: debug, info, warn or error.
-            message: what happened; made storable as the error of `fail` is.
+            message: what happened. Text that cannot be stored is changed, as the error of `fail` is.
             context: further facts, as a JSON object.
-            issue: what it was about; when left out, the issue that the agent holds, if it holds one.
+            issue: the issue that the line is about. When None, it is the one that the agent holds, if any.
+
+        Returns:
+            The new row.
 
         Raises:
-            InvalidValue: a value is wrong.
-            RowNotFound: the agent or the issue is gone.
+            InvalidValue: an argument is wrong.
+            RowNotFound: the agent or the issue was removed.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
-        told = values.storable(message, "agent_logs.message")
-        columns = {"level": level, "message": told, "context": context, "issue": issue}
+        current = session()
+        text = values.storable(message, "agent_logs.message")
+        columns = {"level": level, "message": text, "context": context, "issue": issue}
         checked = {name: MODELS["agent_logs"]._meta.fields[name].check(value) for name, value in columns.items()}
 
         def write(unit: UnitOfWork, agent: Agent) -> AgentLog:
@@ -304,17 +319,21 @@ class Agent(Stateful):
             line: AgentLog = unit.insert(MODELS["agent_logs"], agent=agent.id, **{**checked, "issue": about})
             return line
 
-        return here.work_on(self, "log", write, locks=(Lock.ROW,))
+        return current.work_on(self, "log", write, locks=(Lock.ROW,))
 
     def use_tokens(self, count: int) -> None:
-        """Add to the agent's `tokens_used`, exactly also when several processes do at once.
+        """Add to the agent's `tokens_used`. The sum is exact even when several processes add at the same time.
+
+        Args:
+            count: how many tokens to add.
 
         Raises:
-            InvalidValue: the count is no positive integer.
-            RowNotFound: the agent is gone.
-            GuardRefused: it is errored or completed.
+            InvalidValue: the count is not a positive integer, or the sum is over 64 bits.
+            RowNotFound: the agent was removed.
+            GuardRefused: the agent is errored or completed.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         used = values.positive(count, "tokens")
 
         def add(unit: UnitOfWork, agent: Agent) -> None:
@@ -322,7 +341,7 @@ class Agent(Stateful):
             counted["tokens_used"] = values.integer(counted["tokens_used"] + used, "agents.metrics")
             unit.set(agent, metrics=counted)
 
-        here.work_on(self, "use_tokens", add, locks=(Lock.ROW,), by=self)
+        current.work_on(self, "use_tokens", add, locks=(Lock.ROW,), by=self)
 
     def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
         if "agent_type" not in columns or (self.status == AgentStatus.IDLE and not any_vote(self.id)):
@@ -340,12 +359,18 @@ class Agent(Stateful):
         return str(self.agent_type)
 
 
-def called(agent: Agent) -> str:
-    """What an agent is called where people read: its type, and the end of its id."""
+def agent_name(agent: Agent) -> str:
+    """Return how people see an agent: its type, and the end of its id."""
     return f"{agent.agent_type} {short(agent.id)}"
 
 
 def record_heartbeat(unit: UnitOfWork, agent: Agent, every: timedelta = timedelta.resolution) -> None:
-    """Move an agent's heartbeat forward, when the last one is at least so long ago."""
+    """Move an agent's heartbeat forward to the present moment.
+
+    Args:
+        unit: the unit of work.
+        agent: the agent as read under its lock.
+        every: nothing is written while the last heartbeat is more recent than this.
+    """
     if unit.now - agent.last_heartbeat >= every:
         unit.set(agent, last_heartbeat=unit.now)

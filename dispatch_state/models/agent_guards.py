@@ -1,4 +1,4 @@
-"""What must be true for an agent to move."""
+"""The guards of agents: what must be true for an agent to move."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def fits_the_issue(agent: Agent, firing: Firing) -> str | None:
+    """The issue is assigned to the agent and under way, or it is in_review without another reviewer."""
     issue = firing["issue"]
     if issue.assigned_agent_id == agent.id:
         return None if issue.status in UNDER_WAY else f"{issue}, which is assigned to it, is {issue.status}"
@@ -23,13 +24,16 @@ def fits_the_issue(agent: Agent, firing: Firing) -> str | None:
 
 
 def nothing_under_way(agent: Agent, firing: Firing) -> str | None:
+    """No issue that is assigned to the agent is assigned or in_progress."""
     issue = issue_under_way(agent.id)
     return f"{issue}, which is assigned to it, is {issue.status}; submit, block or release it" if issue else None
 
 
 def a_proposal_is_undecided(agent: Agent, firing: Firing) -> str | None:
+    """A proposal of the agent is open or voting."""
     return None if any_undecided(agent.id) else "no proposal of it is open or voting"
 
 
 def no_proposal_is_undecided(agent: Agent, firing: Firing) -> str | None:
+    """No proposal of the agent is open or voting."""
     return "a proposal of it is still open or voting" if any_undecided(agent.id) else None

@@ -1,4 +1,4 @@
-"""The lines that agents log."""
+"""The lines that agents write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AgentLog(Row):
-    """A line that an agent logged, or that its failure did."""
+    """A line that an agent wrote, or that records its failure."""
 
     written_by = "Agent.log() and Agent.fail()"
 

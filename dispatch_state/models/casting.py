@@ -1,4 +1,4 @@
-"""Casting a vote, and what it decides."""
+"""Casting a vote, and moving the proposal when the vote decides it."""
 
 from __future__ import annotations
 
@@ -20,34 +20,68 @@ if TYPE_CHECKING:
     from dispatch_state.models.proposal import Proposal
 
 
-def share(value: object) -> float:
-    """A confidence, from 0 to 1; raises `InvalidValue` for anything else."""
-    share = values.number(value, "votes.confidence")
-    if not 0 <= share <= 1:
+def checked_confidence(value: object) -> float:
+    """Check a confidence.
+
+    Args:
+        value: the value to check.
+
+    Returns:
+        The number, from 0 to 1.
+
+    Raises:
+        InvalidValue: it is anything else.
+    """
+    confidence = values.number(value, "votes.confidence")
+    if not 0 <= confidence <= 1:
         raise InvalidValue("votes.confidence: takes a number from 0 to 1")
-    return share
+    return confidence
 
 
 def cast(unit: UnitOfWork, proposal: Proposal, *, agent: Agent, columns: dict[str, Any]) -> list[Move]:
-    """Record an agent's vote, and move the proposal when that decides it; see `Proposal.vote`."""
+    """Store an agent's vote, and move the proposal when the vote decides it; see `Proposal.vote`.
+
+    Args:
+        unit: the unit of work.
+        proposal: the proposal as read under its lock.
+        agent: who votes.
+        columns: the checked columns of the vote.
+
+    Returns:
+        The moves of the proposal; empty when it is not decided yet and was voting before.
+
+    Raises:
+        IllegalTransition: the proposal is neither open nor voting.
+        GuardRefused: the agent may not vote.
+    """
     if proposal.status not in UNDECIDED:
         raise IllegalTransition(f"its voting is over: {proposal.machine.illegal(proposal, 'vote')}")
-    agent = find(MODELS["agents"], agent.id) or agent  # its type, and so its weight, is what the store says it is
-    unit.refuse(proposal, "vote", [*unit.actor_refusals(agent, proposal), *_no_vote(proposal, agent, unit, columns)])
+    agent = find(MODELS["agents"], agent.id) or agent  # read again: its type, and so its weight, may have changed
+    unit.refuse(
+        proposal, "vote", [*unit.actor_refusals(agent, proposal), *_why_no_vote(proposal, agent, unit, columns)]
+    )
     moves = unit.act(proposal, "open_voting", agent, "") if proposal.status == ProposalStatus.OPEN else []
     _keep_vote(unit, proposal, agent, columns)
     return moves + resolve(unit, proposal)
 
 
 def resolve(unit: UnitOfWork, proposal: Proposal) -> list[Move]:
-    """Move a proposal in voting whose tally is final, as an act of the sangha; returns the moves, if any."""
+    """Move a voting proposal whose tally is final, as an act of `SANGHA`, the agents as a body.
+
+    Args:
+        unit: the unit of work.
+        proposal: the proposal as read under its lock.
+
+    Returns:
+        The moves; empty when the tally is not final.
+    """
     count = proposal.counted(unit.now)
     if not count.final:
         return []
     return unit.act(proposal, "approve" if count.standing is Standing.APPROVED else "reject", SANGHA, "")
 
 
-def _no_vote(proposal: Proposal, agent: Agent, unit: UnitOfWork, columns: dict[str, Any]) -> list[str]:
+def _why_no_vote(proposal: Proposal, agent: Agent, unit: UnitOfWork, columns: dict[str, Any]) -> list[str]:
     reasons = []
     if agent.agent_type not in (proposal.required_voters or ()):
         reasons.append(
@@ -73,5 +107,5 @@ def _keep_vote(unit: UnitOfWork, proposal: Proposal, agent: Agent, columns: dict
 
 
 def ballots_on(proposal: UUID) -> list[Ballot]:
-    """The votes on a proposal as the tally takes them."""
+    """Return the votes on a proposal in the form that `tally` takes."""
     return [ballot(*cast) for cast in cast_on(proposal)]

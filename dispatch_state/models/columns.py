@@ -1,6 +1,6 @@
-"""What `create()` of each model with a lifecycle takes, for type checkers; a test compares it with the models.
+"""The arguments of each model's `create()`, for type checkers; a test compares them with the models.
 
-A word of an enumeration may be given as its text, and a key as the row or its id.
+A value of an enumeration may be given as its text, and a key as the row or its id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Approvers = list[str] | Literal["any"]
 
 
 class Creation(TypedDict, total=False):
-    """What every `create` takes besides columns: who makes the row, and why."""
+    """What every `create` takes besides columns: who creates the row, and why."""
 
     by: Actor
     reason: str

@@ -1,4 +1,4 @@
-"""Decisions: what was decided, by whom, and what came of it."""
+"""Decisions: what was decided, by whom, and the outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dispatch_state.vocabulary import DecisionType
 
 
 class Decision(Row):
-    """One decision; never changed, but for keys that become NULL when the row they named is removed."""
+    """One decision. It never changes, except that a key becomes NULL when the row it names is removed."""
 
     written_by = "the triggers that decide"
 

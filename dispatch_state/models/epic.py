@@ -1,4 +1,4 @@
-"""Epics: pieces of work in stages."""
+"""Epics: work in stages."""
 
 from __future__ import annotations
 
@@ -34,31 +34,36 @@ if TYPE_CHECKING:
 
 
 def has_a_stage(epic: Epic, firing: Firing) -> str | None:
+    """The epic has a stage."""
     return None if any_stage(epic.id) else "it has no stage; add one first"
 
 
 def a_gate_is_waiting(epic: Epic, firing: Firing) -> str | None:
+    """A stage of the epic waits at a pending gate."""
     stage = awaiting_stage(epic.id)
     return None if stage and first_pending_gate(stage.id) else "no stage of it waits at a pending gate"
 
 
 def no_stage_waits(epic: Epic, firing: Firing) -> str | None:
+    """No stage of the epic waits at a gate."""
     stage = awaiting_stage(epic.id)
     return f"{stage} waits at a gate" if stage else None
 
 
 def every_stage_closed(epic: Epic, firing: Firing) -> str | None:
+    """Every stage of the epic is approved or skipped."""
     stage = first_open_stage(epic.id)
     return f"{stage} is {stage.status}" if stage else None
 
 
 def no_live_issue_in_epic(epic: Epic, firing: Firing) -> str | None:
+    """Every issue of the epic is done or cancelled."""
     issue = first_live_issue_of_epic(epic.id)
     return f"{issue} is {issue.status}" if issue else None
 
 
 class Epic(Stateful):
-    """A piece of work in stages."""
+    """A piece of work in stages, which run one after the other."""
 
     statuses = EpicStatus
     creation_stamps = ("created_at", "updated_at")
@@ -97,19 +102,19 @@ class Epic(Stateful):
 
     @transition(EpicStatus.DRAFT, to=EpicStatus.READY, guards=(has_a_stage,))
     def mark_ready(self, *, by: Actor, reason: str = "") -> Columns:
-        """Say that the epic is written."""
+        """Declare that the plan of the epic is complete."""
         return Columns()
 
     @transition(EpicStatus.READY, to=EpicStatus.IN_PROGRESS, locks=(Lock.NEXT_ISSUES,))
     def start(self, *, by: Actor, reason: str = "") -> Columns:
-        """Begin; the first stage starts."""
+        """Begin the work; the first stage starts."""
         return Columns()
 
     @transition(
         EpicStatus.IN_PROGRESS, to=EpicStatus.AWAITING_GATE, guards=(a_gate_is_waiting,), sets=("blocked_at_gate",)
     )
     def reach_gate(self, *, by: Actor, reason: str = "") -> Columns:
-        """Wait at the first pending gate of the stage that was submitted; follows from it."""
+        """Wait at the first pending gate of the submitted stage; this follows from its submission."""
         stage = awaiting_stage(self.id)
         return Columns(blocked_at_gate=first_pending_gate(stage.id) if stage else None)
 
@@ -121,7 +126,7 @@ class Epic(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def clear_gate(self, *, by: Actor, reason: str = "") -> Columns:
-        """Go on after a gate: with the next stage, or with the rework of this one; follows from the gate."""
+        """Go on after a gate, with the next stage or with rework of this one; this follows from the gate."""
         return Columns(blocked_at_gate=None)
 
     @transition(
@@ -131,7 +136,7 @@ class Epic(Stateful):
         sets=("completed_at", "current_stage"),
     )
     def complete(self, *, by: Actor, reason: str = "") -> Columns:
-        """Finish; follows when the last stage and the last issue are closed."""
+        """Finish the epic; this follows when the last stage and the last issue are closed."""
         return Columns(completed_at=NOW, current_stage=None)
 
     @transition(
@@ -143,7 +148,7 @@ class Epic(Stateful):
         locks=(Lock.LIVE_ISSUES, Lock.NEXT_ISSUES),
     )
     def cancel(self, *, by: Actor, reason: str) -> Columns:
-        """Give the epic up, with every live issue, stage and gate in it; a person's word."""
+        """Cancel the epic and every live issue, stage and gate in it; only a person may do this."""
         return Columns(current_stage=None, blocked_at_gate=None)
 
     def add_stage(
@@ -155,14 +160,46 @@ class Epic(Stateful):
         reason: str = "",
         **columns: Unpack[StagePlace],
     ) -> Stage:
-        """Add a stage after the present ones; arguments and errors as `Stage.create`."""
+        """Add a stage to the epic.
+
+        Args:
+            name: its name.
+            description: its description.
+            by: who creates it.
+            reason: why, for the log.
+            columns: further columns by name: `id`, and `stage_order`, which is after the present stages by default.
+
+        Returns:
+            The new stage.
+
+        Raises:
+            InvalidValue: a column is wrong, or creation may not set it.
+            RowNotFound: the epic was removed.
+            GuardRefused: the epic is final, or the stage order is taken or too low.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         stage: Stage = MODELS["stages"].create(
             epic=self, name=name, description=description, by=by, reason=reason, **columns
         )
         return stage
 
     def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Unpack[IssueContent]) -> Issue:
-        """Add an issue that belongs to no stage; arguments and errors as `Issue.create`."""
+        """Add an issue to the epic, outside of its stages.
+
+        Args:
+            by: who creates it.
+            reason: why, for the log.
+            columns: the columns of the issue by name.
+
+        Returns:
+            The new issue.
+
+        Raises:
+            InvalidValue: a column is missing or wrong, or creation may not set it.
+            RowNotFound: the epic was removed.
+            GuardRefused: the epic is final.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         issue: Issue = MODELS["issues"].create(epic=self, by=by, reason=reason, **columns)
         return issue
 

@@ -1,4 +1,4 @@
-"""Gates, where people decide whether a stage may pass, and what they say there."""
+"""Gates, at which people decide whether a stage may pass, and the comments on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ from dispatch_state.vocabulary import DecisionType, GateStatus, GateType, StageS
 
 
 def approvers(value: object, place: str) -> None:
-    """A shape: null, "any", ["any"], or a list of different logins, any one of whom may decide."""
+    """A shape: null, "any", ["any"], or a list of different logins, any one of whom may decide.
+
+    Args:
+        value: the value to check.
+        place: the table and the column, for the message.
+
+    Raises:
+        InvalidValue: it is anything else.
+    """
     if value in ("any", ["any"]):
         return
     if not isinstance(value, list) or not value:
@@ -33,11 +41,11 @@ def approvers(value: object, place: str) -> None:
     names = [login(item, place) for item in value]
     values.refuse_repeats(names, place)
     if "any" in names:
-        raise InvalidValue(f'{place}: "any" stands alone')
+        raise InvalidValue(f'{place}: "any" cannot be combined with logins')
 
 
 def approver(gate: Gate, firing: Firing) -> str | None:
-    """A person among the gate's required_approvers."""
+    """A person among the gate's required_approvers; any person when it names none."""
     if not isinstance(firing.by, Human):
         return f"it takes a person, not {firing.by.actor}"
     named = gate.named_approvers()
@@ -47,11 +55,13 @@ def approver(gate: Gate, firing: Firing) -> str | None:
 
 
 def stage_awaits(gate: Gate, firing: Firing) -> str | None:
+    """The gate's stage is awaiting_gate."""
     stage = gate.stage
     return None if stage.status == StageStatus.AWAITING_GATE else f"{stage} is {stage.status}, not awaiting_gate"
 
 
 def choice_fits(gate: Gate, firing: Firing) -> str | None:
+    """The choice is one of the gate's options, or there are no options and no choice."""
     choice = firing["choice"]
     if gate.options is None:
         return None if choice is None else "it has no options to choose from"
@@ -61,17 +71,19 @@ def choice_fits(gate: Gate, firing: Firing) -> str | None:
 
 
 def is_a_checkpoint(gate: Gate, firing: Firing) -> str | None:
+    """The gate is of type checkpoint."""
     return None if gate.gate_type == GateType.CHECKPOINT else f"it is of type {gate.gate_type}, not checkpoint"
 
 
 def its_time_has_come(gate: Gate, firing: Firing) -> str | None:
+    """The gate's auto_approve_at has passed."""
     if gate.auto_approve_at is None:
         return "it has no auto_approve_at"
     return None if firing.now >= gate.auto_approve_at else f"its time comes at {gate.auto_approve_at.isoformat()}"
 
 
 class Gate(Stateful):
-    """Where a person decides whether a stage may pass."""
+    """A point at which a person decides whether a stage may pass."""
 
     statuses = GateStatus
     written_by = "Gate.create(), Stage.add_gate(), save(), its triggers and remove()"
@@ -112,11 +124,11 @@ class Gate(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def approve(self, comment: str | None = None, choice: str | None = None, *, by: Actor, reason: str = "") -> Columns:
-        """Say yes; the last gate lets the stage through.
+        """Approve the gate; the stage passes when no other gate of it is open.
 
         Args:
-            comment: kept in `gate_comments`.
-            choice: one of the options, when it is a decision gate.
+            comment: text for `gate_comments`.
+            choice: one of the options, for a decision gate.
         """
         columns = self._passed(approved_by=by.signature, approved_at=NOW, chosen_option=choice)
         if comment is not None:
@@ -133,7 +145,7 @@ class Gate(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def reject(self, *, by: Actor, reason: str) -> Columns:
-        """Say no; the stage goes back to work."""
+        """Reject the gate; the stage goes back to work."""
         return Columns(rejection_reason=reason)
 
     @transition(
@@ -143,7 +155,7 @@ class Gate(Stateful):
         sets=("approved_by", "approved_at", "rejection_reason"),
     )
     def resubmit(self, *, by: Actor, reason: str = "") -> Columns:
-        """Ask again after rework; follows when the stage is submitted."""
+        """Ask again after rework; this follows when the stage is submitted."""
         return Columns(approved_by=None, approved_at=None, rejection_reason=None)
 
     @transition(
@@ -154,7 +166,7 @@ class Gate(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def skip(self, *, by: Actor, reason: str) -> Columns:
-        """Take the gate out of the way; any person's word, approver or not."""
+        """Skip the gate; any person may do this, approver or not."""
         return self._passed()
 
     @transition(
@@ -167,11 +179,11 @@ class Gate(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def auto_approve(self, *, by: Actor, reason: str = "") -> Columns:
-        """Open a checkpoint whose time has come; `store.tick()` fires it."""
+        """Approve a checkpoint whose time has come; `store.tick()` fires this."""
         return self._passed(approved_by=by.signature, approved_at=NOW)
 
     def _passed(self, **own: Any) -> Columns:
-        """Columns of a gate that holds no longer: an epic blocked at it is blocked at the next pending one."""
+        """The columns of a passed gate; an epic that was blocked at it is now blocked at the next pending gate."""
         columns, epic = Columns(**own), self.stage.epic
         if epic.blocked_at_gate_id == self.id and (other := next_pending_gate(self.stage_id, self.id)):
             columns.on(epic, blocked_at_gate=other.id)
@@ -190,7 +202,7 @@ class Gate(Stateful):
             raise InvalidValue("gates.auto_approve_at: only a checkpoint has one")
 
     def on_create(self, firing: Firing) -> None:
-        firing.refusals += self._fixed_columns("a gate is born")
+        firing.refusals += self._fixed_columns("a gate can be created")
 
     def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
         fixed = [name for name in columns if name in self.editable_until]
@@ -203,23 +215,31 @@ class Gate(Stateful):
         return [f"{what} only while the stage is pending or in_progress, and {stage} is {stage.status}"]
 
     def named_approvers(self) -> tuple[str, ...]:
-        """The logins any one of whom may decide, as they are compared; none when any person may."""
+        """Return the logins any one of whom may decide, in lower case; empty when any person may."""
         wanted = self.required_approvers
         if wanted in (None, "any", ["any"]):
             return ()
         return tuple(name.lower().removeprefix("@") for name in wanted)
 
     def comment(self, content: str, *, by: Actor) -> GateComment:
-        """Say something at the gate, without deciding.
+        """Add a comment to the gate, without a decision.
+
+        Args:
+            content: the text; not blank.
+            by: who writes it.
+
+        Returns:
+            The new comment.
 
         Raises:
-            InvalidValue: the content is blank, or `by` is no actor.
-            RowNotFound: the gate is gone.
-            GuardRefused: an acting agent is dead.
+            InvalidValue: the content is blank, or `by` is not an actor.
+            RowNotFound: the gate was removed.
+            GuardRefused: the acting agent is errored, completed or not in this store.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         content = values.nonblank_text(content, "gate_comments.content")
-        said: GateComment = here.work_on(
+        said: GateComment = current.work_on(
             self,
             "comment",
             lambda unit, gate: unit.insert(GateComment, gate=gate.id, author=by.signature, content=content),
@@ -240,7 +260,7 @@ class Gate(Stateful):
 
 
 class GateComment(Row):
-    """What somebody said at a gate."""
+    """A comment on a gate."""
 
     written_by = "Gate.comment() and Gate.approve(comment=…)"
 

@@ -29,10 +29,10 @@ from dispatch_state.models.issue_guards import (
     the_reviewer_is_free,
 )
 from dispatch_state.models.keys import ParentField, present
-from dispatch_state.models.metrics import with_one_more
+from dispatch_state.models.metrics import with_one_completed
 from dispatch_state.models.placing import join_parents, place
 from dispatch_state.models.queries import UNDER_WAY
-from dispatch_state.models.row import a_saved
+from dispatch_state.models.row import require_row
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.vocabulary import AgentType, DecisionType, IssueStatus, IssueType, Priority
@@ -47,7 +47,7 @@ REVIEWING = (IssueStatus.AWAITING_REVIEW, IssueStatus.IN_REVIEW)
 
 
 class Issue(Stateful):
-    """A piece of work that one agent does."""
+    """A piece of work for one agent."""
 
     statuses = IssueStatus
     creation_stamps = ("created_at", "updated_at")
@@ -100,12 +100,12 @@ class Issue(Stateful):
 
     @transition(IssueStatus.UNASSIGNED, to=IssueStatus.QUEUED, guards=(its_epic_runs, its_stage_runs))
     def queue(self, *, by: Actor, reason: str = "") -> Columns:
-        """Offer the issue to agents."""
+        """Put the issue into the queue, where agents claim it."""
         return Columns()
 
     @transition(IssueStatus.QUEUED, to=IssueStatus.UNASSIGNED)
     def dequeue(self, *, by: Actor, reason: str = "") -> Columns:
-        """Take the issue off the queue."""
+        """Take the issue out of the queue."""
         return Columns()
 
     @transition(
@@ -124,19 +124,19 @@ class Issue(Stateful):
         by: Actor,
         reason: str = "",
     ) -> Columns:
-        """Give the issue to an agent, which is dispatched to it.
+        """Assign the issue to an agent, which is dispatched to it.
 
         Args:
-            agent: an idle agent of the type the issue asks for.
-            worktree_path, branch_name: where the work happens; kept when given.
+            agent: an idle agent of the type that the issue asks for.
+            worktree_path, branch_name: where the agent works. When None, the stored values stay.
         """
-        given = {"worktree_path": worktree_path, "branch_name": branch_name}
-        kept = {name: value for name, value in given.items() if value is not None}
-        return Columns(assigned_agent=agent.id, assigned_at=NOW, **kept).note(agent=agent.id)
+        names = {"worktree_path": worktree_path, "branch_name": branch_name}
+        places = {name: value for name, value in names.items() if value is not None}
+        return Columns(assigned_agent=agent.id, assigned_at=NOW, **places).note(agent=agent.id)
 
     @transition(IssueStatus.ASSIGNED, to=IssueStatus.IN_PROGRESS, allowed=owner, locks=(Lock.AGENTS,))
     def start(self, *, by: Actor, reason: str = "") -> Columns:
-        """Begin the work; the assigned agent is working."""
+        """Begin the work; the assigned agent runs."""
         return Columns()
 
     @transition(
@@ -147,12 +147,12 @@ class Issue(Stateful):
         locks=(Lock.AGENTS,),
     )
     def unassign(self, *, by: Actor, reason: str = "") -> Columns:
-        """Take the issue back from an agent that has not begun, without queueing it."""
+        """Take the issue from an agent that has not begun, without putting it into the queue."""
         return _free(self)
 
     @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.AWAITING_REVIEW, allowed=owner, locks=(Lock.AGENTS,))
     def submit(self, *, by: Actor, reason: str = "") -> Columns:
-        """Hand the work in; the agent is free and stays the assigned one."""
+        """Submit the work for review; the agent is free and stays assigned."""
         return Columns()
 
     @transition(IssueStatus.AWAITING_REVIEW, to=IssueStatus.IN_REVIEW, guards=(the_reviewer_is_free,))
@@ -160,18 +160,18 @@ class Issue(Stateful):
         """Begin the review.
 
         Args:
-            reviewer: the agent that reviews; when left out, the acting agent, or the person who acts.
+            reviewer: the agent that reviews. When None, the actor reviews.
         """
         return Columns()
 
     @transition(IssueStatus.IN_REVIEW, to=IssueStatus.AWAITING_REVIEW, guards=(no_agent_reviews_it,))
     def return_review(self, *, by: Actor, reason: str = "") -> Columns:
-        """Stop a review without a verdict."""
+        """Stop the review without a result."""
         return Columns()
 
     @transition(*REVIEWING, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,), locks=(Lock.AGENTS,))
     def request_changes(self, *, by: Actor, reason: str) -> Columns:
-        """Send the work back to its agent, which is dispatched again."""
+        """Send the issue back to its assigned agent, which is dispatched again."""
         return Columns()
 
     @transition(
@@ -190,20 +190,20 @@ class Issue(Stateful):
         locks=(Lock.EPIC, Lock.NEXT_ISSUES, Lock.AGENTS),
     )
     def complete(self, *, by: Actor, reason: str = "") -> Columns:
-        """Finish the issue; it counts for its assigned agent."""
+        """Finish the issue; the metrics of its assigned agent count it."""
         columns = Columns(completed_at=NOW)
         if (agent := self.assigned_agent) is not None:
-            columns.on(agent, metrics=lambda now: with_one_more(agent.counters(), self.assigned_at, now))
+            columns.on(agent, metrics=lambda now: with_one_completed(agent.counters(), self.assigned_at, now))
         return columns
 
     @transition(IssueStatus.IN_PROGRESS, to=IssueStatus.BLOCKED, allowed=owner, locks=(Lock.AGENTS,))
     def block(self, *, by: Actor, reason: str) -> Columns:
-        """Set the issue aside until somebody unblocks it; its agent is free."""
+        """Set the issue aside until an actor unblocks it; its agent is free."""
         return Columns()
 
     @transition(IssueStatus.BLOCKED, to=IssueStatus.IN_PROGRESS, guards=(its_agent_is_idle,), locks=(Lock.AGENTS,))
     def unblock(self, *, by: Actor, reason: str = "") -> Columns:
-        """Go on with the agent it is assigned to, which is dispatched again."""
+        """Go on with the issue; its assigned agent is dispatched again."""
         return Columns()
 
     @transition(
@@ -217,7 +217,7 @@ class Issue(Stateful):
         locks=(Lock.AGENTS,),
     )
     def release(self, *, by: Actor, reason: str) -> Columns:
-        """Take the issue from its agent and offer it again; worktree and branch stay."""
+        """Take the issue from its agent and put it into the queue; worktree and branch stay."""
         return _free(self)
 
     @transition(
@@ -228,69 +228,92 @@ class Issue(Stateful):
         locks=(Lock.EPIC, Lock.NEXT_ISSUES, Lock.AGENTS),
     )
     def cancel(self, *, by: Actor, reason: str) -> Columns:
-        """Give the issue up; agents that hold it are free."""
+        """Cancel the issue; the agents that hold it are free."""
         return Columns()
 
-    # ---- birth and place -----------------------------------------------------------------------
+    # ---- creation and place --------------------------------------------------------------------
 
     def on_create(self, firing: Firing) -> None:
         join_parents(self, firing.refusals)
 
     def place(self, epic_or_stage: Epic | Stage, *, by: Actor) -> list[Move]:
-        """Give an unassigned issue without an epic one, by the rules of birth.
-
-        In a stage that is in_progress it is queued at once: that move is returned.
+        """Put an unassigned issue that has no epic into an epic or a stage, by the rules of creation.
 
         Args:
-            epic_or_stage: where it belongs from now on.
+            epic_or_stage: where the issue belongs from now on.
             by: who places it.
 
+        Returns:
+            The moves. In a stage that is in_progress the issue is queued; elsewhere there are no moves.
+
         Raises:
-            InvalidValue: it is neither an epic nor a stage.
-            RowNotFound: a row is gone.
+            InvalidValue: `epic_or_stage` is not a saved epic or stage, or `by` is not an actor.
+            RowNotFound: a row was removed.
             StaleRow: the issue moved since it was read.
-            GuardRefused: it has an epic, is not unassigned, or may not be born there.
+            GuardRefused: the issue has an epic, is not unassigned, or could not be created there.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
-        a_saved(epic_or_stage, "place(epic_or_stage)", Epic, Stage)
+        current = session()
+        require_row(epic_or_stage, "place(epic_or_stage)", Epic, Stage)
 
         def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
             return place(unit, issue, epic_or_stage, by)
 
         where = (epic_or_stage,)
-        return here.work_on(self, "place", work, locks=(Lock.ROW,), by=by, others=where, fenced=True)
+        return current.work_on(self, "place", work, locks=(Lock.ROW,), by=by, others=where, fenced=True)
 
     def reassign(self, agent: Agent, *, by: Actor, reason: str) -> list[Move]:
-        """Take the issue from its agent and give it to another: `release`, then `assign`, with one decision.
+        """Take the issue from its agent and assign it to another: `release`, then `assign`, with one decision.
+
+        Nothing changes unless both are accepted.
 
         Args:
-            agent: of the type the issue asks for, and idle once it is released: its own, or its reviewer, will do.
+            agent: an agent of the type that the issue asks for. It must be idle after the release, so it may also be
+                the issue's own agent or its reviewer.
             by: a person.
             reason: why; required.
 
+        Returns:
+            The moves, in the order in which they were made.
+
         Raises:
-            As `release` and `assign`; nothing changes unless both are accepted.
+            InvalidValue: an argument is wrong, or the object has unsaved changes.
+            RowNotFound: the issue or the agent was removed.
+            StaleRow: the issue moved since it was read.
+            IllegalTransition: `release` does not start from the issue's status.
+            GuardRefused: `by` is not a person, or a guard of `release` or `assign` refused.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         reason = values.nonblank_text(reason, "reason")
-        a_saved(agent, "reassign(agent)", Agent)
+        require_row(agent, "reassign(agent)", Agent)
 
         def both(issue: Issue) -> Iterator[tuple[Issue, str, dict[str, Any]]]:
             yield issue, "release", {}
-            yield issue, "assign", {"agent": present(Agent, agent.id)}  # read now: the release may have freed it
+            yield (
+                issue,
+                "assign",
+                {"agent": present(Agent, agent.id)},
+            )  # read after the release, which may have freed it
 
         def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
             unit.refuse(issue, "reassign", [] if isinstance(by, Human) else [f"it takes a person, not {by.actor}"])
             return unit.acts("reassign", both(issue), by, reason, to_agent_id=str(agent.id))
 
         to = (agent,)
-        return here.work_on(
+        return current.work_on(
             self, "reassign", work, locks=(Lock.ROW, Lock.AGENTS), by=by, others=to, fenced=True, legal="release"
         )
 
     @classmethod
     def by_status(cls, status: IssueStatus | str) -> ModelSelect[Issue]:
-        """The issues of a status, the most urgent first, then the oldest: a Peewee query.
+        """Select the issues with a status, the most urgent first, then the oldest.
+
+        Args:
+            status: the status.
+
+        Returns:
+            A Peewee query.
 
         Raises:
             InvalidValue: there is no such status.
@@ -309,7 +332,7 @@ class Issue(Stateful):
 
 
 def urgency() -> Any:
-    """The seed's order of priorities, as an SQL expression without parameters."""
+    """Return the seed's order of priorities as an SQL expression without parameters."""
     return Case(Issue.priority, [(SQL(f"'{p}'"), SQL(str(rank))) for rank, p in enumerate(Priority)])
 
 

@@ -1,4 +1,4 @@
-"""What must be true for an issue to move."""
+"""The guards of issues: what must be true for an issue to move."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 
 
 def its_epic_runs(issue: Issue, firing: Firing) -> str | None:
+    """The issue's epic, if any, is in_progress."""
     epic = issue.epic
     return f"{epic} is {epic.status}, not in_progress" if epic and epic.status != EpicStatus.IN_PROGRESS else None
 
 
 def its_stage_runs(issue: Issue, firing: Firing) -> str | None:
+    """The issue's stage, if any, is in_progress."""
     stage = issue.stage
     return f"{stage} is {stage.status}, not in_progress" if stage and stage.status != StageStatus.IN_PROGRESS else None
 
 
 def the_agent_is_free(issue: Issue, firing: Firing) -> str | None:
+    """The agent is idle, and no issue that is assigned to it is assigned or in_progress."""
     agent = firing["agent"]
     if agent.status != AgentStatus.IDLE:
         return f"{agent} is {agent.status}, not idle"
@@ -31,6 +34,7 @@ def the_agent_is_free(issue: Issue, firing: Firing) -> str | None:
 
 
 def the_agent_fits(issue: Issue, firing: Firing) -> str | None:
+    """The issue asks for no type of agent, or for the agent's."""
     agent = firing["agent"]
     if issue.agent_type in (None, agent.agent_type):
         return None
@@ -38,6 +42,7 @@ def the_agent_fits(issue: Issue, firing: Firing) -> str | None:
 
 
 def the_reviewer_is_free(issue: Issue, firing: Firing) -> str | None:
+    """The reviewing agent, if any, is idle and is not the assigned agent."""
     reviewer = reviewing_agent(firing)
     if reviewer is None:
         return None
@@ -47,11 +52,13 @@ def the_reviewer_is_free(issue: Issue, firing: Firing) -> str | None:
 
 
 def no_agent_reviews_it(issue: Issue, firing: Firing) -> str | None:
+    """No agent holds the issue for a review."""
     reviewer = holder(issue.id)
     return f"{reviewer} reviews it; finish() that agent" if reviewer else None
 
 
 def its_agent_is_idle(issue: Issue, firing: Firing) -> str | None:
+    """The assigned agent exists and is idle."""
     agent = issue.assigned_agent
     if agent is None:
         return "its assigned agent is gone; release() it"
@@ -59,17 +66,25 @@ def its_agent_is_idle(issue: Issue, firing: Firing) -> str | None:
 
 
 def its_pull_requests_are_settled(issue: Issue, firing: Firing) -> str | None:
+    """No pull request of the issue is draft or open."""
     request = unsettled_request(issue.id)
     return f"{request} of it is {request.status}; merge or close it" if request else None
 
 
 def reviewer(issue: Issue, firing: Firing) -> str | None:
-    """An agent only when it reviews the issue; any person, and the system."""
+    """The agent that reviews the issue, any person, or the system."""
     if firing.agent is None or firing.agent.current_issue_id == issue.id:
         return None
     return f"{firing.agent} does not review it"
 
 
 def reviewing_agent(firing: Firing) -> Any:
-    """The agent that a `review` sends: the one named, else the agent that acts; None when a person reviews."""
+    """Return the agent that reviews the issue after a `review`.
+
+    Args:
+        firing: the firing of `review`.
+
+    Returns:
+        The agent that was given, or else the acting agent; None when a person reviews.
+    """
     return firing["reviewer"] or (firing.agent if firing.act else None)

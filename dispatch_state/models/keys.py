@@ -1,4 +1,4 @@
-"""Keys: columns that name another row, and the rows they name."""
+"""Foreign keys: columns that name another row, and reading those rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=peewee.Model)
 
 
 class RowAccessor(peewee.ForeignKeyAccessor):
-    """Reads the row that a key names through a kept statement, and remembers it on the object."""
+    """Reads the row that a key names, with cached SQL, and keeps it on the object."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -48,7 +48,7 @@ else:
 
 
 class ParentField(UuidConversion, _Key[V]):
-    """A key to another row; given as that row, its id, or the id's text."""
+    """A key to another row. It takes that row, its id, or the id as text."""
 
     accessor_class = RowAccessor
 
@@ -64,12 +64,12 @@ class ParentField(UuidConversion, _Key[V]):
             value = value.__data__.get("id")
         return uuid(value, self.place)
 
-    def to_parameter(self, value: Any) -> str:
+    def stored(self, value: Any) -> str:
         return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
 
 class PointerField(peewee.DeferredForeignKey):
-    """A key to a row of a model that is declared later; it becomes a `ParentField` once that is."""
+    """A key to a row of a model that is declared later. Then it becomes a `ParentField`."""
 
     def set_model(self, rel_model: Any) -> None:
         field: ParentField[Any] = ParentField(rel_model, _deferred=True, **self.field_kwargs)
@@ -77,7 +77,19 @@ class PointerField(peewee.DeferredForeignKey):
 
 
 def present(model: Any, key: Any) -> Any:
-    """The row of that key as it stands in the database; raises the model's `DoesNotExist`."""
+    """Read a row by its key.
+
+    Args:
+        model: the row's model.
+        key: the value of its primary key.
+
+    Returns:
+        The row as it is in the database.
+
+    Raises:
+        InvalidValue: the key is not a valid value.
+        RowNotFound: there is no such row; as the model's `DoesNotExist`.
+    """
     if key.__class__ is not UUID or not isinstance(model._meta.primary_key, IdField):
         key = _checked(model, key)
     return find(model, key) or absent(model, key)
@@ -91,10 +103,18 @@ def _checked(model: Any, key: Any) -> Any:
 
 
 def absent(model: Any, key: object) -> NoReturn:
-    """Raise the model's `DoesNotExist`."""
+    """Report that a row does not exist.
+
+    Args:
+        model: the row's model.
+        key: the key that names no row.
+
+    Raises:
+        RowNotFound: always; as the model's `DoesNotExist`.
+    """
     raise model.DoesNotExist(f"{model.__name__} {short(key)} is not in this store")
 
 
 def short(key: object) -> str:
-    """The end of an id, by which people tell rows apart."""
+    """Return the last eight characters of an id, by which people distinguish rows, or another key as text."""
     return str(key)[-8:] if isinstance(key, UUID) else shown(key)

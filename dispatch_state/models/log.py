@@ -1,4 +1,4 @@
-"""The log of moves: one row for each, written before the status it tells of."""
+"""The log of moves, with one row for each move. It is written before the row's status changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dispatch_state.storage.statements import rows
 
 
 class TransitionLog(Row):
-    """One move: who, when, why, from where to where, and from which earlier move it followed."""
+    """One move: who, when, why, from where to where, and the earlier move from which it followed."""
 
     written_by = "triggers, create() and remove()"
 
@@ -39,10 +39,10 @@ class TransitionLog(Row):
         return f"move {self.seq}"
 
     def say(self, actor: str | None = None) -> str:
-        """The move in one line: when, what, from where to where, by whom, and why.
+        """Return the move in one line: when, what, from where to where, by whom, and why.
 
         Args:
-            actor: what who acted is called; as it is stored when None.
+            actor: the name to show for the actor. When None, the stored text is shown.
         """
         way = " -> ".join(str(end) for end in (self.source, self.dest) if end is not None)
         why = f": {self.reason}" if self.reason else ""
@@ -52,9 +52,14 @@ class TransitionLog(Row):
 
 @rows
 def moves_of(row: UUID) -> ModelSelect[TransitionLog]:
+    """Every move of a row, the oldest first."""
     return TransitionLog.select().where(TransitionLog.entity_id == row).order_by(TransitionLog.version)
 
 
-def is_own_act(move: Any) -> bool:
-    """Whether a person fired it, and it followed from nothing."""
+def is_a_persons_act(move: Any) -> bool:
+    """Whether a move is an act of a person, and does not follow from another move.
+
+    Args:
+        move: a row of the log.
+    """
     return move.cause_seq is None and move.actor.startswith("human:")

@@ -1,4 +1,4 @@
-"""Where an issue may be created or placed."""
+"""Which epics and stages an issue may be created in, or placed in later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ CLOSED_TO_NEW_ISSUES = (StageStatus.AWAITING_GATE, StageStatus.APPROVED, StageSt
 
 
 def join_parents(issue: Issue, refusals: list[str]) -> None:
-    """Fill in what the stage and the epic give, and add why the issue may not live there."""
+    """Fill in the columns that an issue gets from its stage and its epic, and check that it may belong to them.
+
+    Args:
+        issue: the issue; its columns are filled in.
+        refusals: the reasons why it may not belong there are added to it.
+    """
     epic, stage = issue.epic, issue.stage
     if stage is not None:
         epic = epic or stage.epic
@@ -35,7 +40,20 @@ def join_parents(issue: Issue, refusals: list[str]) -> None:
 
 
 def place(unit: UnitOfWork, issue: Issue, where: Epic | Stage, by: Actor) -> list[Move]:
-    """Give an unassigned issue an epic or a stage, in a unit of work; see `Issue.place`."""
+    """Put an unassigned issue into an epic or a stage; see `Issue.place`.
+
+    Args:
+        unit: the unit of work.
+        issue: the issue as read under its lock.
+        where: the epic or the stage.
+        by: who places it.
+
+    Returns:
+        The moves: the issue is queued when the stage is in_progress.
+
+    Raises:
+        GuardRefused: the issue has an epic, is not unassigned, or could not be created there.
+    """
     refusals = []
     if issue.epic_id is not None or issue.stage_id is not None:
         refusals.append("it has an epic already, and a row's parent never changes")

@@ -1,4 +1,4 @@
-"""Proposals that agents vote on, and their votes."""
+"""Proposals on which agents vote."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move,
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
-from dispatch_state.models.casting import ballots_on, cast, share
+from dispatch_state.models.casting import ballots_on, cast, checked_confidence
 from dispatch_state.models.columns import ProposalColumns
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
 from dispatch_state.models.queries import UNDECIDED, votes_on
-from dispatch_state.models.row import a_saved
+from dispatch_state.models.row import require_row
 from dispatch_state.models.voting import DEFAULTS, KINDS, Rules, Standing, Tally, tally
 from dispatch_state.storage.fields import JsonField, StampField, TextField, WordField, word
 from dispatch_state.vocabulary import AgentType, DecisionType, ProposalStatus, ProposalType, Threshold, VoteDecision
@@ -32,18 +32,20 @@ if TYPE_CHECKING:
     from dispatch_state.models.vote import Vote
 
 VOTING_TIME = timedelta(hours=24)
-"""How long a vote lasts, unless the proposal says otherwise."""
+"""How long a vote lasts when the proposal sets no deadline."""
 
 
 def the_tally_approves(proposal: Proposal, firing: Firing) -> str | None:
-    return _unless(proposal.counted(firing.now), Standing.APPROVED)
+    """The tally of the votes is final, and approves the proposal."""
+    return _tally_refusal(proposal.counted(firing.now), Standing.APPROVED)
 
 
 def the_tally_rejects(proposal: Proposal, firing: Firing) -> str | None:
-    return _unless(proposal.counted(firing.now), Standing.REJECTED)
+    """The tally of the votes is final, and rejects the proposal."""
+    return _tally_refusal(proposal.counted(firing.now), Standing.REJECTED)
 
 
-def _unless(count: Tally, wanted: Standing) -> str | None:
+def _tally_refusal(count: Tally, wanted: Standing) -> str | None:
     if count.standing is wanted:
         return None
     if count.standing is not Standing.PENDING:
@@ -52,6 +54,7 @@ def _unless(count: Tally, wanted: Standing) -> str | None:
 
 
 def choice_is_an_option(proposal: Proposal, firing: Firing) -> str | None:
+    """The choice, if any, is one of the proposal's options."""
     choice, options = firing["choice"], proposal.option_names()
     if choice is None or choice in options:
         return None
@@ -59,19 +62,31 @@ def choice_is_an_option(proposal: Proposal, firing: Firing) -> str | None:
 
 
 def agent_types(value: object, place: str) -> None:
-    """A shape: a list of at least one agent type, none repeated."""
+    """A shape: a list of at least one agent type, none repeated.
+
+    Args:
+        value: the value to check.
+        place: the table and the column, for the message.
+
+    Raises:
+        InvalidValue: it is anything else.
+    """
     if not isinstance(value, list) or not value:
         raise InvalidValue(f"{place}: takes a list of at least one agent type")
     values.refuse_repeats([str(word(item, AgentType, place)) for item in value], place)
 
 
 def default_voters(proposal_type: ProposalType) -> list[str]:
-    """The types of agents that must be heard on proposals of a type, unless it says otherwise."""
+    """Return the types of agents that must vote when a proposal does not name them.
+
+    Args:
+        proposal_type: the type of the proposal.
+    """
     return [str(kind) for kind in DEFAULTS[proposal_type].required]
 
 
 class Proposal(Stateful):
-    """Something agents propose, vote on, and carry out."""
+    """A proposal of an agent, on which agents vote, and which is then carried out."""
 
     statuses = ProposalStatus
     written_by = "Proposal.create(), save(), vote(), its triggers and remove()"
@@ -124,7 +139,7 @@ class Proposal(Stateful):
 
     @transition(ProposalStatus.OPEN, to=ProposalStatus.VOTING)
     def open_voting(self, *, by: Actor, reason: str = "") -> Columns:
-        """Begin the vote; it lasts 24 hours unless the proposal sets a deadline."""
+        """Begin the vote, which lasts 24 hours unless the proposal has a deadline."""
         if self.voting_deadline is not None:
             return Columns()
         return Columns(voting_deadline=lambda now: values.later(now, VOTING_TIME))
@@ -139,7 +154,7 @@ class Proposal(Stateful):
         locks=(Lock.PROPOSER,),
     )
     def approve(self, *, by: Actor, reason: str = "") -> Columns:
-        """Decide for it, as the tally says; `vote` and `store.tick()` fire it."""
+        """Approve the proposal when the tally says so; `vote` and `store.tick()` fire this."""
         return Columns(resolved_at=NOW, chosen_option=lambda now: self.counted(now).chosen_option)
 
     @transition(
@@ -152,7 +167,7 @@ class Proposal(Stateful):
         locks=(Lock.PROPOSER,),
     )
     def reject(self, *, by: Actor, reason: str = "") -> Columns:
-        """Decide against it, as the tally says; `vote` and `store.tick()` fire it."""
+        """Reject the proposal when the tally says so; `vote` and `store.tick()` fire this."""
         return Columns(resolved_at=NOW)
 
     @transition(
@@ -165,10 +180,10 @@ class Proposal(Stateful):
         locks=(Lock.PROPOSER,),
     )
     def force_approve(self, choice: str | None = None, *, by: Actor, reason: str) -> Columns:
-        """Decide for it over the heads of the voters; a person's word.
+        """Approve the proposal whatever the votes say; only a person may do this.
 
         Args:
-            choice: one of the options.
+            choice: one of the options, or None.
         """
         return Columns(forced_by=by.signature, force_reason=reason, resolved_at=NOW, chosen_option=choice)
 
@@ -181,7 +196,7 @@ class Proposal(Stateful):
         locks=(Lock.PROPOSER,),
     )
     def force_reject(self, *, by: Actor, reason: str) -> Columns:
-        """Decide against it over the heads of the voters; a person's word."""
+        """Reject the proposal whatever the votes say; only a person may do this."""
         return Columns(forced_by=by.signature, force_reason=reason, resolved_at=NOW)
 
     @transition(
@@ -193,29 +208,29 @@ class Proposal(Stateful):
         sets=("vetoed_by", "veto_reason"),
     )
     def veto(self, *, by: Actor, reason: str) -> Columns:
-        """Stop it after it was approved; a person's word."""
+        """Stop the proposal after its approval; only a person may do this."""
         return Columns(vetoed_by=by.signature, veto_reason=reason)
 
     @transition(ProposalStatus.APPROVED, to=ProposalStatus.EXECUTING)
     def begin_execution(self, *, by: Actor, reason: str = "") -> Columns:
-        """Start to carry it out."""
+        """Begin to carry the proposal out."""
         return Columns()
 
     @transition(ProposalStatus.EXECUTING, to=ProposalStatus.EXECUTED, sets=("execution_result", "executed_at"))
     def finish_execution(self, result: dict[str, Any], *, by: Actor, reason: str = "") -> Columns:
-        """Record that it was carried out.
+        """Record that the proposal was carried out.
 
         Args:
-            result: what came of it, as a JSON object.
+            result: the result, as a JSON object.
         """
         return Columns(execution_result=result, executed_at=NOW)
 
     @transition(ProposalStatus.EXECUTING, to=ProposalStatus.APPROVED, sets=("execution_result",))
     def fail_execution(self, error: str, *, by: Actor, reason: str = "") -> Columns:
-        """Record that carrying it out failed; it may be tried again.
+        """Record that carrying the proposal out failed; it may be tried again.
 
         Args:
-            error: what went wrong; made storable as the error of `Agent.fail` is.
+            error: what went wrong. Text that cannot be stored is changed, as the error of `Agent.fail` is.
         """
         return Columns(execution_result={"success": False, "error": error})
 
@@ -226,10 +241,10 @@ class Proposal(Stateful):
         decision=DecisionType.HUMAN_OVERRIDE,
     )
     def roll_back(self, *, by: Actor, reason: str) -> Columns:
-        """Record that it was undone."""
+        """Record that what the proposal changed was undone."""
         return Columns()
 
-    # ---- birth and terms -----------------------------------------------------------------------
+    # ---- creation and content ------------------------------------------------------------------
 
     def on_create(self, firing: Firing) -> None:
         self.threshold = self.threshold or DEFAULTS[self.proposal_type].threshold
@@ -252,55 +267,67 @@ class Proposal(Stateful):
         confidence: float | None = None,
         preferred_option: str | None = None,
     ) -> list[Move]:
-        """Cast or change an agent's vote; the first one opens the voting, the deciding one moves the proposal.
+        """Cast or change an agent's vote. The first vote opens the voting, and the deciding vote moves the proposal.
 
-        A vote that is changed is kept in `agent_logs`.
+        When an agent changes its vote, the earlier one is kept in `agent_logs`.
 
         Args:
-            agent: who votes; its type is among the required voters. The proposer may.
+            agent: who votes. Its type must be among the required voters. The proposer may vote.
             decision: approve, reject, abstain or need_more_info.
             reasoning: why; not blank.
-            confidence: from 0 to 1.
-            preferred_option: one of the options.
+            confidence: from 0 to 1, or None.
+            preferred_option: one of the options, or None.
 
         Returns:
-            The moves it made: none, when the tally is not final yet.
+            The moves of the proposal. There are none when the voting was open and the tally is not final yet.
 
         Raises:
-            InvalidValue: a value is wrong.
-            RowNotFound: the proposal is gone.
+            InvalidValue: an argument is wrong.
+            RowNotFound: the proposal was removed.
             IllegalTransition: the proposal is neither open nor voting.
-            GuardRefused: the agent is dead or of a type that has no vote here, the deadline has passed, or there
-                is no such option.
+            GuardRefused: the agent is errored, completed, not in this store or of a type without a vote here, the
+                deadline has passed, or there is no such option.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
-        a_saved(agent, "vote(agent)", Agent)
+        current = session()
+        require_row(agent, "vote(agent)", Agent)
         columns = {
             "decision": word(decision, VoteDecision, "votes.decision"),
             "reasoning": values.nonblank_text(reasoning, "votes.reasoning"),
-            "confidence": None if confidence is None else share(confidence),
+            "confidence": None if confidence is None else checked_confidence(confidence),
             "preferred_option": None
             if preferred_option is None
             else values.nonblank_text(preferred_option, "votes.preferred_option"),
         }
         work = partial(cast, agent=agent, columns=columns)
-        return here.work_on(self, "vote", work, locks=(Lock.ROW, Lock.PROPOSER), others=(agent,))
+        return current.work_on(self, "vote", work, locks=(Lock.ROW, Lock.PROPOSER), others=(agent,))
 
     def tally(self) -> Tally:
-        """What the votes say now, by the store's clock; changes nothing.
+        """Count the votes at this moment, by the store's clock. Nothing changes.
+
+        Returns:
+            The tally.
 
         Raises:
-            RowNotFound: the proposal is gone.
+            RowNotFound: the proposal was removed.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         count: Tally = session().read(lambda: present(Proposal, self.id).counted(session().now()))
         return count
 
     def option_names(self) -> tuple[str, ...]:
-        """The names of the options, in their order; none when it has none."""
+        """Return the names of the options, in order; empty when the proposal has no options."""
         return json_values.option_names(self.options, "proposals.options") if self.options else ()
 
     def counted(self, now: Any) -> Tally:
-        """What the votes say at a moment."""
+        """Count the votes as of a moment, in the present transaction.
+
+        Args:
+            now: the moment, which decides whether the deadline has passed.
+
+        Returns:
+            The tally.
+        """
         required = tuple([KINDS[kind] for kind in self.required_voters or ()])
         rules = Rules(Threshold(self.threshold), required, self.option_names())
         expired = self.voting_deadline is not None and now >= self.voting_deadline

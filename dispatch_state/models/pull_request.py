@@ -22,12 +22,13 @@ from dispatch_state.vocabulary import IssueStatus, PullRequestStatus, ReviewStat
 
 
 def its_issue_is_live(request: PullRequest, firing: Firing) -> str | None:
+    """The issue of the pull request is live."""
     issue = request.issue
     return f"{issue} is {issue.status}" if issue.status.final else None
 
 
 def merger(request: PullRequest, firing: Firing) -> str | None:
-    """An agent only when the issue was never assigned to it; any person, and the system."""
+    """An agent to which the issue was never assigned, any person, or the system."""
     if firing.agent is None or str(firing.agent.id) not in ever_assigned(request.issue):
         return None
     return f"{request.issue} is or was once assigned to {firing.agent}, which does not merge its own work"
@@ -65,12 +66,12 @@ class PullRequest(Stateful):
 
     @transition(PullRequestStatus.DRAFT, to=PullRequestStatus.OPEN, allowed=owner, locks=(Lock.ISSUE,))
     def mark_ready(self, *, by: Actor, reason: str = "") -> Columns:
-        """Offer it for review; its issue is submitted."""
+        """Offer the pull request for review; its issue is submitted."""
         return Columns()
 
     @transition(PullRequestStatus.OPEN, to=PullRequestStatus.DRAFT, allowed=owner, locks=(Lock.ISSUE,))
     def convert_to_draft(self, *, by: Actor, reason: str = "") -> Columns:
-        """Take it back from review."""
+        """Take the pull request back from review."""
         return Columns()
 
     @transition(
@@ -81,7 +82,7 @@ class PullRequest(Stateful):
         locks=(Lock.ISSUE, Lock.EPIC, Lock.NEXT_ISSUES),
     )
     def merge(self, *, by: Actor, reason: str = "") -> Columns:
-        """Record that it is in the main line; with no other one undecided, its issue goes to done."""
+        """Record that the pull request was merged; its issue goes to done, unless another one is draft or open."""
         columns, issue = Columns(merged_at=NOW), self.issue
         if issue.status not in (IssueStatus.IN_PROGRESS, *REVIEWING):
             columns.note(issue=f"stays {issue.status}")
@@ -91,7 +92,7 @@ class PullRequest(Stateful):
 
     @transition(*UNSETTLED, to=PullRequestStatus.CLOSED, allowed=owner, locks=(Lock.ISSUE,))
     def close(self, *, by: Actor, reason: str = "") -> Columns:
-        """Withdraw it; with no other one undecided, its issue goes back to its agent if that is idle."""
+        """Close the pull request unmerged; its issue goes back to its agent if that is idle, and no other is open."""
         return Columns()
 
     @transition(
@@ -102,7 +103,7 @@ class PullRequest(Stateful):
         locks=(Lock.ISSUE,),
     )
     def reopen(self, *, by: Actor, reason: str = "") -> Columns:
-        """Offer it for review again; its issue is submitted."""
+        """Offer the pull request for review again; its issue is submitted."""
         return Columns()
 
     def on_create(self, firing: Firing) -> None:
@@ -113,16 +114,21 @@ class PullRequest(Stateful):
             firing.refusals.append(f"{issue} is not assigned to {firing.agent}")
 
     def record_review(self, status: ReviewStatus | str, *, by: Actor) -> None:
-        """Keep what the reviews say: pending, approved, changes_requested or dismissed; no transition.
+        """Store the state of the reviews. This is not a transition.
+
+        Args:
+            status: pending, approved, changes_requested or dismissed.
+            by: who reports it.
 
         Raises:
-            InvalidValue: there is no such word, or `by` is no actor.
-            RowNotFound: the pull request is gone.
-            GuardRefused: an acting agent is dead.
+            InvalidValue: there is no such status, or `by` is not an actor.
+            RowNotFound: the pull request was removed.
+            GuardRefused: the acting agent is errored, completed or not in this store.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         verdict = word(status, ReviewStatus, "pull_requests.review_status")
-        here.work_on(
+        current.work_on(
             self,
             "record_review",
             lambda unit, request: unit.set(request, review_status=verdict),
@@ -131,10 +137,21 @@ class PullRequest(Stateful):
         )
 
     def record_checks(self, passing: bool, *, by: Actor) -> None:
-        """Keep whether the checks pass; no transition. Errors as `record_review`."""
-        here = session()
+        """Store whether the checks pass. This is not a transition.
+
+        Args:
+            passing: whether they pass.
+            by: who reports it.
+
+        Raises:
+            InvalidValue: `passing` is not a bool, or `by` is not an actor.
+            RowNotFound: the pull request was removed.
+            GuardRefused: the acting agent is errored, completed or not in this store.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
+        current = session()
         checked = values.boolean(passing, "pull_requests.checks_passing")
-        here.work_on(
+        current.work_on(
             self,
             "record_checks",
             lambda unit, request: unit.set(request, checks_passing=checked),
@@ -153,10 +170,13 @@ class PullRequest(Stateful):
 
 
 def ever_assigned(issue: Issue) -> set[str]:
-    """The ids of the agents the issue is or ever was assigned to.
+    """Return the ids, as text, of all agents to which an issue is or ever was assigned.
 
-    They are in its log: what is assigned names the agent, and what is taken back names it again, because an issue
-    that was adopted may have been assigned before its log began.
+    They are in the issue's log. Its moves name the agent when it is assigned, and again when the issue is taken from
+    it, because an adopted issue may have been assigned before its log began.
+
+    Args:
+        issue: the issue.
     """
     moves = [move for move in moves_of(issue.id) if move.trigger in ("assign", "unassign", "release")]
     agents = [issue.assigned_agent_id, *((move.details or {}).get("agent") for move in moves)]

@@ -1,4 +1,4 @@
-"""What every row has: checked columns, and Peewee's own ways to write refused."""
+"""The base of all models: columns are checked, and Peewee's own write methods are refused."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dispatch_state.storage.fields import fingerprint
 from dispatch_state.values import closest, shown
 
 ABSTRACT = ("Row", "Stateful")
-"""What models are made of; they have no table themselves."""
+"""The base classes of the models, which have no table."""
 MODELS: dict[str, Any] = {}
-"""Every model by its table, for what is declared before it."""
+"""Every model by its table, for modules that cannot import it."""
 
 
 def _shown(row: Row) -> str:
-    stands = [str(row.__data__[name]) for name in ("status", "version") if name in row.__data__]
-    return f"<{' '.join([str(row), *stands])}>"
+    state = [str(row.__data__[name]) for name in ("status", "version") if name in row.__data__]
+    return f"<{' '.join([str(row), *state])}>"
 
 
 def _copied(value: Any) -> Any:
-    """The same value, its dicts, lists and sets new ones."""
+    """An equal value with new dicts, lists and sets."""
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     return (
@@ -39,14 +39,14 @@ def _copied(value: Any) -> Any:
 
 
 class Row(peewee.Model):
-    """A row of any table: a Peewee model, queried with everything Peewee has, written only by its own door."""
+    """A row of any table. It is a Peewee model with all of Peewee's queries, and is written only by its own methods."""
 
     written_by: ClassVar[str]
-    """What writes rows of this model, as messages name it."""
+    """What writes rows of this model, for messages."""
     removed_by: ClassVar[str] = ""
-    """What removes them, where something does."""
+    """What removes rows of this model; empty when nothing does."""
     _fingerprints: dict[str, str] | None = None
-    """The fingerprints of lists and dicts that this object has handed out, by column."""
+    """The fingerprints of the lists and dicts that were read from this object, by column."""
 
     if TYPE_CHECKING:
         _dirty: set[str]
@@ -69,26 +69,37 @@ class Row(peewee.Model):
 
     @classmethod
     def get_by_id(cls, pk: Any) -> Self:
-        """The row of that id, through a kept statement.
+        """Read a row by its id, with cached SQL.
+
+        Args:
+            pk: the id, or the key of a table with a text key.
+
+        Returns:
+            The row.
 
         Raises:
-            InvalidValue: the id is none.
+            InvalidValue: the id is not a valid value.
             RowNotFound: there is no such row.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         return session().read(lambda: present(cls, pk))  # type: ignore[no-any-return]
 
     @classmethod
     def validate_model(cls) -> None:
-        """Make the model's `DoesNotExist` one of our errors too; Peewee calls this when it has made the class."""
+        """Make the model's `DoesNotExist` also a `RowNotFound`. Peewee calls this after it has created the class."""
         name = f"{cls.__name__}DoesNotExist"
         where = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.DoesNotExist"}
-        cls.DoesNotExist = type(name, (RowNotFound, cls.DoesNotExist), where)  # found there when it is unpickled
+        cls.DoesNotExist = type(name, (RowNotFound, cls.DoesNotExist), where)  # so that pickle finds it
         if cls.__name__ not in ABSTRACT:
             MODELS[cls._meta.table_name] = cls
-        cls.__repr__ = _shown  # type: ignore[assignment]  # Peewee gives each class one of its own
+        cls.__repr__ = _shown  # type: ignore[assignment]  # Peewee sets it on each class
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse a subclass of a model that has a table, before Peewee puts it in that model's place."""
+        """Refuse a subclass of a model with a table, before Peewee registers it instead of that model.
+
+        Raises:
+            InvalidValue: a base class has a table.
+        """
         super().__init_subclass__(**options)
         for base in cls.__mro__[1:]:
             if issubclass(base, Row) and base.__name__ not in ABSTRACT:
@@ -99,7 +110,7 @@ class Row(peewee.Model):
                 )
 
     def __copy__(self) -> Self:
-        """Another object of the same row, which changes for itself; rows that its keys name are shared."""
+        """Another object of the same row with its own values. The rows that its keys name are shared."""
         twin = type(self).__new__(type(self))
         vars(twin).update({name: _copied(value) for name, value in vars(self).items()})
         return twin
@@ -113,34 +124,42 @@ class Row(peewee.Model):
         return self.__data__.get(key.name)
 
     def unsaved(self) -> tuple[str, ...]:
-        """The columns changed in memory and not written, lists and dicts changed in place among them."""
+        """Return the columns that were changed in memory but not written, also lists and dicts changed in place."""
         for name, was in (self._fingerprints or {}).items():
             if fingerprint(self.__data__.get(name)) != was:
                 self._dirty.add(name)
         return tuple(f.name for f in self._meta.sorted_fields if f.name in self._dirty) if self._dirty else ()
 
     def take(self, data: dict[str, Any]) -> None:
-        """Hold these columns as read from the database; unsaved changes to others stay."""
+        """Set columns as read from the database. Unsaved changes to other columns stay.
+
+        Args:
+            data: the values by name.
+        """
         dirty = self._dirty - data.keys() if self._dirty else self._dirty
         held = {**self.__data__, **data}
-        # in one step: an exception of a signal may come at any line
+        # in one step, because a signal may raise at any line
         self.__dict__.update(__data__=held, __rel__={}, _fingerprints=None, _dirty=dirty, is_new=False)
 
     def reload(self) -> Self:
-        """Read this row afresh, in place; unsaved changes are dropped. Returns the row.
+        """Read this row again into this object. Unsaved changes are dropped.
+
+        Returns:
+            This object.
 
         Raises:
-            RowNotFound: it is not in the store any more.
+            RowNotFound: the row was removed.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
         session().reload(self)
         return self
 
-    # ---- Peewee's own ways to write, each of which names the door --------------------------------
+    # ---- Peewee's own write methods; the error names what to use instead -------------------------
 
     @classmethod
     def _refuse(cls, what: str, instead: str = "") -> NoReturn:
         use = instead or cls.written_by
-        raise InvalidValue(f"{cls.__name__}.{what} would pass by the record of what happened; use {use}")
+        raise InvalidValue(f"{cls.__name__}.{what} would bypass the log of moves; use {use}")
 
     @classmethod
     def create(cls, **columns: Any) -> Self:
@@ -201,8 +220,17 @@ class Row(peewee.Model):
         cls._refuse("update()")
 
 
-def a_saved(value: object, place: str, *models: type[Row]) -> None:
-    """Raise `InvalidValue` unless `value` is a row of one of these models that was saved, its id known."""
+def require_row(value: object, place: str, *models: type[Row]) -> None:
+    """Check that an argument is a saved row of one of these models, with its id.
+
+    Args:
+        value: the argument.
+        place: the method and the argument, for the message.
+        models: the models.
+
+    Raises:
+        InvalidValue: it is anything else.
+    """
     if isinstance(value, models) and not value.is_new and isinstance(value._pk, UUID):
         return
     wanted = " or ".join(model.__name__ for model in models)

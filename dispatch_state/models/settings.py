@@ -1,4 +1,4 @@
-"""What a runner keeps beside the work: values of its configuration, and how far a sync has come."""
+"""Other data that a runner stores: configuration values, and how far a sync has come."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dispatch_state.storage.fields import IntegerField, JsonField, StampField, T
 from dispatch_state.storage.statements import delete, find, upsert
 
 MOST_ERRORS = 50
-"""How many errors of a source are kept; the oldest go first."""
+"""How many errors of a source are kept; the oldest are dropped first."""
 
 
 class ConfigEntry(Row):
-    """A value of the runner's configuration, by its key; any JSON."""
+    """A value of the runner's configuration under a key. The value is any JSON."""
 
     written_by = "ConfigEntry.write() and forget()"
 
@@ -28,37 +28,54 @@ class ConfigEntry(Row):
 
     @classmethod
     def read(cls, key: str, default: Any = None) -> Any:
-        """The value kept under a key, or the default.
+        """Return the value under a key.
+
+        Args:
+            key: the key.
+            default: what to return when there is no such key.
 
         Raises:
-            InvalidValue: the key is blank or no text.
+            InvalidValue: the key is blank or is not text.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         checked = cls.key.check(key)
-        entry = here.read(lambda: find(cls, checked))
+        entry = current.read(lambda: find(cls, checked))
         return default if entry is None else entry.value
 
     @classmethod
     def write(cls, key: str, value: Any) -> None:
-        """Keep a value under a key, in place of what was there.
+        """Store a value under a key, and replace the earlier one.
+
+        Args:
+            key: the key.
+            value: any JSON value.
 
         Raises:
-            InvalidValue: the key is blank or no text, or the value is no JSON.
+            InvalidValue: the key is blank or is not text, or the value is not JSON.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         columns = {"key": cls.key.check(key), "value": cls.value.check(value)}
-        here.write(lambda unit: upsert(cls, {**columns, "updated_at": unit.now}))
+        current.write(lambda unit: upsert(cls, {**columns, "updated_at": unit.now}))
 
     @classmethod
     def forget(cls, key: str) -> bool:
-        """Drop a key; whether it was there.
+        """Delete a key and its value.
+
+        Args:
+            key: the key.
+
+        Returns:
+            Whether the key existed.
 
         Raises:
-            InvalidValue: the key is blank or no text.
+            InvalidValue: the key is blank or is not text.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
+        current = session()
         checked = cls.key.check(key)
-        return here.write(lambda unit: delete(cls, checked))
+        return current.write(lambda unit: delete(cls, checked))
 
 
 class SyncState(Row):
@@ -86,20 +103,24 @@ class SyncState(Row):
         etag: str | None = None,
         error: str | dict[str, Any] | None = None,
     ) -> SyncState:
-        """Note that a sync has run now; what is left out stays as it was.
+        """Record that a sync has run at this moment.
 
         Args:
-            source: what is synced with; one row for each.
-            last_issue_id, last_pr_id: how far it came.
-            etag: for the next conditional request.
-            error: what went wrong, added to the last fifty.
+            source: the source of the sync. Each source has one row.
+            last_issue_id, last_pr_id: how far the sync has come. When None, the stored value stays.
+            etag: for the next conditional request. When None, the stored value stays.
+            error: what went wrong. The last fifty errors are kept.
+
+        Returns:
+            The row of the source.
 
         Raises:
-            InvalidValue: a value is wrong.
+            InvalidValue: an argument is wrong.
+            StoreError: the store is not open, or the database failed. A subclass says which.
         """
-        here = session()
-        given = {"last_issue_id": last_issue_id, "last_pr_id": last_pr_id, "etag": etag}
-        checked = {name: cls._meta.fields[name].check(value) for name, value in given.items() if value is not None}
+        current = session()
+        progress = {"last_issue_id": last_issue_id, "last_pr_id": last_pr_id, "etag": etag}
+        checked = {name: cls._meta.fields[name].check(value) for name, value in progress.items() if value is not None}
         key = cls.id.check(source)
         errors = [] if error is None else [error]
         cls.sync_errors.check(errors)
@@ -112,4 +133,4 @@ class SyncState(Row):
                 unit.set(state, sync_errors=[*(state.sync_errors or []), *errors][-MOST_ERRORS:])
             return state
 
-        return here.write(note)
+        return current.write(note)

@@ -1,4 +1,4 @@
-"""Stages: the steps of an epic."""
+"""Stages: the parts of an epic, one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.guards import human
 from dispatch_state.models.keys import ParentField
-from dispatch_state.models.queries import first_live_issue_of_stage, first_open_stage, open_gates, order_taken, orders
+from dispatch_state.models.queries import (
+    first_live_issue_of_stage,
+    first_open_stage,
+    open_gates,
+    stage_order_taken,
+    stage_orders,
+)
 from dispatch_state.models.row import MODELS
 from dispatch_state.storage.fields import IntegerField, StampField, TextField, WordField
 from dispatch_state.vocabulary import DecisionType, EpicStatus, GateStatus, GateType, StageStatus
@@ -26,11 +32,13 @@ if TYPE_CHECKING:
 
 
 def its_epic_in_progress(stage: Stage, firing: Firing) -> str | None:
+    """The stage's epic is in_progress."""
     epic = stage.epic
     return None if epic.status == EpicStatus.IN_PROGRESS else f"{epic} is {epic.status}, not in_progress"
 
 
 def earlier_stages_closed(stage: Stage, firing: Firing) -> str | None:
+    """Every earlier stage is approved or skipped."""
     earlier = first_open_stage(stage.epic_id)
     if earlier is None or earlier.stage_order >= stage.stage_order:
         return None
@@ -38,31 +46,36 @@ def earlier_stages_closed(stage: Stage, firing: Firing) -> str | None:
 
 
 def no_live_issue_in_stage(stage: Stage, firing: Firing) -> str | None:
+    """Every issue of the stage is done or cancelled."""
     issue = first_live_issue_of_stage(stage.id)
     return f"{issue} is {issue.status}" if issue else None
 
 
 def live_issues_only_with_leave(stage: Stage, firing: Firing) -> str | None:
+    """The stage has no live issue, or `cancel_issues` was given."""
     issue = None if firing["cancel_issues"] else first_live_issue_of_stage(stage.id)
     return f"{issue} is {issue.status}; skip(cancel_issues=True) cancels its live issues" if issue else None
 
 
 def a_gate_is_open(stage: Stage, firing: Firing) -> str | None:
+    """A gate of the stage is pending or rejected."""
     return None if open_gates(stage.id) else "no gate of it is pending or rejected; finish() it"
 
 
 def no_gate_is_open(stage: Stage, firing: Firing) -> str | None:
+    """No gate of the stage is pending or rejected."""
     gates = open_gates(stage.id)
     return f"{gates[0]} is {gates[0].status}" if gates else None
 
 
 def a_gate_is_rejected(stage: Stage, firing: Firing) -> str | None:
+    """A gate of the stage is rejected."""
     rejected = [gate for gate in open_gates(stage.id) if gate.status == GateStatus.REJECTED]
     return None if rejected else "no gate of it is rejected"
 
 
 class Stage(Stateful):
-    """One step of an epic, with its issues and the gates people pass it through."""
+    """One stage of an epic, with its issues and its gates."""
 
     statuses = StageStatus
     written_by = "Stage.create(), Epic.add_stage(), save(), its triggers and remove()"
@@ -105,7 +118,7 @@ class Stage(Stateful):
 
     @transition(StageStatus.IN_PROGRESS, to=StageStatus.AWAITING_GATE, guards=(no_live_issue_in_stage, a_gate_is_open))
     def submit(self, *, by: Actor, reason: str = "") -> Columns:
-        """Hand the stage to its gates: every issue is closed and a gate is still open."""
+        """Submit the stage to its gates; every issue is closed, and a gate is still open."""
         return Columns()
 
     @transition(
@@ -116,7 +129,7 @@ class Stage(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def finish(self, *, by: Actor, reason: str = "") -> Columns:
-        """Close a stage that no gate holds."""
+        """Close a stage that has no open gate."""
         return Columns(completed_at=NOW)
 
     @transition(
@@ -127,14 +140,14 @@ class Stage(Stateful):
         locks=(Lock.NEXT_ISSUES,),
     )
     def approve(self, *, by: Actor, reason: str = "") -> Columns:
-        """Let the stage through; follows from its last gate."""
+        """Close the stage after its last gate; this follows from that gate."""
         return Columns(completed_at=NOW)
 
     @transition(
         StageStatus.AWAITING_GATE, to=StageStatus.IN_PROGRESS, guards=(a_gate_is_rejected,), locks=(Lock.NEXT_ISSUES,)
     )
     def rework(self, *, by: Actor, reason: str = "") -> Columns:
-        """Go back to work on the stage; follows from a gate's rejection."""
+        """Go back to work on the stage; this follows from the rejection of a gate."""
         return Columns()
 
     @transition(
@@ -147,17 +160,17 @@ class Stage(Stateful):
         locks=(Lock.LIVE_ISSUES, Lock.NEXT_ISSUES),
     )
     def skip(self, *, cancel_issues: bool = False, by: Actor, reason: str) -> Columns:
-        """Pass the stage over, with its open gates and, when asked to, its live issues; a person's word.
+        """Skip the stage and its open gates; only a person may do this.
 
         Args:
-            cancel_issues: whether live issues of the stage are cancelled; without it they forbid the skip.
+            cancel_issues: whether to cancel the live issues of the stage. When False, a live issue forbids the skip.
         """
         return Columns(completed_at=NOW)
 
     def on_create(self, firing: Firing) -> None:
         epic = self.epic
-        taken = [order for order, _ in orders(epic.id)]
-        passed = [order for order, status in orders(epic.id) if status != StageStatus.PENDING]
+        taken = [order for order, _ in stage_orders(epic.id)]
+        passed = [order for order, status in stage_orders(epic.id) if status != StageStatus.PENDING]
         if self.stage_order is None:
             self.stage_order = max(taken, default=-1) + 1
         elif self.stage_order in taken:
@@ -165,14 +178,14 @@ class Stage(Stateful):
         if epic.status.final:
             firing.refusals.append(f"{epic} is {epic.status}")
         elif epic.status not in (EpicStatus.DRAFT, EpicStatus.READY) and self.stage_order <= max(passed, default=-1):
-            firing.refusals.append(f"{epic} is {epic.status}: a stage is born above stage_order {max(passed)} only")
+            firing.refusals.append(f"{epic} is {epic.status}: a new stage needs a stage_order above {max(passed)}")
 
     def why_fixed(self, columns: tuple[str, ...]) -> list[str]:
         if "stage_order" not in columns:
             return []
         epic = self.epic
         reasons = [] if epic.status == EpicStatus.DRAFT else [f"stage_order is fixed once {epic} is {epic.status}"]
-        if order_taken(epic.id, self.stage_order, self.id):
+        if stage_order_taken(epic.id, self.stage_order, self.id):
             reasons.append(f"stage_order {self.stage_order} is taken in {epic}")
         return reasons
 
@@ -186,7 +199,25 @@ class Stage(Stateful):
         reason: str = "",
         **columns: Unpack[GateTerms],
     ) -> Gate:
-        """Add a gate that the stage must pass; arguments and errors as `Gate.create`."""
+        """Add a gate that the stage must pass.
+
+        Args:
+            gate_type: approval, review, decision or checkpoint.
+            description: what is to be decided.
+            required_approvers: the logins any one of whom may decide. Any person may when it is None or "any".
+            by: who creates it.
+            reason: why, for the log.
+            columns: further columns by name: `id`, `options` of a decision gate, `auto_approve_at` of a checkpoint.
+
+        Returns:
+            The new gate.
+
+        Raises:
+            InvalidValue: a column is wrong, or creation may not set it.
+            RowNotFound: the stage was removed.
+            GuardRefused: the stage is neither pending nor in_progress.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         gate: Gate = MODELS["gates"].create(
             stage=self,
             gate_type=gate_type,
@@ -199,7 +230,22 @@ class Stage(Stateful):
         return gate
 
     def add_issue(self, *, by: Actor = STORE, reason: str = "", **columns: Unpack[IssueContent]) -> Issue:
-        """Add an issue to the stage and its epic; arguments and errors as `Issue.create`."""
+        """Add an issue to the stage and its epic. In a stage that is in_progress it is queued.
+
+        Args:
+            by: who creates it.
+            reason: why, for the log.
+            columns: the columns of the issue by name.
+
+        Returns:
+            The new issue.
+
+        Raises:
+            InvalidValue: a column is missing or wrong, or creation may not set it.
+            RowNotFound: the stage was removed.
+            GuardRefused: the stage is awaiting_gate, approved or skipped, or the epic is final.
+            StoreError: the store is not open, or the database failed. A subclass says which.
+        """
         issue: Issue = MODELS["issues"].create(stage=self, by=by, reason=reason, **columns)
         return issue
 

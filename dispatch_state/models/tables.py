@@ -1,4 +1,4 @@
-"""Every table's model, in the order of the seed."""
+"""The model of every table, in the order of the seed, the schema from which this library started."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ from dispatch_state.models.vote import Vote
 STATEFUL: tuple[type[Stateful], ...] = (Epic, Stage, Gate, Issue, PullRequest, Agent, Proposal)
 """The models with a lifecycle."""
 PLAIN: tuple[type[Row], ...] = (GateComment, AgentLog, Vote, Decision, ConfigEntry, SyncState, TransitionLog)
-"""The models without one."""
+"""The models without a lifecycle."""
 EVERY: tuple[type[Row], ...] = (*STATEFUL, *PLAIN)

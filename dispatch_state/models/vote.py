@@ -1,4 +1,4 @@
-"""Votes: what agents say to proposals."""
+"""The votes of agents on proposals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dispatch_state.vocabulary import AgentType, VoteDecision
 
 
 class Vote(Row):
-    """What one agent says to one proposal; the last word counts."""
+    """The vote of one agent on one proposal. An agent that votes again changes its row."""
 
     written_by = "Proposal.vote()"
 
@@ -38,7 +38,7 @@ class Vote(Row):
         table_name = "votes"
 
     def said(self) -> dict[str, Any]:
-        """The vote as a decision's outcome, or an agent's log, keeps it."""
+        """Return the vote as JSON values, for a decision's outcome or an agent's log."""
         return json_values.plain(
             {
                 "voter": self.voter_id,

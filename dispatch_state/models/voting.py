@@ -1,7 +1,7 @@
-"""The tally: what a set of votes says, in exact arithmetic.
+"""The tally: counting a set of votes, in exact arithmetic.
 
-Pure functions over plain values: no database, no floats, and no dependence on the order of votes. The
-rules are those that docs/governance.md tells; weights are fractions, and 2/3 is exactly 2/3.
+These are pure functions over plain values, without a database and without floats. The order of the votes does not
+matter. docs/governance.md explains the rules. Weights are fractions, and 2/3 is exactly 2/3.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ WEIGHTS: Mapping[AgentType, Fraction] = {
 
 _WHOLE = lcm(*(weight.denominator for weight in WEIGHTS.values()))
 _PARTS = {kind: int(weight * _WHOLE) for kind, weight in WEIGHTS.items()}
-"""The weights as whole numbers of one part, which are as exact as fractions, and add up faster."""
+"""The weights as multiples of one small part: as exact as fractions, and faster to add."""
 
 
 class Standing(StrEnum):
-    """What a tally says of a proposal."""
+    """The result of a tally."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -47,7 +47,7 @@ class Cause(StrEnum):
 
 
 class Default(NamedTuple):
-    """What a type of proposal asks for when it is created without saying so."""
+    """The threshold and the required voters of a type of proposal, when its creation does not name them."""
 
     threshold: Threshold
     required: tuple[AgentType, ...]
@@ -68,7 +68,7 @@ DEFAULTS: Mapping[ProposalType, Default] = {
 
 
 class Ballot(NamedTuple):
-    """One voter's present vote: the voter's id, its type when it voted, what it says, and which option it prefers."""
+    """One voter's present vote: the voter's id, its type when it voted, its decision, and the option it prefers."""
 
     voter: str
     voter_type: AgentType
@@ -77,19 +77,32 @@ class Ballot(NamedTuple):
 
 
 KINDS = {str(kind): kind for kind in AgentType}
-_SAYINGS = {str(decision): decision for decision in VoteDecision}
+_DECISIONS = {str(decision): decision for decision in VoteDecision}
 
 
 def ballot(voter: object, kind: str, says: str, option: str | None) -> Ballot:
-    """A ballot from what is stored of a vote; raises `StoreCorrupt` for words that no vote holds."""
+    """Make a ballot from the stored columns of a vote.
+
+    Args:
+        voter: the voter's id.
+        kind: the voter's type.
+        says: the decision.
+        option: the preferred option, or None.
+
+    Returns:
+        The ballot.
+
+    Raises:
+        StoreCorrupt: the type or the decision is unknown.
+    """
     try:
-        return Ballot(str(voter), KINDS[kind], _SAYINGS[says], option)
+        return Ballot(str(voter), KINDS[kind], _DECISIONS[says], option)
     except KeyError:
-        raise StoreCorrupt("votes: a word in it is none of a vote's; store.verify() names the row") from None
+        raise StoreCorrupt("votes: a row has an unknown voter_type or decision; store.verify() names the row") from None
 
 
 class Rules(NamedTuple):
-    """What a proposal asks of its votes: the threshold, the types that must be heard, the options in their order."""
+    """How the votes on a proposal are counted: the threshold, the types that must vote, and the options in order."""
 
     threshold: Threshold
     required: tuple[AgentType, ...]
@@ -97,15 +110,15 @@ class Rules(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What the votes say.
+    """The count of the votes on a proposal.
 
     standing: pending, approved or rejected.
-    cause: what ended the vote, tally or deadline, and None while it is pending.
-    quorum: whether enough was said, and None while it is pending.
-    approve_weight, reject_weight: of the votes for and against, exactly.
-    missing: the required types that have said nothing yet but that they need more info.
+    cause: what ended the vote, tally or deadline; None while it is pending.
+    quorum: whether all required types have voted, and there is a vote for or against; None while it is pending.
+    approve_weight, reject_weight: the exact weights of the votes for and against.
+    missing: the required types without a vote other than need_more_info.
     requesters: the voters that need more info.
-    chosen_option: of an approval, if any was preferred; tied: whether it shared the greatest weight.
+    chosen_option: the option of an approval, if any was preferred; tied: whether another option had the same weight.
     """
 
     standing: Standing
@@ -120,22 +133,28 @@ class Tally(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether the proposal moves by it."""
+        """Whether the vote is decided."""
         return self.standing is not Standing.PENDING
 
 
 def tally(ballots: Iterable[Ballot], rules: Rules, *, expired: bool = False) -> Tally:
     """Count the votes, in any order.
 
-    The count is final when every required type has said something else than need_more_info and nobody says that any
-    more; or at an early end (the first approve of single_approval, the first reject of unanimous); or after the
-    deadline, which is its cause only if it took the deadline. Final without a vote for or against, or without any
-    vote of a required type (an early end waits for none), it has no quorum and is a rejection.
+    The tally is final in one of these cases:
+    - every required type has cast a vote other than need_more_info, and no vote is need_more_info;
+    - the vote ends early: at the first approve for single_approval, at the first reject for unanimous;
+    - the deadline has passed. Only then, and only if neither case above applies, the deadline is the cause.
+
+    A final tally has no quorum, and rejects, when there is no vote for or against, or when a required type has no vote.
+    An early end does not wait for the required types.
 
     Args:
         ballots: the present votes, one for each voter.
-        rules: what the proposal asks of them.
-        expired: whether the deadline has passed; need_more_info then counts as abstain, so it is a vote of its type.
+        rules: how they are counted.
+        expired: whether the deadline has passed. Then need_more_info counts as abstain, which is a vote of its type.
+
+    Returns:
+        The tally.
     """
     cast = tuple(ballots)
     approve, reject = _parts(cast, VoteDecision.APPROVE), _parts(cast, VoteDecision.REJECT)
@@ -155,14 +174,17 @@ def tally(ballots: Iterable[Ballot], rules: Rules, *, expired: bool = False) -> 
 
 
 def _parts(ballots: Iterable[Ballot], decision: VoteDecision) -> int:
-    """The weight of the votes that say one thing, in parts."""
+    """The weight of the votes with one decision, in parts."""
     return sum([_PARTS[b.voter_type] for b in ballots if b.decision is decision])
 
 
 def passes(threshold: Threshold, approve: int | Fraction, reject: int | Fraction) -> bool:
-    """Whether weights, in whatever unit, reach the threshold: two thirds are enough, a half is not.
+    """Whether the votes reach a threshold. Two thirds are enough for super_majority; a half is not a majority.
 
-    Nothing passes unapproved.
+    Args:
+        threshold: the threshold. Without an approving vote none is reached.
+        approve: the weight of the votes for the proposal, in any unit.
+        reject: the weight of the votes against it, in the same unit.
     """
     if not approve:
         return False
@@ -176,9 +198,15 @@ def passes(threshold: Threshold, approve: int | Fraction, reject: int | Fraction
 
 
 def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | None, bool]:
-    """The option with the greatest weight of approving votes, and whether another has as much.
+    """Find the option that approving votes prefer with the greatest weight.
 
-    Of equals it is the one listed first; without a preference for any of the options there is none, and no tie.
+    Args:
+        ballots: the votes.
+        options: the options, in order.
+
+    Returns:
+        The option, the first one of several with the same weight, and whether there were several. None and False when
+        no approving vote prefers an option.
     """
     weights = dict.fromkeys(options, 0)
     for ballot in ballots:

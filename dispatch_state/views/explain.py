@@ -10,7 +10,7 @@ from uuid import UUID
 from dispatch_state.actors import STORE, Actor, is_actor_text
 from dispatch_state.errors import InvalidValue
 from dispatch_state.lifecycle.interface import Firing, session
-from dispatch_state.models.agent import Agent, called
+from dispatch_state.models.agent import Agent, agent_name
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
@@ -81,7 +81,7 @@ def display_name(actor: str) -> str:
     if not actor.startswith("agent:") or not is_actor_text(actor):
         return actor
     agent = find(Agent, UUID(actor.removeprefix("agent:")))
-    return called(agent) if agent else f"agent {actor[-8:]}"
+    return agent_name(agent) if agent else f"agent {actor[-8:]}"
 
 
 def causes(row: Stateful) -> list[TransitionLog]:

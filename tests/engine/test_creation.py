@@ -35,7 +35,7 @@ def test_nothing_is_added_to_a_closed_epic(world: World, status: str) -> None:
 
 def test_a_stage_is_added_after_the_stages_that_have_begun(world: World) -> None:
     epic = world.running_epic()
-    with pytest.raises(GuardRefused, match="above stage_order 0"):
+    with pytest.raises(GuardRefused, match="a stage_order above 0"):
         epic.add_stage("early", stage_order=-1)
     with pytest.raises(GuardRefused, match="is taken"):
         epic.add_stage("twin", stage_order=1)
@@ -43,7 +43,7 @@ def test_a_stage_is_added_after_the_stages_that_have_begun(world: World) -> None
 
 
 def test_no_gate_is_added_to_a_waiting_stage(world: World) -> None:
-    with pytest.raises(GuardRefused, match="a gate is born only while"):
+    with pytest.raises(GuardRefused, match="a gate can be created only while"):
         world.waiting_stage().add_gate("approval", "late")
 
 

@@ -31,7 +31,7 @@ def test_an_agent_with_a_proposal_cannot_be_removed(world: World) -> None:
     proposal = world.proposals("rejected")
     agent = proposal.proposer
     agent.stop(by=MAINTAINER, reason=WHY)
-    with pytest.raises(GuardRefused, match=f"{proposal} still names {agent}"):
+    with pytest.raises(GuardRefused, match=f"{proposal} still refers to {agent}"):
         agent.remove(by=MAINTAINER, reason=WHY)
 
 
@@ -56,7 +56,7 @@ def test_foreign_keys_in_other_programs_tables_are_obeyed(table: str, action: st
         if action in ("ON DELETE CASCADE", "ON DELETE SET NULL"):
             removed.remove(by=MAINTAINER, reason=WHY)
         else:
-            with pytest.raises(GuardRefused, match="remove was refused: a row of a table that is not ours"):
+            with pytest.raises(GuardRefused, match="remove was refused: a row of another program's table"):
                 removed.remove(by=MAINTAINER, reason=WHY)
             assert len(store.changes(limit=10_000)) == moves
     left = store.database.execute_sql("SELECT named FROM theirs").fetchall()

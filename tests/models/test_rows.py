@@ -140,12 +140,12 @@ def test_the_refusal_of_a_guarded_column_names_what_changes_it(world: World, tab
     kept = getattr(row, column)
     with pytest.raises(InvalidValue) as refused:
         type(row).update({column: None})
-    assert str(refused.value) == f"{type(row).__name__}: not by update(): {way}"
+    assert str(refused.value) == f"{type(row).__name__}: update() refuses this: {way}"
     row.__data__[column] = None
     row._dirty.add(column)
     with pytest.raises(InvalidValue) as refused:
         row.save()
-    assert str(refused.value) == f"{row}: not by save(): {way}; reload() puts the object back"
+    assert str(refused.value) == f"{row}: save() refuses this: {way}; reload() restores the object"
     assert getattr(row.reload(), column) == kept
 
 
@@ -167,7 +167,7 @@ def test_a_trigger_after_a_status_set_by_hand_does_not_recommend_to_save_it(worl
 def test_the_refusal_of_a_delete_past_the_log_names_remove(world: World) -> None:
     issue = world.new_issue()
     for attempt in (issue.delete_instance, lambda: Issue.delete_by_id(issue.id), Issue.delete, Issue.truncate_table):
-        with pytest.raises(InvalidValue, match=r"record of what happened; use remove\(\)$"):
+        with pytest.raises(InvalidValue, match=r"log of moves; use remove\(\)$"):
             attempt()
     with pytest.raises(InvalidValue, match=r"use Agent\.log\(\) and Agent\.fail\(\)$"):
         AgentLog.delete()
@@ -357,7 +357,7 @@ with open_store(sys.argv[1]) as store:
     try:
         found.remove(by=ada, reason="away")
     except GuardRefused as refusal:
-        assert "still names" in str(refusal), refusal
+        assert "still refers to" in str(refusal), refusal
     Ticket.delete().execute()
     found.remove(by=ada, reason="away")
     assert store.verify() == []
