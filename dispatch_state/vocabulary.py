@@ -1,23 +1,54 @@
 """Every word a column may hold, with its meaning: statuses, types, priorities, thresholds.
 
-A member is its stored value (`IssueStatus.QUEUED == "queued"`), carries its `meaning` in one
-sentence, and, when it is a status, says whether it is `final`. The lifecycles themselves are
-in `models/`: this module knows the words, not the ways between them.
+A member is its stored value (`IssueStatus.QUEUED == "queued"`) and has its `meaning` in one sentence. A status also
+says whether it is `final`, a type of agent what its vote weighs, and a type of proposal what it asks for by default.
+The lifecycles themselves are in `models/`: this module knows the words, not the ways between them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
 
 L = TypeVar("L", bound=LiteralString)
+W = TypeVar("W", bound=StrEnum)
+T = TypeVar("T")
 FINAL = True
+HALF, ONE, ONE_AND_A_HALF, TWO = Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(2)
 
 
-def member(value: L, meaning: str, final: bool = False) -> L:
+def member(value: L, meaning: str, *more: object) -> L:
     """What the classes below make a member of, which a type checker takes for the stored value alone."""
-    made: Any = (value, meaning, final) if final else (value, meaning)
+    made: Any = (value, meaning, *more)
     return made  # type: ignore[no-any-return]
+
+
+def total(name: str, words: type[W] | Collection[W], table: Mapping[W, T]) -> Mapping[W, T]:
+    """The table, which has an entry for each of the words.
+
+    Args:
+        name: what the error calls the table.
+
+    Raises:
+        TypeError: an entry is missing, or one too many; names them.
+    """
+    missing, unknown = set(words) - set(table), set(table) - set(words)
+    for what, found in (("has no entry for", missing), ("has an entry for something else:", unknown)):
+        if found:
+            raise TypeError(
+                f"{name} {what} {', '.join(sorted(f'{type(word).__name__}.{word.name}' for word in found))}"
+            )
+    return table
+
+
+def _named(kind: Any, value: str, meaning: str) -> Any:
+    """A member of an enumeration, which is its stored value."""
+    member = str.__new__(kind, value)
+    member._value_ = value
+    member.meaning = meaning
+    return member
 
 
 class Word(StrEnum):
@@ -28,10 +59,7 @@ class Word(StrEnum):
     if not TYPE_CHECKING:  # a call looks a word up; only the members below are made here
 
         def __new__(cls, value: str, meaning: str) -> Self:
-            member = str.__new__(cls, value)
-            member._value_ = value
-            member.meaning = meaning
-            return member
+            return _named(cls, value, meaning)
 
 
 class Status(StrEnum):
@@ -43,9 +71,7 @@ class Status(StrEnum):
     if not TYPE_CHECKING:
 
         def __new__(cls, value: str, meaning: str, final: bool = False) -> Self:
-            member = str.__new__(cls, value)
-            member._value_ = value
-            member.meaning = meaning
+            member = _named(cls, value, meaning)
             member.final = final
             return member
 
@@ -130,15 +156,24 @@ class Priority(Word):
 
 
 class AgentType(Word):
-    """What an agent is good at."""
+    """What an agent is good at; `weight` is what its vote weighs."""
 
-    CODER = member("coder", "Writes code.")
-    REVIEWER = member("reviewer", "Reads and judges code.")
-    PM = member("pm", "Plans and prioritises.")
-    SECURITY = member("security", "Looks for what an attacker would.")
-    DOCS = member("docs", "Writes for readers.")
-    TEST = member("test", "Writes tests.")
-    ARCHITECT = member("architect", "Decides structure.")
+    weight: Fraction
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, value: str, meaning: str, weight: Fraction) -> Self:
+            member = _named(cls, value, meaning)
+            member.weight = weight
+            return member
+
+    CODER = member("coder", "Writes code.", ONE)
+    REVIEWER = member("reviewer", "Reads and judges code.", ONE_AND_A_HALF)
+    PM = member("pm", "Plans and prioritises.", ONE)
+    SECURITY = member("security", "Looks for what an attacker would.", TWO)
+    DOCS = member("docs", "Writes for readers.", HALF)
+    TEST = member("test", "Writes tests.", ONE)
+    ARCHITECT = member("architect", "Decides structure.", ONE_AND_A_HALF)
 
 
 class AgentStatus(Status):
@@ -185,19 +220,6 @@ class ProposalStatus(Status):
     VETOED = member("vetoed", "Stopped by a person after it was approved.", FINAL)
 
 
-class ProposalType(Word):
-    """What a proposal is about; sets its default threshold and required voters."""
-
-    IMPLEMENTATION_APPROACH = member("implementation_approach", "How to build something.")
-    TECH_STACK_CHOICE = member("tech_stack_choice", "What to build it with.")
-    ARCHITECTURE_DECISION = member("architecture_decision", "How the whole is divided.")
-    NEW_AGENT_TYPE = member("new_agent_type", "A new kind of agent.")
-    WORKFLOW_CHANGE = member("workflow_change", "How work moves.")
-    GOVERNANCE_RULE = member("governance_rule", "How decisions are made.")
-    TOOL_INTEGRATION = member("tool_integration", "A tool to connect.")
-    PROMPT_IMPROVEMENT = member("prompt_improvement", "Better words for agents.")
-
-
 class Threshold(Word):
     """How much approval a proposal needs."""
 
@@ -205,6 +227,61 @@ class Threshold(Word):
     SUPER_MAJORITY = member("super_majority", "At least two thirds of the weight cast for or against.")
     SIMPLE_MAJORITY = member("simple_majority", "More than half of the weight cast for or against.")
     SINGLE_APPROVAL = member("single_approval", "One approval is enough.")
+
+
+class ProposalType(Word):
+    """What a proposal is about; says what is asked for when it is created without a threshold or required voters."""
+
+    threshold: Threshold
+    required: tuple[AgentType, ...]
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, value: str, meaning: str, threshold: Threshold, *required: AgentType) -> Self:
+            member = _named(cls, value, meaning)
+            member.threshold = threshold
+            member.required = required
+            return member
+
+    IMPLEMENTATION_APPROACH = member(
+        "implementation_approach",
+        "How to build something.",
+        Threshold.SIMPLE_MAJORITY,
+        AgentType.CODER,
+        AgentType.REVIEWER,
+        AgentType.ARCHITECT,
+    )
+    TECH_STACK_CHOICE = member(
+        "tech_stack_choice", "What to build it with.", Threshold.SIMPLE_MAJORITY, AgentType.CODER, AgentType.ARCHITECT
+    )
+    ARCHITECTURE_DECISION = member(
+        "architecture_decision",
+        "How the whole is divided.",
+        Threshold.SUPER_MAJORITY,
+        AgentType.ARCHITECT,
+        AgentType.CODER,
+        AgentType.SECURITY,
+    )
+    NEW_AGENT_TYPE = member(
+        "new_agent_type", "A new kind of agent.", Threshold.SUPER_MAJORITY, AgentType.PM, AgentType.ARCHITECT
+    )
+    WORKFLOW_CHANGE = member(
+        "workflow_change", "How work moves.", Threshold.SUPER_MAJORITY, AgentType.PM, AgentType.ARCHITECT
+    )
+    GOVERNANCE_RULE = member(
+        "governance_rule",
+        "How decisions are made.",
+        Threshold.UNANIMOUS,
+        AgentType.PM,
+        AgentType.ARCHITECT,
+        AgentType.SECURITY,
+    )
+    TOOL_INTEGRATION = member(
+        "tool_integration", "A tool to connect.", Threshold.SIMPLE_MAJORITY, AgentType.CODER, AgentType.SECURITY
+    )
+    PROMPT_IMPROVEMENT = member(
+        "prompt_improvement", "Better words for agents.", Threshold.SIMPLE_MAJORITY, AgentType.PM, AgentType.ARCHITECT
+    )
 
 
 class VoteDecision(Word):

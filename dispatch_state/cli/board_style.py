@@ -1,16 +1,60 @@
-"""How the page of a board looks, in light and in dark."""
+"""How a board looks: the colour of each status, and the style sheet of its page, in light and in dark."""
 
 from __future__ import annotations
 
-CSS = """
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dispatch_state.vocabulary import IssueStatus, total
+
+
+class Colour(NamedTuple):
+    """A colour on a light page, on a dark one, and how a terminal shows it."""
+
+    light: str
+    dark: str
+    terminal: str
+
+
+COLOURS = {
+    "grey": Colour("#98a2b3", "#98a2b3", "bold"),
+    "violet": Colour("#6172f3", "#8098f9", "bold"),
+    "teal": Colour("#0e9384", "#2ed3b7", "bold"),
+    "blue": Colour("#0086c9", "#36bffa", "cyan"),
+    "amber": Colour("#b54708", "#fdb022", "yellow"),
+    "green": Colour("#099250", "#3ccb7f", "green"),
+    "red": Colour("#c0262d", "#ff7a7f", "red"),
+    "pale": Colour("#98a2b3", "#98a2b3", "dim"),
+}
+STATUSES: Mapping[IssueStatus, str] = total(
+    "the board's colours",
+    IssueStatus,
+    {
+        IssueStatus.UNASSIGNED: "grey",
+        IssueStatus.QUEUED: "violet",
+        IssueStatus.ASSIGNED: "teal",
+        IssueStatus.IN_PROGRESS: "blue",
+        IssueStatus.AWAITING_REVIEW: "amber",
+        IssueStatus.IN_REVIEW: "amber",
+        IssueStatus.DONE: "green",
+        IssueStatus.BLOCKED: "red",
+        IssueStatus.CANCELLED: "pale",
+    },
+)
+"""The colour of each status, by its name above."""
+LIGHT = " ".join(f"--{status}: {COLOURS[name].light};" for status, name in STATUSES.items())
+DARK = " ".join(f"--{status}: {COLOURS[name].dark};" for status, name in STATUSES.items())
+HEADS = "\n".join(f".column.{status} h2 {{ border-color: var(--{status}); }}" for status in STATUSES)
+
+CSS = (
+    """
 :root { --ground: #f6f7f9; --card: #ffffff; --ink: #1c2330; --faint: #5b6575; --line: #dde1e7; --link: #1558b0;
   --critical: #c0262d; --high: #b35900; --medium: #8a94a3; --low: #c3c9d2; --target: #fff3c4;
-  --unassigned: #98a2b3; --queued: #6172f3; --assigned: #0e9384; --in_progress: #0086c9; --awaiting_review: #b54708;
-  --in_review: #b54708; --done: #099250; --blocked: #c0262d; --cancelled: #98a2b3; }
+  @LIGHT@ }
 @media (prefers-color-scheme: dark) { :root { --ground: #12161d; --card: #1c222c; --ink: #e6e9ee; --faint: #9aa5b4;
   --line: #2c3440; --link: #7db7ff; --critical: #ff7a7f; --high: #ffb057; --medium: #6b7686; --low: #434d5b;
-  --target: #4a3f14; --queued: #8098f9; --assigned: #2ed3b7; --in_progress: #36bffa; --awaiting_review: #fdb022;
-  --in_review: #fdb022; --done: #3ccb7f; --blocked: #ff7a7f; } }
+  --target: #4a3f14;
+  @DARK@ } }
 * { box-sizing: border-box; }
 body { margin: 0; padding: 1.25rem; background: var(--ground); color: var(--ink);
   font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -34,11 +78,7 @@ code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
 .column h2 { position: sticky; top: 0; z-index: 1; margin: 0 0 .5rem; padding: .1rem 0 .35rem;
   background: var(--ground); border-bottom: 3px solid var(--line); font-size: .8rem; }
 .count { color: var(--faint); font-weight: 400; }
-.column.unassigned h2 { border-color: var(--unassigned); } .column.queued h2 { border-color: var(--queued); }
-.column.assigned h2 { border-color: var(--assigned); } .column.in_progress h2 { border-color: var(--in_progress); }
-.column.awaiting_review h2, .column.in_review h2 { border-color: var(--in_review); }
-.column.done h2 { border-color: var(--done); } .column.blocked h2 { border-color: var(--blocked); }
-.column.cancelled h2 { border-color: var(--cancelled); }
+@HEADS@
 .card { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--medium);
   border-radius: .5rem; padding: .45rem .55rem; margin-bottom: .5rem; scroll-margin-top: 3rem; }
 .card h3 { font-size: .88rem; line-height: 1.3; } .card p { margin: .25rem 0 0; font-size: .8rem; line-height: 1.35; }
@@ -58,4 +98,7 @@ code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
   .column { flex: none; } .column.empty { display: none; } }
 @media print { body { background: none; } .needs, .board, .needs[open] + .board { overflow: visible; max-height: none; }
   .columns { flex-wrap: wrap; } }
-"""
+""".replace("@LIGHT@", LIGHT)
+    .replace("@DARK@", DARK)
+    .replace("@HEADS@", HEADS)
+)

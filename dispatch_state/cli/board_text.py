@@ -25,15 +25,6 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.vocabulary import IssueStatus
 
-STYLES = {
-    IssueStatus.IN_PROGRESS: "cyan",
-    IssueStatus.AWAITING_REVIEW: "yellow",
-    IssueStatus.IN_REVIEW: "yellow",
-    IssueStatus.DONE: "green",
-    IssueStatus.BLOCKED: "red",
-    IssueStatus.CANCELLED: "dim",
-}
-"""The colour of a column's head."""
 NARROWEST = 20
 """Places that a title has beside an agent; where there are fewer, the agent gives way."""
 

@@ -16,6 +16,7 @@ from dispatch_state import (
     Stage,
     System,
 )
+from dispatch_state.lifecycle.machine import Lifecycle
 from dispatch_state.models.tables import STATEFUL
 
 MAINTAINER = Human("maintainer")
@@ -34,7 +35,10 @@ class World:
 
     def at(self, table: str, status: str, **columns: Any) -> Any:
         """A row of a table in a status, read afresh."""
-        return getattr(self, table)(status, **columns).reload()
+        row = getattr(self, table)(status, **columns).reload()
+        for trigger in way(row.machine, row.status, status):  # where no method below leads
+            getattr(row, trigger)(**self.arguments(row, trigger))
+        return row.reload()
 
     # ---- epics, stages, gates ------------------------------------------------------------------
 
@@ -273,3 +277,16 @@ def entitled(gate: Gate) -> Human:
     """A person who may decide a gate."""
     wanted = gate.required_approvers
     return MAINTAINER if wanted in ANYBODY else Human(wanted[0].removeprefix("@"))
+
+
+def way(machine: Lifecycle, source: str, dest: str) -> tuple[str, ...]:
+    """The triggers of the shortest way between two statuses, the one declared first where several are as short."""
+    ways: dict[str, tuple[str, ...]] = {source: ()}
+    waiting = [source]
+    while dest not in ways:
+        here = waiting.pop(0)
+        for trigger, begin, end in machine.transitions:
+            if begin == here and end not in ways:
+                ways[end] = (*ways[here], trigger)
+                waiting.append(end)
+    return ways[dest]

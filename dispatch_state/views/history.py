@@ -24,6 +24,7 @@ from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.keys import present
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.proposal import Proposal
+from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.statements import find, one, rows
 from dispatch_state.vocabulary import (
@@ -33,7 +34,10 @@ from dispatch_state.vocabulary import (
     GateStatus,
     IssueStatus,
     ProposalStatus,
+    PullRequestStatus,
     StageStatus,
+    Status,
+    total,
 )
 
 
@@ -149,7 +153,7 @@ def objections(row: Stateful, trigger: str, by: Actor | None = None) -> list[str
 
 def waits_for(row: Stateful) -> list[str]:
     """What a row waits for, as it stands; nothing when it is final, or somebody is at work on it."""
-    trigger, otherwise = _ONWARD.get((type(row), row.status), ("", ""))
+    trigger, otherwise = _ONWARD.get((type(row), row.status), _NOTHING)
     waits = objections(row, trigger) if trigger else []
     waits += [f"{gate} is {gate.status} ({who_may_approve(gate)})" for gate in _gates_ahead(row)]
     waits += [f"a person ({why})" for why in _asked_of_a_person(row)]
@@ -175,23 +179,45 @@ def _asked_of_a_person(row: Stateful) -> Iterator[str]:
             yield who_may_approve(row) if isinstance(row, Gate) else why
 
 
-_ONWARD: Mapping[tuple[type[Stateful], str], tuple[str, str]] = {
+_NOTHING = "", ""
+"""Of a status in which somebody is at work on the row, or in which it may stay."""
+_ONWARD: Mapping[tuple[type[Stateful], Status], tuple[str, str]] = {
     (Epic, EpicStatus.DRAFT): ("mark_ready", "somebody to say that it is ready"),
     (Epic, EpicStatus.READY): ("start", "somebody to start it"),
     (Epic, EpicStatus.IN_PROGRESS): ("complete", ""),
     (Epic, EpicStatus.AWAITING_GATE): ("clear_gate", ""),
     (Stage, StageStatus.PENDING): ("start", ""),
     (Stage, StageStatus.IN_PROGRESS): ("finish", ""),
+    (Stage, StageStatus.AWAITING_GATE): _NOTHING,
     (Gate, GateStatus.PENDING): ("approve", ""),
     (Gate, GateStatus.REJECTED): ("resubmit", ""),
     (Issue, IssueStatus.UNASSIGNED): ("queue", "somebody to queue or assign it"),
     (Issue, IssueStatus.QUEUED): ("assign", "an agent to claim it"),
+    (Issue, IssueStatus.ASSIGNED): _NOTHING,
+    (Issue, IssueStatus.IN_PROGRESS): _NOTHING,
     (Issue, IssueStatus.AWAITING_REVIEW): ("review", "somebody to review it"),
+    (Issue, IssueStatus.IN_REVIEW): _NOTHING,
+    (Issue, IssueStatus.BLOCKED): _NOTHING,
+    (PullRequest, PullRequestStatus.DRAFT): _NOTHING,
+    (PullRequest, PullRequestStatus.OPEN): _NOTHING,
+    (PullRequest, PullRequestStatus.CLOSED): _NOTHING,
+    (Agent, AgentStatus.IDLE): _NOTHING,
+    (Agent, AgentStatus.STARTING): _NOTHING,
+    (Agent, AgentStatus.WORKING): _NOTHING,
+    (Agent, AgentStatus.WAITING_FOR_INPUT): _NOTHING,
     (Agent, AgentStatus.WAITING_FOR_VOTE): ("vote_resolved", ""),
+    (Agent, AgentStatus.PAUSED): _NOTHING,
+    (Agent, AgentStatus.ERRORED): _NOTHING,
     (Proposal, ProposalStatus.OPEN): ("open_voting", "a vote"),
     (Proposal, ProposalStatus.VOTING): ("approve", ""),
+    (Proposal, ProposalStatus.APPROVED): _NOTHING,
+    (Proposal, ProposalStatus.EXECUTING): _NOTHING,
+    (Proposal, ProposalStatus.EXECUTED): _NOTHING,
 }
 """The trigger that takes a row on from where it waits, and what is missing when nothing speaks against it."""
+for _model in STATEFUL:
+    _ways = {status: way for (model, status), way in _ONWARD.items() if model is _model}
+    total(f"what {_model._meta.table_name} wait for", _model.statuses.live(), _ways)
 
 
 # ---- who is waited for -------------------------------------------------------------------------------

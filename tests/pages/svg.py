@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from html import escape
 
+from dispatch_state.cli.board_style import STATUSES
+
 COLOURS = {
     "ground": ("#f6f7f9", "#12161d"),
     "card": ("#ffffff", "#1c222c"),
@@ -16,6 +18,7 @@ COLOURS = {
     "ink": ("#1c2330", "#e6e9ee"),
     "faint": ("#5b6575", "#9aa5b4"),
     "grey": ("#8a94a3", "#6b7686"),
+    "pale": ("#8a94a3", "#6b7686"),
     "blue": ("#1570cd", "#58b4ff"),
     "violet": ("#6172f3", "#98a8ff"),
     "teal": ("#0b7f74", "#2ed3b7"),
@@ -24,18 +27,8 @@ COLOURS = {
     "red": ("#c0262d", "#ff7a7f"),
 }
 """Each colour on a light and on a dark ground. The class `red` fills with it, `red-line` draws lines in it."""
-STATUS = {
-    "unassigned": "grey",
-    "queued": "violet",
-    "assigned": "teal",
-    "in_progress": "blue",
-    "awaiting_review": "amber",
-    "in_review": "amber",
-    "done": "green",
-    "blocked": "red",
-    "cancelled": "grey",
-}
-"""The colour of each status of an issue."""
+STATUS = {str(status): name for status, name in STATUSES.items()}
+"""The colour of each status of an issue, as the board has it."""
 FONT = "-apple-system,'Segoe UI',Roboto,'Noto Sans',Helvetica,Arial,sans-serif"
 
 
