@@ -7,26 +7,12 @@ without the fault. Words choose the faults whose names hold them. Ends with 1 wh
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
-COPIED = (
-    "dispatch_state",
-    "migrations",
-    "tests",
-    "examples",
-    "benchmarks",
-    "docs",
-    "setup.cfg",
-    "README.md",
-    "CONTRIBUTING.md",
-)
+from tests.copies import copy_project, run_tests
 
 
 class Fault(NamedTuple):
@@ -52,7 +38,7 @@ FAULTS = [
     ),
     Fault(
         "a dropped guard: an agent reviews its own work",
-        "models/issue.py", "if reviewer.id == issue.assigned_agent_id:", "if False:",
+        "models/issue_guards.py", "if reviewer.id == issue.assigned_agent_id:", "if False:",
         "test_guards.py",
     ),
     Fault(
@@ -89,7 +75,7 @@ FAULTS = [
     ),
     Fault(
         "a failure that is not recorded because of its text",
-        "lifecycle/machine.py", '{"error": values.storable}', "{}",
+        "lifecycle/triggers.py", '{"error": values.storable}', "{}",
         "test_rows.py -k recorded",
     ),
     Fault(
@@ -125,13 +111,13 @@ FAULTS = [
     Fault(
         "an issue that cannot go to the agent that reviews it",
         "models/issue.py",
-        "return turn.acts(\"reassign\", both(issue)",
-        "return turn.acts(\"reassign\", list(both(issue))",
+        "return unit.acts(\"reassign\", both(issue)",
+        "return unit.acts(\"reassign\", list(both(issue))",
         "test_cascades.py -k may_go",
     ),
     Fault(
         "a parent that is stale after something was added to it",
-        "engine/session.py", "                turn.touch(parent)\n", "                pass\n",
+        "engine/session.py", "                unit.touch(parent)\n", "                pass\n",
         "test_cascades.py -k added",
     ),
     Fault(
@@ -182,20 +168,21 @@ FAULTS = [
     ),
     Fault(
         "an object that keeps what was rolled back",
-        "engine/session.py", "            restore = False\n", "            pass\n",
+        "engine/blocks.py",
+        "self._memory.end(self._level, restore=failed)",
+        "self._memory.end(self._level, restore=False)",
         "test_atomicity.py",
     ),
     Fault(
         "an inner block that forgets what the outer one must put back",
-        "engine/session.py",
-        "                self.blocks[-1].setdefault(key, (row, state))\n", "                pass\n",
+        "engine/blocks.py",
+        "                    self.blocks[-2].setdefault(key, (row, state))\n", "                    pass\n",
         "test_atomicity.py",
     ),
     Fault(
         "a foreign exception that leaves",
-        "engine/session.py",
-        "        except database.foreign_errors as error:",
-        "        except ZeroDivisionError as error:",
+        "engine/blocks.py",
+        "if error is not None and isinstance(error, self._database.foreign_errors):", "if False:",
         "test_database.py tests/test_bad_input.py tests/test_lockfile.py",
     ),
     Fault(
@@ -205,7 +192,7 @@ FAULTS = [
     ),
     Fault(
         "a heartbeat that goes back",
-        "models/agent.py", "turn.now - agent.last_heartbeat >= every", "True",
+        "models/agent.py", "unit.now - agent.last_heartbeat >= every", "True",
         "test_rows.py -k heartbeats",
     ),
     Fault(
@@ -225,7 +212,7 @@ FAULTS = [
     ),
     Fault(
         "a claim that gives the dead nothing instead of refusing them",
-        "engine/claims.py", "        turn.refuse(agent, \"claim\", turn.objections(agent, agent))\n", "",
+        "engine/claims.py", "        unit.refuse(agent, \"claim\", unit.objections(agent, agent))\n", "",
         "test_claims.py -k dies",
     ),
     Fault(
@@ -235,12 +222,12 @@ FAULTS = [
     ),
     Fault(
         "a claim for nothing that writes each time",
-        "engine/claims.py", "if turn.now - agent.last_heartbeat >= NOW_AND_THEN:", "if True:",
+        "engine/claims.py", "if unit.now - agent.last_heartbeat >= NOW_AND_THEN:", "if True:",
         "test_claims.py -k now_and_then",
     ),
     Fault(
         "a claim for nothing that is no heartbeat",
-        "engine/claims.py", "if turn.now - agent.last_heartbeat >= NOW_AND_THEN:", "if False:",
+        "engine/claims.py", "if unit.now - agent.last_heartbeat >= NOW_AND_THEN:", "if False:",
         "test_claims.py -k now_and_then",
     ),
     Fault(
@@ -317,11 +304,33 @@ FAULTS = [
         "races/test_pairs.py -k postgresql",
     ),
     Fault(
+        "a trigger that does not lock what its cascade moves",
+        "models/pull_request.py",
+        "to=PullRequestStatus.CLOSED, allowed=owner, locks=(Lock.ISSUE,))",
+        "to=PullRequestStatus.CLOSED, allowed=owner)",
+        "test_locks.py",
+    ),
+    Fault(
+        "an import that does not check what is locked",
+        "engine/locks.py", "                if table not in locked:", "                if False:",
+        "test_locks.py -k error",
+    ),
+    Fault(
+        "a check of locks that ignores what follows from what follows",
+        "engine/locks.py", "            waiting += followers.get((owners[trigger], trigger.name), ())\n", "",
+        "test_locks.py -k error",
+    ),
+    Fault(
+        "a table of weights with an entry forgotten",
+        "vocabulary.py", "missing, unknown = set(words) - set(table),", "missing, unknown = set(),",
+        "test_vocabulary.py",
+    ),
+    Fault(
         "a savepoint that is not released",
-        "storage/connections.py",
-        "            self.commit(begin)\n        except",
-        "            pass\n        except",
-        "test_database.py",
+        "storage/transactions.py",
+        "                    database.run(f\"RELEASE SAVEPOINT {savepoint_name(depth)}\")\n",
+        "                    pass\n",
+        "test_database.py tests/test_costs.py tests/test_atomicity.py",
     ),
     Fault(
         "a child that keeps its parent's turn",
@@ -396,9 +405,8 @@ FAULTS = [
     ),
     Fault(
         "a turn in a caller's block that is tried again without the block",
-        "engine/session.py",
-        "not grew and (database.transaction_depth() or not database.should_retry(error))",
-        "not grew and not database.should_retry(error)",
+        "storage/retries.py",
+        "(not depth and self._database.should_retry(error))", "self._database.should_retry(error)",
         "test_atomicity.py -k callers_block",
     ),
     Fault(
@@ -413,14 +421,14 @@ FAULTS = [
     ),
     Fault(
         "a float that comes back as an integer beyond 64 bits",
-        "values.py", "\\d{19}", "\\d{20}",
+        "values.py", "[0-9]{19}(?<![0-9.][0-9]{19})", "[0-9]{20}(?<![0-9.][0-9]{20})",
         "test_rows.py -k 64_bits",
     ),
     Fault(
         "a commit that another connection takes",
         "storage/postgresql.py",
-        '        if self.is_closed():\n            raise peewee.InterfaceError("the connection was closed")\n',
-        "",
+        "if connection is None or not _is_alive(connection):\n            raise StoreUnreachable(",
+        "if False:\n            raise StoreUnreachable(",
         "test_database.py -k commit",
     ),
     Fault(
@@ -466,11 +474,7 @@ FAULTS = [
 def verdict(fault: Fault) -> str:
     """What became of a fault: "caught", "MISSED", or why it says nothing."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        for name in COPIED:
-            source = ROOT / name
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, Path(folder) / name)
-        module = Path(folder) / "dispatch_state" / fault.module
+        module = copy_project(folder) / "dispatch_state" / fault.module
         whole = module.read_text()
         if whole.count(fault.text) != 1:
             return f"STALE: its text stands {whole.count(fault.text)} times in {fault.module}"
@@ -481,15 +485,7 @@ def verdict(fault: Fault) -> str:
 
 
 def passes(test: str, folder: str) -> bool:
-    finished = subprocess.run(
-        f"{sys.executable} -m pytest -q -x -o addopts= -p no:cacheprovider tests/{test}",
-        shell=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": folder},
-        capture_output=True,
-        check=False,
-    )
-    return finished.returncode == 0
+    return run_tests(f"-x tests/{test}", folder).returncode == 0
 
 
 def main(words: list[str]) -> int:

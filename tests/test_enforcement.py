@@ -241,7 +241,7 @@ def test_a_removed_row_takes_its_own_along(store: Store) -> None:
 
 def test_through_the_library_a_refusal_is_ours(store: Store) -> None:
     issue = World(store).issues("queued")
-    with pytest.raises(StoreError, match=r"issues\.priority: not one of its words"), store._session.border():
+    with pytest.raises(StoreError, match=r"issues\.priority: not one of its words"), store._session.error_boundary():
         Issue.update(priority="asap").where(Issue.id == issue.id).execute()
     with pytest.raises(peewee.IntegrityError, match="not one of its words"):
         Issue.update(priority="asap").where(Issue.id == issue.id).execute()

@@ -35,10 +35,10 @@ from dispatch_state.models.issue import (
     issues_under_way,
     live_issues_of_epic,
     live_issues_of_stage,
-    reviewing_agent,
     unassigned_issues_of_stage,
     unsettled_request,
 )
+from dispatch_state.models.issue_guards import reviewing_agent
 from dispatch_state.models.keys import present
 from dispatch_state.models.log import is_own_act, moves_of
 from dispatch_state.models.proposal import Proposal, proposals_of

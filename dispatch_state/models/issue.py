@@ -12,20 +12,28 @@ from dispatch_state import values
 from dispatch_state.actors import Actor, Human
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
 from dispatch_state.lifecycle.triggers import transition
-from dispatch_state.models.agent import UNDER_WAY, Agent, holder, issue_under_way, under_way
+from dispatch_state.models.agent import UNDER_WAY, Agent, under_way
 from dispatch_state.models.base import Stateful, a_saved
 from dispatch_state.models.columns import IssueColumns
 from dispatch_state.models.epic import Epic, Stage
 from dispatch_state.models.guards import human_or_system, owner
+from dispatch_state.models.issue_guards import (
+    its_agent_is_idle,
+    its_epic_runs,
+    its_stage_runs,
+    no_agent_reviews_it,
+    reviewer,
+    the_agent_fits,
+    the_agent_is_free,
+    the_reviewer_is_free,
+)
 from dispatch_state.models.keys import ParentField, present
 from dispatch_state.models.metrics import with_one_more
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.storage.statements import one, rows
 from dispatch_state.vocabulary import (
-    AgentStatus,
     AgentType,
     DecisionType,
-    EpicStatus,
     IssueStatus,
     IssueType,
     Priority,
@@ -47,67 +55,9 @@ CLOSED_TO_BIRTHS = (StageStatus.AWAITING_GATE, StageStatus.APPROVED, StageStatus
 # ---- issues ----------------------------------------------------------------------------------------
 
 
-def its_epic_runs(issue: Issue, firing: Firing) -> str | None:
-    epic = issue.epic
-    return f"{epic} is {epic.status}, not in_progress" if epic and epic.status != EpicStatus.IN_PROGRESS else None
-
-
-def its_stage_runs(issue: Issue, firing: Firing) -> str | None:
-    stage = issue.stage
-    return f"{stage} is {stage.status}, not in_progress" if stage and stage.status != StageStatus.IN_PROGRESS else None
-
-
-def the_agent_is_free(issue: Issue, firing: Firing) -> str | None:
-    agent = firing["agent"]
-    if agent.status != AgentStatus.IDLE:
-        return f"{agent} is {agent.status}, not idle"
-    other = issue_under_way(agent.id)
-    return f"{agent} has {other}, which is {other.status}" if other else None
-
-
-def the_agent_fits(issue: Issue, firing: Firing) -> str | None:
-    agent = firing["agent"]
-    if issue.agent_type in (None, agent.agent_type):
-        return None
-    return f"it takes a {issue.agent_type}, and {agent} is a {agent.agent_type}"
-
-
-def the_reviewer_is_free(issue: Issue, firing: Firing) -> str | None:
-    reviewer = reviewing_agent(firing)
-    if reviewer is None:
-        return None
-    if reviewer.id == issue.assigned_agent_id:
-        return f"{reviewer} is its assigned agent, which does not review its own work"
-    return None if reviewer.status == AgentStatus.IDLE else f"{reviewer} is {reviewer.status}, not idle"
-
-
-def no_agent_reviews_it(issue: Issue, firing: Firing) -> str | None:
-    reviewer = holder(issue.id)
-    return f"{reviewer} reviews it; finish() that agent" if reviewer else None
-
-
-def its_agent_is_idle(issue: Issue, firing: Firing) -> str | None:
-    agent = issue.assigned_agent
-    if agent is None:
-        return "its assigned agent is gone; release() it"
-    return None if agent.status == AgentStatus.IDLE else f"{agent}, its assigned agent, is {agent.status}; release() it"
-
-
 def its_pull_requests_are_settled(issue: Issue, firing: Firing) -> str | None:
     request = unsettled_request(issue.id)
     return f"{request} of it is {request.status}; merge or close it" if request else None
-
-
-def reviewer(issue: Issue, firing: Firing) -> str | None:
-    """An agent only when it reviews the issue; any person, and the system."""
-    if firing.agent is None or firing.agent.current_issue_id == issue.id:
-        return None
-    return f"{firing.agent} does not review it"
-
-
-def reviewing_agent(firing: Firing) -> Any:
-    """The agent that a `review` sends: the one named, else the agent that acts; None when a person reviews."""
-    return firing["reviewer"] or (firing.agent if firing.act else None)
 
 
 class Issue(Stateful):

@@ -1,0 +1,87 @@
+"""Carry out the recipes: `python -m tests.recipes [WORD …]`.
+
+Words choose the recipes whose names hold them. Ends with 1 when a recipe asks for another file than it names, or names
+more files than it may, or when a forgotten file goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from tests.copies import copy_project, run_python, run_tests
+from tests.recipes import Recipe
+from tests.recipes.edits import RECIPES
+
+RENEWED = ("tests.pages", "tests.golden")
+"""What makes the pages and texts that are generated."""
+QUICK = (
+    "test_floors test_grids test_machine test_locks test_guards test_cascades test_voting test_schema test_enforcement "
+    "test_schemas test_migrations test_snapshots test_overview test_testing test_typing test_docs test_pictures "
+    "test_board test_diagrams test_readme test_packaging test_actors"
+)
+"""What would notice a forgotten place, on SQLite."""
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.*)$", re.MULTILINE)
+
+
+def carried_out(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with a recipe: that it names too many files, does not apply, or that something else must change."""
+    if len(recipe.files) > recipe.most:
+        yield f"names {len(recipe.files)} files, {recipe.most} are allowed"
+    with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
+        copy = copy_project(folder)
+        problems = recipe.problems(copy)
+        yield from problems
+        if problems:
+            return
+        for edit in (*recipe.edits, *recipe.contract):
+            edit.make(copy)
+        for module in RENEWED:
+            made = run_python(f"-m {module}", copy)
+            if made.returncode:
+                yield f"python -m {module} fails: {made.stderr.strip().splitlines()[-1]}"
+                return
+        files = " ".join(f"tests/{name}.py" for name in QUICK.split())
+        tested = run_tests(f"-k 'not postgresql' {files}", copy)
+        if tested.returncode:
+            yield from FAILED.findall(tested.stdout) or [tested.stdout[-2000:] + tested.stderr[-2000:]]
+
+
+def forgotten(recipe: Recipe, file: str) -> Iterator[str]:
+    """What is wrong when a file of the recipe is left out: the import must fail, and name what is missing."""
+    with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
+        copy = copy_project(folder)
+        for edit in recipe.edits:
+            if edit.file != file:
+                edit.make(copy)
+        imported = run_python("-c 'import dispatch_state.cli.commands, dispatch_state.cli.board_rich'", copy)
+        if recipe.missed[file] not in imported.stderr:
+            last = (imported.stderr.strip().splitlines() or ["nothing"])[-1]
+            yield f"without {file} the import should say {recipe.missed[file]!r}, and says {last!r}"
+
+
+def verdict(recipe: Recipe) -> list[str]:
+    """All that is wrong with a recipe."""
+    return [*carried_out(recipe), *chain.from_iterable(forgotten(recipe, file) for file in recipe.missed)]
+
+
+def main(words: list[str]) -> int:
+    """Carry out those recipes, and print what came of each."""
+    chosen = [recipe for recipe in RECIPES if all(word in recipe.name for word in words)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(zip(chosen, pool.map(verdict, chosen), strict=True))
+    for recipe, wrong in found:
+        contract = sorted({edit.file for edit in recipe.contract})
+        print(f"{recipe.name}: {len(recipe.files)} by hand ({', '.join(recipe.files)})", flush=True)
+        print(f"    contract: {', '.join(contract) or 'nothing'}")
+        print("".join(f"    WRONG: {each}\n" for each in wrong) or "    nothing else had to change")
+    return int(not chosen or any(wrong for _, wrong in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

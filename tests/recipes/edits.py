@@ -1,0 +1,219 @@
+"""The recipes: which files are edited to add what."""
+
+from __future__ import annotations
+
+from tests.recipes import Edit, GridColumn, Recipe
+
+ISSUE = "dispatch_state/models/issue.py"
+VOCABULARY = "dispatch_state/vocabulary.py"
+
+ASSIGN = (
+    "    @transition(\n        IssueStatus.UNASSIGNED,\n        IssueStatus.QUEUED,\n        to=IssueStatus.ASSIGNED,"
+)
+
+STATUS = Recipe(
+    "a status",
+    (
+        Edit(
+            VOCABULARY,
+            '    CANCELLED = member("cancelled", "Given up.", FINAL)\n',
+            '    CANCELLED = member("cancelled", "Given up.", FINAL)\n'
+            '    DEFERRED = member("deferred", "Not offered until somebody takes it up again.")\n',
+        ),
+        Edit(
+            ISSUE,
+            ASSIGN,
+            "    @transition(IssueStatus.QUEUED, to=IssueStatus.DEFERRED)\n"
+            '    def defer(self, *, by: Actor, reason: str = "") -> Columns:\n'
+            '        """Take the issue off the queue for some time."""\n'
+            "        return Columns()\n\n"
+            "    @transition(IssueStatus.DEFERRED, to=IssueStatus.QUEUED, guards=(its_epic_runs, its_stage_runs))\n"
+            '    def take_up(self, *, by: Actor, reason: str = "") -> Columns:\n'
+            '        """Offer the issue again."""\n'
+            "        return Columns()\n\n" + ASSIGN,
+        ),
+        Edit(
+            "dispatch_state/cli/board_style.py",
+            '        IssueStatus.CANCELLED: "pale",\n',
+            '        IssueStatus.CANCELLED: "pale",\n        IssueStatus.DEFERRED: "grey",\n',
+        ),
+        Edit(
+            "dispatch_state/views/history.py",
+            "    (Issue, IssueStatus.BLOCKED): _NOTHING,\n",
+            "    (Issue, IssueStatus.BLOCKED): _NOTHING,\n"
+            '    (Issue, IssueStatus.DEFERRED): ("take_up", "somebody to take it up"),\n',
+        ),
+    ),
+    (
+        GridColumn("ISSUES", "deferred", {"cancel": "cancelled"}),
+        Edit(
+            "tests/grids.py",
+            "\nassign          assigned   assigned ",
+            "\ndefer           . deferred . . . . . . . ."
+            "\ntake_up         . . . . . . . . . queued"
+            "\nassign          assigned   assigned ",
+        ),
+        Edit(
+            "tests/cascade_table.py",
+            '    ("issues", "dequeue"): [],\n',
+            '    ("issues", "dequeue"): [],\n    ("issues", "defer"): [],\n    ("issues", "take_up"): [],\n',
+        ),
+    ),
+    most=4,
+    missed={
+        "dispatch_state/cli/board_style.py": "the board's colours has no entry for IssueStatus.DEFERRED",
+        "dispatch_state/views/history.py": "what issues wait for has no entry for IssueStatus.DEFERRED",
+        ISSUE: "issues: no way leads to deferred",
+    },
+)
+
+TRIGGER = Recipe(
+    "a trigger",
+    (
+        Edit(
+            "dispatch_state/models/epic.py",
+            "    @transition(EpicStatus.READY, to=EpicStatus.IN_PROGRESS",
+            "    @transition(EpicStatus.READY, to=EpicStatus.DRAFT)\n"
+            '    def withdraw(self, *, by: Actor, reason: str = "") -> Columns:\n'
+            '        """Go on writing the epic."""\n'
+            "        return Columns()\n\n"
+            "    @transition(EpicStatus.READY, to=EpicStatus.IN_PROGRESS",
+        ),
+    ),
+    (
+        Edit("tests/grids.py", "\nreach_gate  .", "\nwithdraw    . draft . . . .\nreach_gate  ."),
+        Edit(
+            "tests/cascade_table.py",
+            '    ("epics", "reach_gate"): [],\n',
+            '    ("epics", "withdraw"): [],\n    ("epics", "reach_gate"): [],\n',
+        ),
+    ),
+    most=1,
+    missed={},
+)
+
+COLUMN = Recipe(
+    "a column",
+    (
+        Edit(
+            "migrations/010_issue_estimate.py",
+            "",
+            '"""How large an issue is thought to be."""\n\n'
+            "from typing import Any\n\nfrom dispatch_state import ddl\n\n"
+            'SCHEMA = """\nALTER TABLE issues ADD COLUMN estimate TEXT;\n"""\n\n\n'
+            "def up(migrator: Any, db: Any) -> None:\n    ddl.run(db, SCHEMA)\n",
+        ),
+        Edit(
+            ISSUE,
+            "    labels = JsonField(values.list_of_text, null=True)\n",
+            "    labels = JsonField(values.list_of_text, null=True)\n    estimate = TextField(null=True)\n",
+        ),
+        Edit(
+            "dispatch_state/models/columns.py",
+            "    labels: list[str] | None\n",
+            "    labels: list[str] | None\n    estimate: str | None\n",
+        ),
+    ),
+    (),
+    most=3,
+    missed={},
+)
+
+AGENT_TYPE = Recipe(
+    "an agent type",
+    (
+        Edit(
+            VOCABULARY,
+            '    ARCHITECT = member("architect", "Decides structure.", ONE_AND_A_HALF)\n',
+            '    ARCHITECT = member("architect", "Decides structure.", ONE_AND_A_HALF)\n'
+            '    ANALYST = member("analyst", "Finds out what is needed.", ONE)\n',
+        ),
+    ),
+    (),
+    most=2,
+    missed={},
+)
+
+CONSEQUENCE = Recipe(
+    "a consequence",
+    (
+        Edit(
+            "dispatch_state/engine/cascades.py",
+            "# ---- proposals ----",
+            '@after(PullRequest, "convert_to_draft", then=(Issue.request_changes,))\n'
+            "def a_request_taken_back_sends_its_issue_back(request: PullRequest, firing: Firing) -> Iterator[Step]:\n"
+            "    issue = present(Issue, request.issue_id)\n"
+            "    agent = issue.assigned_agent\n"
+            "    idle = agent is not None and agent.status == AgentStatus.IDLE\n"
+            "    if idle and issue.status == IssueStatus.AWAITING_REVIEW:\n"
+            '        yield Step(issue, "request_changes")\n\n\n'
+            "# ---- proposals ----",
+        ),
+    ),
+    (
+        Edit(
+            "tests/cascade_table.py",
+            '    ("pull_requests", "convert_to_draft"): [],\n',
+            '    ("pull_requests", "convert_to_draft"): [("issues", "request_changes")],\n',
+        ),
+    ),
+    most=1,
+    missed={},
+)
+
+COMMAND = Recipe(
+    "a command",
+    (
+        Edit(
+            "dispatch_state/cli/log.py",
+            "def _log_options(",
+            "def last(call: Call) -> Exit:\n"
+            '    """Show the last move."""\n'
+            "    call.open()\n"
+            "    behind = session().read(lambda: _before_the_last(1))\n"
+            "    called, move = names(), None\n"
+            "    for move in _moves(call.open(), behind):\n"
+            "        _tell_move(call.out, move, called)\n"
+            '    _say_when_empty(call.out, move, "no moves")\n'
+            "    return Exit.OK\n\n\n"
+            "def _log_options(",
+        ),
+        Edit(
+            "dispatch_state/cli/log.py",
+            'Command("decisions", decisions, _decisions_options))',
+            'Command("decisions", decisions, _decisions_options), Command("last", last))',
+        ),
+    ),
+    (),
+    most=1,
+    missed={},
+)
+
+ERROR = Recipe(
+    "an error",
+    (
+        Edit(
+            "dispatch_state/errors.py",
+            "        ├── StoreReadOnly ",
+            "        ├── StoreStalled        the disk takes too long to write\n        ├── StoreReadOnly ",
+        ),
+        Edit(
+            "dispatch_state/errors.py",
+            "class StoreReadOnly(",
+            "class StoreStalled(StoreError, peewee.OperationalError):\n"
+            '    """The disk takes too long to write; put the file elsewhere."""\n\n\n'
+            "class StoreReadOnly(",
+        ),
+        Edit("dispatch_state/__init__.py", "    StoreReadOnly,\n", "    StoreReadOnly,\n    StoreStalled,\n"),
+        Edit(
+            "dispatch_state/__init__.py",
+            '    "StoreReadOnly",\n',
+            '    "StoreReadOnly",\n    "StoreStalled",\n',
+        ),
+    ),
+    (),
+    most=2,
+    missed={},
+)
+
+RECIPES = (STATUS, TRIGGER, COLUMN, AGENT_TYPE, CONSEQUENCE, COMMAND, ERROR)
