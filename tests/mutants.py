@@ -181,9 +181,14 @@ FAULTS = [
     ),
     Fault(
         "a foreign exception that leaves",
+        "engine/session.py", "            if isinstance(error, database.foreign_errors):", "            if False:",
+        "test_lockfile.py tests/test_database.py tests/faults/test_storage.py",
+    ),
+    Fault(
+        "a foreign exception that leaves a block",
         "engine/blocks.py",
         "if error is not None and isinstance(error, self._database.foreign_errors):", "if False:",
-        "test_database.py tests/test_bad_input.py tests/test_lockfile.py",
+        "test_enforcement.py -k through_the_library",
     ),
     Fault(
         "a rescue that kills who has just beaten",
@@ -330,7 +335,7 @@ FAULTS = [
         "storage/transactions.py",
         "                    database.run(f\"RELEASE SAVEPOINT {savepoint_name(depth)}\")\n",
         "                    pass\n",
-        "test_database.py tests/test_costs.py tests/test_atomicity.py",
+        "test_database.py -k released",
     ),
     Fault(
         "a child that keeps its parent's turn",

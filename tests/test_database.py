@@ -622,6 +622,13 @@ def test_a_thread_has_a_connection_of_its_own(database: Database) -> None:
     assert in_thread(lambda: database.connection() is mine) is False
 
 
+def test_a_savepoint_is_released_with_its_block(database: Database) -> None:
+    with pytest.raises(peewee.DatabaseError, match="dispatch_state_1"), database.atomic():
+        with database.atomic():
+            pass
+        database.execute_sql("RELEASE SAVEPOINT dispatch_state_1")
+
+
 def test_an_inner_savepoint_that_is_rolled_back_leaves_the_outer_one(database: Database) -> None:
     database.execute_sql("CREATE TABLE t (x INTEGER)")
     with database.atomic():

@@ -92,6 +92,11 @@ TRIGGER = Recipe(
     missed={},
 )
 
+FILE = "f082b90d2dc851f2131542e11ea5d4a63bfabd7430cbd920111540601682cfc6"
+SQLITE = "267d539392bb2e746a52cc6884d8a83f70361da612358c7fcb98e8652710f8d6"
+POSTGRESQL = "2c474f5ae560cf747c7723b2b8d7d5d87e1ec5f60b005596df8998246ee9ced6"
+"""The hashes of the migration below, and of its statements."""
+
 COLUMN = Recipe(
     "a column",
     (
@@ -114,7 +119,26 @@ COLUMN = Recipe(
             "    labels: list[str] | None\n    estimate: str | None\n",
         ),
     ),
-    (),
+    (
+        Edit(
+            "tests/test_migrations.py",
+            "}\n\nNAMES = list(HASHES)",
+            f'    "010_issue_estimate": "{FILE}",\n}}\n\nNAMES = list(HASHES)',
+        ),
+        Edit(
+            "tests/test_migrations.py",
+            '    ("gates", "auto_approve_at"): ("TEXT", 0, None, 0),\n',
+            '    ("gates", "auto_approve_at"): ("TEXT", 0, None, 0),\n'
+            '    ("issues", "estimate"): ("TEXT", 0, None, 0),\n',
+        ),
+        Edit(
+            "tests/test_schema.py",
+            '}\n"""What `ddl` makes of each released migration',
+            f'    ("010_issue_estimate", "sqlite"): "{SQLITE}",\n'
+            f'    ("010_issue_estimate", "postgresql"): "{POSTGRESQL}",\n'
+            '}\n"""What `ddl` makes of each released migration',
+        ),
+    ),
     most=3,
     missed={},
 )
@@ -129,7 +153,7 @@ AGENT_TYPE = Recipe(
             '    ANALYST = member("analyst", "Finds out what is needed.", ONE)\n',
         ),
     ),
-    (),
+    (Edit("tests/test_voting.py", '"architect": 3}', '"architect": 3, "analyst": 2}'),),
     most=2,
     missed={},
 )
