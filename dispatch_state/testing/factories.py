@@ -10,6 +10,7 @@ from dispatch_state import (
     Epic,
     Gate,
     Human,
+    InvalidValue,
     Issue,
     Proposal,
     PullRequest,
@@ -280,13 +281,19 @@ def entitled(gate: Gate) -> Human:
 
 
 def way(machine: Lifecycle, source: str, dest: str) -> tuple[str, ...]:
-    """The triggers of the shortest way between two statuses, the one declared first where several are as short."""
+    """The triggers of the shortest way between two statuses, those declared first where several are as short.
+
+    Raises:
+        InvalidValue: no way leads there.
+    """
     ways: dict[str, tuple[str, ...]] = {source: ()}
     waiting = [source]
-    while dest not in ways:
+    while waiting and dest not in ways:
         here = waiting.pop(0)
         for trigger, begin, end in machine.transitions:
             if begin == here and end not in ways:
                 ways[end] = (*ways[here], trigger)
                 waiting.append(end)
+    if dest not in ways:
+        raise InvalidValue(f"{machine.entity}: no way leads from {source} to {dest}")
     return ways[dest]

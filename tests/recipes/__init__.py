@@ -74,6 +74,7 @@ class Recipe(NamedTuple):
     edits: by hand, in the package and the migrations.
     contract: by hand, in what says how the library must behave, or what is pinned.
     most: how many files `edits` may change at most.
+    tests: what would notice a forgotten place, beside the tests that are run for every recipe.
     missed: what a failure names when the edits of the file are left out, for one of them.
     """
 
@@ -81,6 +82,7 @@ class Recipe(NamedTuple):
     edits: tuple[Edit, ...]
     contract: tuple[Edit | GridColumn, ...]
     most: int
+    tests: str
     missed: dict[str, str]
 
     @property

@@ -60,6 +60,7 @@ STATUS = Recipe(
         ),
     ),
     most=4,
+    tests="testing enforcement",
     missed={
         "dispatch_state/cli/board_style.py": "the board's colours has no entry for IssueStatus.DEFERRED",
         "dispatch_state/views/history.py": "what issues wait for has no entry for IssueStatus.DEFERRED",
@@ -89,6 +90,7 @@ TRIGGER = Recipe(
         ),
     ),
     most=1,
+    tests="cascades",
     missed={},
 )
 
@@ -140,6 +142,7 @@ COLUMN = Recipe(
         ),
     ),
     most=3,
+    tests="schema migrations schemas typing",
     missed={},
 )
 
@@ -155,6 +158,7 @@ AGENT_TYPE = Recipe(
     ),
     (Edit("tests/test_voting.py", '"architect": 3}', '"architect": 3, "analyst": 2}'),),
     most=2,
+    tests="voting actors",
     missed={},
 )
 
@@ -182,6 +186,7 @@ CONSEQUENCE = Recipe(
         ),
     ),
     most=1,
+    tests="cascades github",
     missed={},
 )
 
@@ -210,6 +215,7 @@ COMMAND = Recipe(
     ),
     (),
     most=1,
+    tests="cli",
     missed={},
 )
 
@@ -237,6 +243,7 @@ ERROR = Recipe(
     ),
     (),
     most=2,
+    tests="typing",
     missed={},
 )
 
