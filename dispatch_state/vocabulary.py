@@ -86,7 +86,7 @@ class EpicStatus(Status):
 
     DRAFT = member("draft", "Being written; stages may still be added and reordered.")
     READY = member("ready", "Written and waiting for somebody to start it.")
-    IN_PROGRESS = member("in_progress", "One of its stages is being worked on, or a word of a person is due.")
+    IN_PROGRESS = member("in_progress", "One of its stages is being worked on, or a person has to decide.")
     AWAITING_GATE = member("awaiting_gate", "A stage is finished and its gates wait for people.")
     COMPLETED = member("completed", "Every stage is approved or skipped and no issue is live.", FINAL)
     CANCELLED = member("cancelled", "Given up by a person, with everything in it.", FINAL)
@@ -182,9 +182,9 @@ class AgentStatus(Status):
     IDLE = member("idle", "Free: may be given an issue.")
     STARTING = member("starting", "Given an issue; its process is coming up.")
     WORKING = member("working", "At work on its issue.")
-    WAITING_FOR_INPUT = member("waiting_for_input", "Asked a person something; does not beat meanwhile.")
+    WAITING_FOR_INPUT = member("waiting_for_input", "Asked a person something; sends no heartbeat meanwhile.")
     WAITING_FOR_VOTE = member("waiting_for_vote", "Waits for a proposal of its own to be decided.")
-    PAUSED = member("paused", "Held still on purpose; does not beat meanwhile.")
+    PAUSED = member("paused", "Held still on purpose; sends no heartbeat meanwhile.")
     ERRORED = member("errored", "Failed, or was given up for dead; may recover.")
     COMPLETED = member("completed", "The session is over.", FINAL)
 

@@ -191,7 +191,7 @@ FAULTS = [
         "test_enforcement.py -k through_the_library",
     ),
     Fault(
-        "a rescue that kills who has just beaten",
+        "a rescue that stops agents which have just sent a heartbeat",
         "engine/maintenance.py", "abs(now - agent.last_heartbeat) > longest", "True",
         "test_claims.py",
     ),
@@ -437,7 +437,7 @@ FAULTS = [
         "test_database.py -k commit",
     ),
     Fault(
-        "a commit of a failed transaction that nobody is told of",
+        "a commit of a failed transaction that passes for a success",
         "storage/postgresql.py", 'if cursor.statusmessage == "ROLLBACK":', "if False:",
         "test_atomicity.py -k passes",
     ),
@@ -458,7 +458,7 @@ FAULTS = [
         "test_lockfile.py -k come",
     ),
     Fault(
-        "a statement kept for each size of a family",
+        "a statement kept for each number of rows to lock",
         "engine/locks.py", "size = 1 << (len(batch) - 1).bit_length()", "size = len(batch)",
         "test_statements.py -k few",
     ),

@@ -1,7 +1,7 @@
 """The tally: what a set of votes says, in exact arithmetic.
 
 Pure functions over plain values: no database, no floats, and no dependence on the order of votes. The
-rules are those that docs/governance.md tells; weights are fractions, and 2/3 is exactly 2/3.
+rules are those of docs/governance.md; weights are fractions, and 2/3 is exactly 2/3.
 """
 
 from __future__ import annotations

@@ -196,21 +196,21 @@ COMMAND = Recipe(
         Edit(
             "dispatch_state/cli/log.py",
             "def _log_options(",
-            "def last(call: Call) -> Exit:\n"
-            '    """Show the last move."""\n'
+            "def moves(call: Call) -> Exit:\n"
+            '    """Count the moves that were made."""\n'
             "    call.open()\n"
-            "    behind = session().read(lambda: _before_the_last(1))\n"
-            "    called, move = names(), None\n"
-            "    for move in _moves(call.open(), behind):\n"
-            "        _tell_move(call.out, move, called)\n"
-            '    _say_when_empty(call.out, move, "no moves")\n'
+            "    count = session().read(TransitionLog.select().count)\n"
+            "    if call.out.as_json:\n"
+            '        call.out.json({"moves": count})\n'
+            "    else:\n"
+            "        call.out.line(str(count))\n"
             "    return Exit.OK\n\n\n"
             "def _log_options(",
         ),
         Edit(
             "dispatch_state/cli/log.py",
             'Command("decisions", decisions, _decisions_options))',
-            'Command("decisions", decisions, _decisions_options), Command("last", last))',
+            'Command("decisions", decisions, _decisions_options), Command("moves", moves))',
         ),
     ),
     (),
