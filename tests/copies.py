@@ -40,6 +40,9 @@ def copy_project(folder: str | Path) -> Path:
             shutil.copytree(source, copy / name, ignore=ignored)
         else:
             shutil.copy(source, copy / name)
+    (copy / "dispatch_state" / "migrations").symlink_to(
+        "../migrations"
+    )  # else those of an editable installation are found
     return copy
 
 
