@@ -18,7 +18,7 @@ from tests.copies import copy_project, run_python, run_tests
 from tests.recipes import Recipe
 from tests.recipes.edits import RECIPES
 
-RENEWED = ("tests.pages", "tests.golden")
+RENEWED = ("tests.pages", "tests.golden", "tests.boards")
 """What makes the pages and texts that are generated."""
 QUICK = "floors vocabulary machine locks grids overview docs pictures board diagrams"
 """Tests that would notice a forgotten place; each recipe names more. DISPATCH_LONG=1 runs all there are."""
