@@ -82,7 +82,11 @@ TRIGGER = Recipe(
         ),
     ),
     (
-        Edit("tests/grids.py", "\nreach_gate  .", "\nwithdraw    . draft . . . .\nreach_gate  ."),
+        Edit(
+            "tests/grids.py",
+            "\nstart       .          in_progress",
+            "\nwithdraw    . draft . . . .\nstart       .          in_progress",
+        ),
         Edit(
             "tests/cascade_table.py",
             '    ("epics", "reach_gate"): [],\n',
