@@ -1,31 +1,42 @@
 """Every word that a column may hold, with its meaning: statuses, types, priorities, thresholds.
 
 A member is its stored value (`IssueStatus.QUEUED == "queued"`) and has a `meaning` of one sentence. A status also has
-`final`. The transitions between statuses are in `models/`.
+`final`, a type of agent a `weight`, and a type of proposal its defaults. The transitions between statuses are in
+`models/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 L = TypeVar("L", bound=LiteralString)
 FINAL = True
+HALF, ONE, ONE_AND_A_HALF, TWO = Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(2)
 
 
-def member(value: L, meaning: str, final: bool = False) -> L:
+def member(value: L, meaning: str, *more: object) -> L:
     """Return what a member is made from. A type checker sees the stored value alone.
 
     Args:
         value: the stored value.
         meaning: one sentence.
-        final: whether a status has no way out.
+        more: what else the class asks for: whether a status is final, the weight of a type of agent, and so on.
     """
-    made: Any = (value, meaning, final) if final else (value, meaning)
+    made: Any = (value, meaning, *more)
     return made  # type: ignore[no-any-return]
+
+
+def _named(kind: Any, value: str, meaning: str) -> Any:
+    """A member of an enumeration, which is its stored value."""
+    made = str.__new__(kind, value)
+    made._value_ = value
+    made.meaning = meaning
+    return made
 
 
 class Word(StrEnum):
@@ -36,10 +47,7 @@ class Word(StrEnum):
     if not TYPE_CHECKING:  # for a type checker, a call looks a word up; only members call this
 
         def __new__(cls, value: str, meaning: str) -> Self:
-            member = str.__new__(cls, value)
-            member._value_ = value
-            member.meaning = meaning
-            return member
+            return _named(cls, value, meaning)
 
 
 class Status(StrEnum):
@@ -138,15 +146,24 @@ class Priority(Word):
 
 
 class AgentType(Word):
-    """What an agent is good at."""
+    """What an agent is good at; `weight` is the weight of its vote."""
 
-    CODER = member("coder", "Writes code.")
-    REVIEWER = member("reviewer", "Reads and judges code.")
-    PM = member("pm", "Plans and prioritises.")
-    SECURITY = member("security", "Looks for what an attacker would look for.")
-    DOCS = member("docs", "Writes for readers.")
-    TEST = member("test", "Writes tests.")
-    ARCHITECT = member("architect", "Decides on structure.")
+    weight: Fraction
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, value: str, meaning: str, weight: Fraction) -> Self:
+            made = _named(cls, value, meaning)
+            made.weight = weight
+            return made
+
+    CODER = member("coder", "Writes code.", ONE)
+    REVIEWER = member("reviewer", "Reads and judges code.", ONE_AND_A_HALF)
+    PM = member("pm", "Plans and prioritises.", ONE)
+    SECURITY = member("security", "Looks for what an attacker would look for.", TWO)
+    DOCS = member("docs", "Writes for readers.", HALF)
+    TEST = member("test", "Writes tests.", ONE)
+    ARCHITECT = member("architect", "Decides on structure.", ONE_AND_A_HALF)
 
 
 class AgentStatus(Status):
@@ -193,19 +210,6 @@ class ProposalStatus(Status):
     VETOED = member("vetoed", "A person stopped it after it was approved.", FINAL)
 
 
-class ProposalType(Word):
-    """What a proposal is about. It determines the default threshold and the default required voters."""
-
-    IMPLEMENTATION_APPROACH = member("implementation_approach", "How to build something.")
-    TECH_STACK_CHOICE = member("tech_stack_choice", "What to build it with.")
-    ARCHITECTURE_DECISION = member("architecture_decision", "How the system is divided into parts.")
-    NEW_AGENT_TYPE = member("new_agent_type", "A new kind of agent.")
-    WORKFLOW_CHANGE = member("workflow_change", "How work moves.")
-    GOVERNANCE_RULE = member("governance_rule", "How decisions are made.")
-    TOOL_INTEGRATION = member("tool_integration", "A tool to connect.")
-    PROMPT_IMPROVEMENT = member("prompt_improvement", "A better prompt for agents.")
-
-
 class Threshold(Word):
     """How much approval a proposal needs."""
 
@@ -213,6 +217,65 @@ class Threshold(Word):
     SUPER_MAJORITY = member("super_majority", "At least two thirds of the weight cast for or against.")
     SIMPLE_MAJORITY = member("simple_majority", "More than half of the weight cast for or against.")
     SINGLE_APPROVAL = member("single_approval", "One approval is enough.")
+
+
+class ProposalType(Word):
+    """What a proposal is about. It determines the default threshold and the default required voters."""
+
+    threshold: Threshold
+    required: tuple[AgentType, ...]
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, value: str, meaning: str, threshold: Threshold, *required: AgentType) -> Self:
+            made = _named(cls, value, meaning)
+            made.threshold = threshold
+            made.required = required
+            return made
+
+    IMPLEMENTATION_APPROACH = member(
+        "implementation_approach",
+        "How to build something.",
+        Threshold.SIMPLE_MAJORITY,
+        AgentType.CODER,
+        AgentType.REVIEWER,
+        AgentType.ARCHITECT,
+    )
+    TECH_STACK_CHOICE = member(
+        "tech_stack_choice", "What to build it with.", Threshold.SIMPLE_MAJORITY, AgentType.CODER, AgentType.ARCHITECT
+    )
+    ARCHITECTURE_DECISION = member(
+        "architecture_decision",
+        "How the system is divided into parts.",
+        Threshold.SUPER_MAJORITY,
+        AgentType.ARCHITECT,
+        AgentType.CODER,
+        AgentType.SECURITY,
+    )
+    NEW_AGENT_TYPE = member(
+        "new_agent_type", "A new kind of agent.", Threshold.SUPER_MAJORITY, AgentType.PM, AgentType.ARCHITECT
+    )
+    WORKFLOW_CHANGE = member(
+        "workflow_change", "How work moves.", Threshold.SUPER_MAJORITY, AgentType.PM, AgentType.ARCHITECT
+    )
+    GOVERNANCE_RULE = member(
+        "governance_rule",
+        "How decisions are made.",
+        Threshold.UNANIMOUS,
+        AgentType.PM,
+        AgentType.ARCHITECT,
+        AgentType.SECURITY,
+    )
+    TOOL_INTEGRATION = member(
+        "tool_integration", "A tool to connect.", Threshold.SIMPLE_MAJORITY, AgentType.CODER, AgentType.SECURITY
+    )
+    PROMPT_IMPROVEMENT = member(
+        "prompt_improvement",
+        "A better prompt for agents.",
+        Threshold.SIMPLE_MAJORITY,
+        AgentType.PM,
+        AgentType.ARCHITECT,
+    )
 
 
 class VoteDecision(Word):

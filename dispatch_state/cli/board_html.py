@@ -5,12 +5,13 @@ The page loads nothing and runs no scripts, and all text of rows is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from html import escape
 from itertools import groupby
 from uuid import UUID
 
+from dispatch_state.cli.board_colours import PRIORITY_COLOURS, STATUS_COLOURS, Colour
 from dispatch_state.cli.board_text import Board, Column
 from dispatch_state.cli.format import place_of
 from dispatch_state.cli.terminal import visible
@@ -21,7 +22,7 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.stage import Stage
 from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
-from dispatch_state.vocabulary import IssueStatus, Priority, total
+from dispatch_state.vocabulary import Priority
 
 LISTED_NEEDS = 100
 """The most rows that a page lists under what waits for a person."""
@@ -155,33 +156,6 @@ def _badge(row: Stateful) -> str:
 
 # ---- how it looks --------------------------------------------------------------------------------------
 
-STATUS_COLOURS: Mapping[str, tuple[str, str]] = total(
-    {
-        IssueStatus.UNASSIGNED: ("#98a2b3", "#98a2b3"),
-        IssueStatus.QUEUED: ("#6172f3", "#8098f9"),
-        IssueStatus.ASSIGNED: ("#0e9384", "#2ed3b7"),
-        IssueStatus.IN_PROGRESS: ("#0086c9", "#36bffa"),
-        IssueStatus.AWAITING_REVIEW: ("#b54708", "#fdb022"),
-        IssueStatus.IN_REVIEW: ("#b54708", "#fdb022"),
-        IssueStatus.DONE: ("#099250", "#3ccb7f"),
-        IssueStatus.BLOCKED: ("#c0262d", "#ff7a7f"),
-        IssueStatus.CANCELLED: ("#98a2b3", "#98a2b3"),
-    },
-    IssueStatus,
-    "cli.board_html.STATUS_COLOURS",
-)
-"""The colour of each column, on a light and on a dark page."""
-PRIORITY_COLOURS: Mapping[str, tuple[str, str]] = total(
-    {
-        Priority.CRITICAL: ("#c0262d", "#ff7a7f"),
-        Priority.HIGH: ("#b35900", "#ffb057"),
-        Priority.MEDIUM: ("#8a94a3", "#6b7686"),
-        Priority.LOW: ("#c3c9d2", "#434d5b"),
-    },
-    Priority,
-    "cli.board_html.PRIORITY_COLOURS",
-)
-"""The colour of a card's edge by the priority of its issue, on a light and on a dark page."""
 LIGHT = """--ground: #f6f7f9; --card: #ffffff; --ink: #1c2330; --faint: #5b6575; --line: #dde1e7; --link: #1558b0;
   --target: #fff3c4;"""
 DARK = """--ground: #12161d; --card: #1c222c; --ink: #e6e9ee; --faint: #9aa5b4; --line: #2c3440; --link: #7db7ff;
@@ -231,9 +205,11 @@ code { font-size: .85em; } h1, h2, h3, p, li { overflow-wrap: anywhere; }
 
 
 def _css() -> str:
-    named = {**STATUS_COLOURS, **PRIORITY_COLOURS}
-    light = " ".join(f"--{name}: {colour};" for name, (colour, _) in named.items())
-    dark = " ".join(f"--{name}: {colour};" for name, (_, colour) in named.items())
+    named: dict[str, Colour] = {
+        str(name): colour for name, colour in (*STATUS_COLOURS.items(), *PRIORITY_COLOURS.items())
+    }
+    light = " ".join(f"--{name}: {colour.light};" for name, colour in named.items())
+    dark = " ".join(f"--{name}: {colour.dark};" for name, colour in named.items())
     columns = "\n".join(f".column.{status} h2 {{ border-color: var(--{status}); }}" for status in STATUS_COLOURS)
     cards = "\n".join(f".card.{name} {{ border-left-color: var(--{name}); }}" for name in PRIORITY_COLOURS)
     return (

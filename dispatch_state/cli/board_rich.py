@@ -6,7 +6,8 @@ import io
 import math
 from typing import Any
 
-from dispatch_state.cli.board_text import STYLES, Board, Column, empty_columns
+from dispatch_state.cli.board_colours import STATUS_COLOURS
+from dispatch_state.cli.board_text import Board, Column, empty_columns
 from dispatch_state.cli.terminal import Terminal, visible
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
@@ -63,7 +64,7 @@ def _panel(console: Any, board: Board, column: Column, width: int) -> Any:
     from rich.panel import Panel
     from rich.text import Text
 
-    style = STYLES[column.status]
+    style = STATUS_COLOURS[column.status].terminal
     cards = [_card(console, board, issue, width) for issue in column.issues]
     if column.more:
         cards.append(Text(f"and {column.more:,} more", style="dim"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,24 +24,8 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
-from dispatch_state.vocabulary import IssueStatus, total
+from dispatch_state.vocabulary import IssueStatus
 
-STYLES: Mapping[IssueStatus, str] = total(
-    {
-        IssueStatus.UNASSIGNED: "bold",
-        IssueStatus.QUEUED: "bold",
-        IssueStatus.ASSIGNED: "bold",
-        IssueStatus.IN_PROGRESS: "cyan",
-        IssueStatus.AWAITING_REVIEW: "yellow",
-        IssueStatus.IN_REVIEW: "yellow",
-        IssueStatus.DONE: "green",
-        IssueStatus.BLOCKED: "red",
-        IssueStatus.CANCELLED: "dim",
-    },
-    IssueStatus,
-    "cli.board_text.STYLES",
-)
-"""The style of a column's heading."""
 NARROWEST_TITLE = 20
 """A title beside an agent has at least so many places; when there are fewer, the agent is left out."""
 

@@ -6,26 +6,16 @@ matter. docs/governance.md explains the rules. Weights are fractions, and 2/3 is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from math import lcm
 from typing import NamedTuple
 
 from dispatch_state.errors import StoreCorrupt
-from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision
+from dispatch_state.vocabulary import AgentType, ProposalType, Threshold, VoteDecision, total
 
-WEIGHTS: Mapping[AgentType, Fraction] = {
-    AgentType.CODER: Fraction(1),
-    AgentType.REVIEWER: Fraction(3, 2),
-    AgentType.PM: Fraction(1),
-    AgentType.SECURITY: Fraction(2),
-    AgentType.DOCS: Fraction(1, 2),
-    AgentType.TEST: Fraction(1),
-    AgentType.ARCHITECT: Fraction(3, 2),
-}
-
-
+WEIGHTS: Mapping[AgentType, Fraction] = {kind: kind.weight for kind in AgentType}
 _WHOLE = lcm(*(weight.denominator for weight in WEIGHTS.values()))
 _PARTS = {kind: int(weight * _WHOLE) for kind, weight in WEIGHTS.items()}
 """The weights as multiples of one small part: as exact as fractions, and faster to add."""
@@ -53,18 +43,7 @@ class Default(NamedTuple):
     required: tuple[AgentType, ...]
 
 
-_CODER, _REVIEWER, _PM, _SECURITY, _, _, _ARCHITECT = AgentType
-
-DEFAULTS: Mapping[ProposalType, Default] = {
-    ProposalType.IMPLEMENTATION_APPROACH: Default(Threshold.SIMPLE_MAJORITY, (_CODER, _REVIEWER, _ARCHITECT)),
-    ProposalType.TECH_STACK_CHOICE: Default(Threshold.SIMPLE_MAJORITY, (_CODER, _ARCHITECT)),
-    ProposalType.ARCHITECTURE_DECISION: Default(Threshold.SUPER_MAJORITY, (_ARCHITECT, _CODER, _SECURITY)),
-    ProposalType.NEW_AGENT_TYPE: Default(Threshold.SUPER_MAJORITY, (_PM, _ARCHITECT)),
-    ProposalType.WORKFLOW_CHANGE: Default(Threshold.SUPER_MAJORITY, (_PM, _ARCHITECT)),
-    ProposalType.GOVERNANCE_RULE: Default(Threshold.UNANIMOUS, (_PM, _ARCHITECT, _SECURITY)),
-    ProposalType.TOOL_INTEGRATION: Default(Threshold.SIMPLE_MAJORITY, (_CODER, _SECURITY)),
-    ProposalType.PROMPT_IMPROVEMENT: Default(Threshold.SIMPLE_MAJORITY, (_PM, _ARCHITECT)),
-}
+DEFAULTS = {kind: Default(kind.threshold, kind.required) for kind in ProposalType}
 
 
 class Ballot(NamedTuple):
@@ -186,15 +165,7 @@ def passes(threshold: Threshold, approve: int | Fraction, reject: int | Fraction
         approve: the weight of the votes for the proposal, in any unit.
         reject: the weight of the votes against it, in the same unit.
     """
-    if not approve:
-        return False
-    if threshold is Threshold.UNANIMOUS:
-        return not reject
-    if threshold is Threshold.SUPER_MAJORITY:
-        return 3 * approve >= 2 * (approve + reject)
-    if threshold is Threshold.SIMPLE_MAJORITY:
-        return 2 * approve > approve + reject
-    return True
+    return approve > 0 and _PASSES[threshold](approve, reject)
 
 
 def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | None, bool]:
@@ -218,7 +189,7 @@ def favourite(ballots: Iterable[Ballot], options: Sequence[str]) -> tuple[str | 
 
 
 def _ends_early(ballots: Iterable[Ballot], threshold: Threshold) -> bool:
-    ending = {Threshold.SINGLE_APPROVAL: VoteDecision.APPROVE, Threshold.UNANIMOUS: VoteDecision.REJECT}.get(threshold)
+    ending = _ENDINGS[threshold]
     return any(ballot.decision is ending for ballot in ballots)
 
 
@@ -226,3 +197,27 @@ def _missing(ballots: Iterable[Ballot], rules: Rules) -> tuple[AgentType, ...]:
     present = {ballot.voter_type for ballot in ballots}
     absent = set(rules.required) - present
     return tuple([kind for kind in AgentType if kind in absent]) if absent else ()
+
+
+_PASSES: Mapping[Threshold, Callable[[int | Fraction, int | Fraction], bool]] = total(
+    {
+        Threshold.UNANIMOUS: lambda approve, reject: not reject,
+        Threshold.SUPER_MAJORITY: lambda approve, reject: 3 * approve >= 2 * (approve + reject),
+        Threshold.SIMPLE_MAJORITY: lambda approve, reject: 2 * approve > approve + reject,
+        Threshold.SINGLE_APPROVAL: lambda approve, reject: True,
+    },
+    Threshold,
+    "the rules of thresholds",
+)
+"""Whether weights reach a threshold, once something is approved."""
+_ENDINGS: Mapping[Threshold, VoteDecision | None] = total(
+    {
+        Threshold.UNANIMOUS: VoteDecision.REJECT,
+        Threshold.SUPER_MAJORITY: None,
+        Threshold.SIMPLE_MAJORITY: None,
+        Threshold.SINGLE_APPROVAL: VoteDecision.APPROVE,
+    },
+    Threshold,
+    "the early ends of thresholds",
+)
+"""The vote that decides at once."""

@@ -50,7 +50,7 @@ def epic(store: Store) -> Epic:
     """An issue in every status, and an epic with three stages, the last of which is empty."""
     world = World(store)
     for status in IssueStatus:
-        world.issues(status)
+        world.at("issues", status)
     epic = Epic.create(title=EVIL, description=f"About {EVIL}", repo_path="/src")
     design = epic.add_stage("Design & <b>more</b>")
     epic.add_stage("Build").add_issue(title="Later", prompt="p", issue_type="feature")
@@ -151,10 +151,10 @@ def test_the_board(columns: int, drawn_by: str, shell: Shell, epic: Epic, monkey
 
 def test_columns_that_fit_stand_beside_each_other(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     tops = [line.count("╭") for line in shell("board").splitlines() if "╭" in line]
-    assert tops == [3, 3, 3]
+    assert (sum(tops), len(tops), max(tops)) == (len(IssueStatus), -(-len(IssueStatus) // 3), 3)
     monkeypatch.setenv("COLUMNS", "200")
     tops = [line.count("╭") for line in shell("board").splitlines() if "╭" in line]
-    assert tops == [5, 4]
+    assert (sum(tops), len(tops), max(tops) - min(tops) <= 1) == (len(IssueStatus), 2, True)
     monkeypatch.setenv("COLUMNS", "10")
     assert max(map(cells, shell("board").splitlines())) <= 10
 
@@ -451,7 +451,7 @@ def test_the_page(shell: Shell, epic: Epic, tmp_path: Path) -> None:
     assert found.tags.count("article") == len(IssueStatus) + 3 + 1
     assert [text for text in found.texts["span"] if text == "<i>"] == ["<i>"]
     named = str(resolve(shell.target))
-    assert f"{named} · 12 issues · " in found.texts["p"]
+    assert f"{named} · {len(IssueStatus) + 3} issues · " in found.texts["p"]
     assert found.texts["title"][0].startswith(f"Board of {named}, 20")
     assert "the prompt" not in (tmp_path / "board.html").read_text()
 

@@ -32,7 +32,7 @@ PLACES = {
     "in_review": (4, 2),
     "cancelled": (3, 3),
 }
-"""The column and the row of each status."""
+"""The column and the row of each status; others are put in the free places of the first row."""
 NOTES: Mapping[str, Point] = {"release": (COLUMNS[0], ROWS[2]), "cancel": (COLUMNS[0], ROWS[3])}
 """Where the note of a trigger that leads from many statuses begins, and its middle."""
 NOTE = 284
@@ -55,8 +55,8 @@ def page() -> str:
     """The whole picture."""
     machine = Issue.machine
     many = {key: found for key, found in _sources().items() if len(found) >= MANY}
-    if PLACES.keys() != set(machine.states) or NOTES.keys() != {trigger for trigger, _ in many}:
-        raise ValueError("PLACES takes every status of issues, and NOTES every trigger that leads from many of them")
+    if NOTES.keys() != {trigger for trigger, _ in many}:
+        raise ValueError("NOTES takes every trigger of issues that leads from many of their statuses")
     edges = [edge for edge in machine.transitions if (edge.trigger, edge.dest) not in many]
     x, y = _middle(machine.initial)
     head = text(20, 34, "The lifecycle of an issue", "ink h b")
@@ -79,8 +79,15 @@ def _sources() -> Mapping[tuple[str, str], list[str]]:
     return found
 
 
+def _place(status: str) -> tuple[int, int]:
+    """The column and the row of a status."""
+    free = [(column, 0) for column in range(len(COLUMNS)) if (column, 0) not in PLACES.values()]
+    others = [other for other in Issue.machine.states if other not in PLACES]
+    return {**PLACES, **dict(zip(others, free, strict=False))}[status]
+
+
 def _middle(status: str) -> Point:
-    column, row = PLACES[status]
+    column, row = _place(status)
     return COLUMNS[column] + BOX / 2, ROWS[row]
 
 
@@ -132,7 +139,7 @@ def _arrows(edges: list[Transition]) -> Iterator[str]:
 
 
 def _route(source: str, dest: str, aside: float) -> Route:
-    (column, row), (to_column, to_row) = PLACES[source], PLACES[dest]
+    (column, row), (to_column, to_row) = _place(source), _place(dest)
     if row != to_row:
         return _between_rows(source, dest, aside)
     if abs(column - to_column) > 1:

@@ -16,6 +16,7 @@ COLOURS = {
     "ink": ("#1c2330", "#e6e9ee"),
     "faint": ("#5b6575", "#9aa5b4"),
     "grey": ("#8a94a3", "#6b7686"),
+    "pale": ("#8a94a3", "#6b7686"),
     "blue": ("#1570cd", "#58b4ff"),
     "violet": ("#6172f3", "#98a8ff"),
     "teal": ("#0b7f74", "#2ed3b7"),
@@ -23,19 +24,10 @@ COLOURS = {
     "green": ("#0a8048", "#3ccb7f"),
     "red": ("#c0262d", "#ff7a7f"),
 }
-"""Each colour on a light and on a dark ground. The class `red` fills with it, `red-line` draws lines in it."""
-STATUS = {
-    "unassigned": "grey",
-    "queued": "violet",
-    "assigned": "teal",
-    "in_progress": "blue",
-    "awaiting_review": "amber",
-    "in_review": "amber",
-    "done": "green",
-    "blocked": "red",
-    "cancelled": "grey",
-}
-"""The colour of each status of an issue."""
+COLOURS |= {str(status).replace("_", "-"): (colour.light, colour.dark) for status, colour in STATUS_COLOURS.items()}
+"""Each colour on a light and on a dark ground; those of statuses are the board's. The class `red` fills with it, `red-line` draws lines in it."""
+STATUS = {str(status): str(status).replace("_", "-") for status in STATUS_COLOURS}
+"""The name above of each status's colour."""
 FONT = "-apple-system,'Segoe UI',Roboto,'Noto Sans',Helvetica,Arial,sans-serif"
 
 
