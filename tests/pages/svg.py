@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from html import escape
 
+from dispatch_state.cli.board_colours import STATUS_COLOURS
+
 COLOURS = {
     "ground": ("#f6f7f9", "#12161d"),
     "card": ("#ffffff", "#1c222c"),
@@ -16,7 +18,6 @@ COLOURS = {
     "ink": ("#1c2330", "#e6e9ee"),
     "faint": ("#5b6575", "#9aa5b4"),
     "grey": ("#8a94a3", "#6b7686"),
-    "pale": ("#8a94a3", "#6b7686"),
     "blue": ("#1570cd", "#58b4ff"),
     "violet": ("#6172f3", "#98a8ff"),
     "teal": ("#0b7f74", "#2ed3b7"),
@@ -24,7 +25,8 @@ COLOURS = {
     "green": ("#0a8048", "#3ccb7f"),
     "red": ("#c0262d", "#ff7a7f"),
 }
-COLOURS |= {str(status).replace("_", "-"): (colour.light, colour.dark) for status, colour in STATUS_COLOURS.items()}
+for _status, _colour in STATUS_COLOURS.items():
+    COLOURS[str(_status).replace("_", "-")] = (_colour.light, _colour.dark)
 """Each colour on a light and on a dark ground; those of statuses are the board's. The class `red` fills with it, `red-line` draws lines in it."""
 STATUS = {str(status): str(status).replace("_", "-") for status in STATUS_COLOURS}
 """The name above of each status's colour."""
