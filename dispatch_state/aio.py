@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from dispatch_state.engine import claims
 from dispatch_state.errors import InvalidValue
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.issue import Issue
 from dispatch_state.storage.current import DATABASE

@@ -17,9 +17,10 @@ from uuid import UUID
 from peewee import fn
 
 from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
-from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.agent import Agent, agent_name
+from dispatch_state.lifecycle.session import session
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.epic import Epic
+from dispatch_state.models.heartbeats import agent_name
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.row import Row

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from dispatch_state.cli.terminal import Part, Terminal, cells, clipped, visible
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate

@@ -12,7 +12,7 @@ from peewee import ModelSelect
 from dispatch_state.cli.format import Names, move_data, names, row_data, say_move
 from dispatch_state.cli.parsing import Call, Command, Exit, whole
 from dispatch_state.cli.terminal import Terminal
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.decision import Decision
 from dispatch_state.models.keys import short
 from dispatch_state.models.log import TransitionLog

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.log import TransitionLog, moves_of
 from dispatch_state.models.row import Row

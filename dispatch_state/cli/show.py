@@ -12,7 +12,7 @@ from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Part, Terminal
 from dispatch_state.cli.triggers import takes
 from dispatch_state.json_values import json_text
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import Gate, GateComment
 from dispatch_state.models.keys import ParentField

@@ -12,11 +12,12 @@ from dispatch_state.cli.format import found, place_of, say_flowing
 from dispatch_state.cli.parsing import Call, Command, Exit
 from dispatch_state.cli.terminal import Terminal, clipped, visible
 from dispatch_state.cli.triggers import needed
-from dispatch_state.lifecycle.interface import session
-from dispatch_state.models.agent import BUSY, Agent, agent_name
+from dispatch_state.lifecycle.session import session
+from dispatch_state.models.agent import BUSY, Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
+from dispatch_state.models.heartbeats import agent_name
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.stage import Stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -30,6 +30,23 @@ class ObjectStates(threading.local):
         if self.blocks and id(row) not in self.blocks[-1]:
             state = {name: _copied(value) for name, value in vars(row).items()}
             self.blocks[-1][id(row)] = (row, state)
+
+    def update(self, objects: tuple[Any, ...], changed: Mapping[tuple[type[Row], Any], dict[str, Any]]) -> None:
+        """Bring row objects up to date.
+
+        Args:
+            objects: the objects; unsaved changes of theirs stay.
+            changed: the columns that were written, by model and id.
+        """
+        for row in objects:
+            data = changed.get((type(row), row.__data__.get("id")))
+            if data is not None:
+                if self.blocks:
+                    self.remember(row)
+                if row._dirty or row._fingerprints:
+                    unsaved = row.unsaved()
+                    data = {name: value for name, value in data.items() if name not in unsaved}
+                row.take(data)
 
     def end(self, level: int, restore: bool) -> None:
         """End the blocks that are deeper than a level.

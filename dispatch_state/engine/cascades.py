@@ -19,7 +19,7 @@ from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.issue_guards import reviewing_agent
 from dispatch_state.models.keys import present
-from dispatch_state.models.log import is_a_persons_act, moves_of
+from dispatch_state.models.log import attempts
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.queries import (
@@ -305,23 +305,6 @@ def its_review_returns(agent: Agent, firing: Firing) -> Iterator[Step]:
     issue = present(Issue, held)
     if issue.status == IssueStatus.IN_REVIEW and issue.assigned_agent_id != agent.id:
         yield Step(issue, "return_review")
-
-
-def attempts(issue: Issue) -> int:
-    """Count how often the issue was assigned since its creation, or since a person last put it back to work.
-
-    A person does that with `queue`, `release` (alone or in a `reassign`) or `unblock`.
-
-    Args:
-        issue: the issue whose log is read.
-    """
-    count = 0
-    for move in reversed(moves_of(issue.id)):
-        if move.trigger == "assign":
-            count += 1
-        elif move.trigger in ("queue", "release", "unblock") and is_a_persons_act(move):
-            break
-    return count
 
 
 # ---- pull requests ---------------------------------------------------------------------------------

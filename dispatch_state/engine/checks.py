@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from dispatch_state.actors import SANGHA, Human, System
+from dispatch_state.actors import SANGHA, Actor, Human, System
 from dispatch_state.errors import InvalidValue
-from dispatch_state.models.agent import Agent
+from dispatch_state.models.agent import DEAD, Agent
 from dispatch_state.models.base import Stateful
+from dispatch_state.models.guards import sangha
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.row import Row
 from dispatch_state.storage.statements import FENCE
@@ -109,3 +110,29 @@ def require_parents(row: Stateful, columns: tuple[str, ...] | None = None) -> No
     for field in row._meta.refs:
         if isinstance(field, ParentField) and (columns is None or field.name in columns):
             getattr(row, field.name)
+
+
+def actor_refusal(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
+    """Find out why an actor may not act at all, whatever the row allows.
+
+    Args:
+        by: who acts.
+        agent: the acting agent as read again; None when it is not in this store or no agent acts.
+        row: the row that would move.
+        trigger: the trigger's name; empty for a method that is not a trigger.
+
+    Returns:
+        The reason: an agent is not in this store, errored or completed; or `SANGHA` (the agents as a body, which
+        acts when a vote has decided) fires what a vote does not decide. None when the actor may act.
+    """
+    found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
+    if by is SANGHA:
+        decides = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
+        return None if decides else "SANGHA, the vote of the agents, only approves and rejects proposals"
+    if not isinstance(by, Agent):
+        return None
+    if agent is None:
+        return f"the acting {by} is not in this store"
+    if agent.status in DEAD and not (found is not None and found.ended_agent_may and agent == row):
+        return f"the acting {agent} is {agent.status}"
+    return None

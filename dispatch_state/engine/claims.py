@@ -24,9 +24,10 @@ from peewee import JOIN, SQL, Value, fn
 from dispatch_state import values
 from dispatch_state.engine.locks import lock
 from dispatch_state.errors import GuardRefused, IllegalTransition, InvalidValue, RowNotFound, StaleRow
-from dispatch_state.lifecycle.interface import UnitOfWork, session
-from dispatch_state.models.agent import Agent, record_heartbeat
+from dispatch_state.lifecycle.session import UnitOfWork, session
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.epic import Epic
+from dispatch_state.models.heartbeats import record_heartbeat
 from dispatch_state.models.issue import Issue, urgency
 from dispatch_state.models.keys import present
 from dispatch_state.models.queries import issue_under_way

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from dispatch_state.engine.rules import Followers
-from dispatch_state.lifecycle.interface import Lock, Locks
+from dispatch_state.lifecycle.locks import Lock, Locks
 from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful

@@ -24,7 +24,9 @@ from dispatch_state.errors import (
     StoreUnreachable,
     WrongProcess,
 )
-from dispatch_state.lifecycle.interface import Locks, Move, UnitOfWork, session
+from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.locks import Locks
+from dispatch_state.lifecycle.session import UnitOfWork, session
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.casting import resolve

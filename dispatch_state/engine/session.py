@@ -27,11 +27,13 @@ from dispatch_state.engine.checks import (
     require_parents,
     require_saved,
 )
+from dispatch_state.engine.judging import why_refused
 from dispatch_state.engine.locks import hold
 from dispatch_state.engine.removals import remove
 from dispatch_state.engine.unit_of_work import UnitOfWork
-from dispatch_state.errors import GuardRefused, InvalidValue, StaleRow, StoreError, StoreUnreachable
-from dispatch_state.lifecycle.interface import Firing, Lock, Locks, Move
+from dispatch_state.errors import InvalidValue, StaleRow, StoreError, StoreUnreachable
+from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.locks import Lock, Locks
 from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
@@ -48,7 +50,7 @@ T = TypeVar("T")
 
 
 class StoreSession:
-    """The session of one open store; what the models see of it is the protocol `lifecycle.interface.Session`.
+    """The session of one open store; what the models see of it is the protocol `lifecycle.session.Session`.
 
     Args:
         database: the database with the rows.
@@ -113,7 +115,7 @@ class StoreSession:
                 except (Outdated, peewee.PeeweeException) as error:
                     retries = retries or Retries(database, f"the rows around {row}" if row else "the same rows")
                     retries.wait_or_raise(error, depth)
-            self._bring_up_to_date((*update_objects, by) if isinstance(by, Agent) else update_objects, unit)
+            self._object_states.update((*update_objects, by) if isinstance(by, Agent) else update_objects, unit.changed)
             if unit.lines:
                 unit.report(committed=not depth)
             return result
@@ -126,23 +128,12 @@ class StoreSession:
             if pooled:
                 database.release()
 
-    def _bring_up_to_date(self, objects: tuple[Any, ...], unit: UnitOfWork) -> None:
-        for row in objects:
-            data = unit.changed.get((type(row), row.__data__.get("id")))
-            if data is not None:
-                if self._object_states.blocks:
-                    self._object_states.remember(row)
-                if row._dirty or row._fingerprints:
-                    unsaved = row.unsaved()
-                    data = {name: value for name, value in data.items() if name not in unsaved}
-                row.take(data)
-
     # ---- firing ----------------------------------------------------------------------------------
 
     def fire(
         self, row: Stateful, trigger: Trigger, by: Any, reason: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Move]:
-        """Fire a trigger on a row object, and return the moves; see `lifecycle.interface.Session.fire`.
+        """Fire a trigger on a row object, and return the moves; see `lifecycle.session.Session.fire`.
 
         Raises:
             InvalidValue: an argument is wrong, or the object has unsaved changes.
@@ -196,7 +187,7 @@ class StoreSession:
     def refusals(self, row: Stateful, trigger: str, by: Actor, arguments: dict[str, Any]) -> list[str]:
         """Find out why a trigger would be refused on the row as it is in the database.
 
-        See `lifecycle.interface.Session.refusals`.
+        See `lifecycle.session.Session.refusals`.
 
         Raises:
             InvalidValue: there is no such trigger, or an argument is wrong.
@@ -211,22 +202,7 @@ class StoreSession:
             checked = found.checked((), arguments)
         except TypeError:
             raise InvalidValue(f"{trigger}: takes {listed(found.parameters)}, by name") from None
-        return self.read(lambda: self._refusals(row, found, by, checked))
-
-    def _refusals(self, row: Stateful, trigger: Trigger, by: Actor, arguments: dict[str, Any]) -> list[str]:
-        fresh = present(type(row), row.id)
-        if fresh.status not in trigger.edges:
-            return [row.machine.illegal(fresh, trigger.name)]
-        agent = find(Agent, by.id) if isinstance(by, Agent) else None
-        read = {n: present(type(v), v._pk) if isinstance(v, Row) else v for n, v in arguments.items()}
-        firing = Firing(fresh, trigger.name, read, by, "", self.now(), agent=agent)
-        if refusal := UnitOfWork.actor_refusal(by, agent, fresh, trigger.name):
-            firing.refusals.append(refusal)
-        try:
-            fresh.machine.decide(firing)
-        except GuardRefused as error:
-            return list(error.reasons)
-        return []
+        return self.read(lambda: why_refused(row, found, by, checked, self.now()))
 
     # ---- other writing ---------------------------------------------------------------------------
 
@@ -244,7 +220,7 @@ class StoreSession:
     ) -> T:
         """Do `work` on a row in one write transaction.
 
-        See `lifecycle.interface.Session.work_on` for the arguments, the return value and the errors.
+        See `lifecycle.session.Session.work_on` for the arguments, the return value and the errors.
         """
         require_actor(by, action)
         require_id(row)
@@ -262,7 +238,7 @@ class StoreSession:
         return self._in_transaction(row, whole, by=by, locks=locks, others=others, update_objects=(row, *others))
 
     def insert(self, row: Stateful, by: Actor, reason: str) -> None:
-        """Insert a new row, and bring the object up to date; see `lifecycle.interface.Session.insert`.
+        """Insert a new row, and bring the object up to date; see `lifecycle.session.Session.insert`.
 
         Raises:
             InvalidValue: a column or an argument is wrong, or the id was used before.
@@ -295,7 +271,7 @@ class StoreSession:
         row.take(created)
 
     def save(self, row: Stateful, columns: tuple[str, ...]) -> None:
-        """Write changed columns of a row object; see `lifecycle.interface.Session.save`.
+        """Write changed columns of a row object; see `lifecycle.session.Session.save`.
 
         Raises:
             InvalidValue: a value is wrong, or `save` may not change a column.
@@ -326,7 +302,7 @@ class StoreSession:
     def remove(self, row: Stateful, by: Actor, reason: str) -> None:
         """Delete a final row with the rows that belong to it, and log each removal.
 
-        See `lifecycle.interface.Session.remove`.
+        See `lifecycle.session.Session.remove`.
         """
         require_actor(by, "remove")
         reason = values.nonblank_text(reason, "reason")
@@ -338,7 +314,7 @@ class StoreSession:
     def read(self, ask: Callable[[], T]) -> T:
         """Read from the database. When the connection was lost outside of a transaction, the read is repeated.
 
-        See `lifecycle.interface.Session.read`.
+        See `lifecycle.session.Session.read`.
         """
         database = self._database
         depth = len(database._state.transactions)
@@ -357,12 +333,12 @@ class StoreSession:
     def write(self, work: Callable[[UnitOfWork], T]) -> T:
         """Do `work` in one write transaction, which is repeated when the database asks for that.
 
-        See `lifecycle.interface.Session.write`.
+        See `lifecycle.session.Session.write`.
         """
         return self._in_transaction(None, work, by=STORE, locks=None)
 
     def reload(self, row: Row) -> None:
-        """Read a row again into its object; see `lifecycle.interface.Session.reload`."""
+        """Read a row again into its object; see `lifecycle.session.Session.reload`."""
         fresh = self.read(lambda: present(type(row), row._pk))
         self._object_states.remember(row)
         row.take(fresh.__data__)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from dispatch_state.actors import SANGHA, Actor, Human
+from dispatch_state.engine.checks import actor_refusal
 from dispatch_state.engine.columns import Neighbours, log_details, resolved
 from dispatch_state.engine.decisions import OpenDecision, open_decision
 from dispatch_state.engine.rules import RULES, Step
@@ -28,10 +29,9 @@ from dispatch_state.errors import GuardRefused, StaleRow
 from dispatch_state.ids import new_id
 from dispatch_state.lifecycle.interface import Columns, Firing, Move
 from dispatch_state.lifecycle.triggers import Edge, Trigger
-from dispatch_state.models.agent import DEAD, Agent
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
-from dispatch_state.models.guards import sangha
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.row import Row
 from dispatch_state.storage.statements import append_statement, find, insert, move_row, row_object, update
@@ -83,7 +83,7 @@ class UnitOfWork:
     # ---- acts ----------------------------------------------------------------------------------
 
     def act(self, row: Any, trigger: str, by: Actor, reason: str, **arguments: Any) -> list[Move]:
-        """Fire one trigger as an act, and make every move that follows; see `lifecycle.interface.UnitOfWork.act`."""
+        """Fire one trigger as an act, and make every move that follows; see `lifecycle.session.UnitOfWork.act`."""
         return self.acts(trigger, [(row, trigger, arguments)], by, reason)
 
     def acts(
@@ -98,7 +98,7 @@ class UnitOfWork:
     ) -> list[Move]:
         """Fire several triggers as acts, with at most one decision for all of them.
 
-        See `lifecycle.interface.UnitOfWork.acts`.
+        See `lifecycle.session.UnitOfWork.acts`.
 
         Raises:
             IllegalTransition: a trigger does not start from its row's status.
@@ -136,39 +136,13 @@ class UnitOfWork:
             firing.agent = self._acting(by, firing.row)
         elif by is not SANGHA:
             return
-        if refusal := self.actor_refusal(by, firing.agent, firing.row, firing.trigger):
+        if refusal := actor_refusal(by, firing.agent, firing.row, firing.trigger):
             firing.refusals.append(refusal)
 
     @staticmethod
     def _acting(by: Agent, row: Any) -> Agent | None:
         """The acting agent as it is now; it may be the row itself, which was just read."""
         return row if isinstance(row, Agent) and row.id == by.id else find(Agent, by.id)
-
-    @staticmethod
-    def actor_refusal(by: Actor, agent: Agent | None, row: Any, trigger: str) -> str | None:
-        """Find out why an actor may not act at all, whatever the row allows.
-
-        Args:
-            by: who acts.
-            agent: the acting agent as read again; None when it is not in this store or no agent acts.
-            row: the row that would move.
-            trigger: the trigger's name; empty for a method that is not a trigger.
-
-        Returns:
-            The reason: an agent is not in this store, errored or completed; or `SANGHA` (the agents as a body, which
-            acts when a vote has decided) fires what a vote does not decide. None when the actor may act.
-        """
-        found = row.machine.triggers.get(trigger) if isinstance(row, Stateful) else None
-        if by is SANGHA:
-            decides = found is not None and any(edge.allowed is sangha for edge in found.edges.values())
-            return None if decides else "SANGHA, the vote of the agents, only approves and rejects proposals"
-        if not isinstance(by, Agent):
-            return None
-        if agent is None:
-            return f"the acting {by} is not in this store"
-        if agent.status in DEAD and not (found is not None and found.ended_agent_may and agent == row):
-            return f"the acting {agent} is {agent.status}"
-        return None
 
     # ---- moves ---------------------------------------------------------------------------------
 
@@ -316,13 +290,13 @@ class UnitOfWork:
         return seq
 
     def actor_refusals(self, by: Actor, row: Any) -> list[str]:
-        """Find out why an actor may do nothing to a row; see `lifecycle.interface.UnitOfWork.actor_refusals`."""
+        """Find out why an actor may do nothing to a row; see `lifecycle.session.UnitOfWork.actor_refusals`."""
         agent = self._acting(by, row) if isinstance(by, Agent) else None
-        refusal = self.actor_refusal(by, agent, row, "")
+        refusal = actor_refusal(by, agent, row, "")
         return [refusal] if refusal else []
 
     def refuse(self, row: Any, what: str, reasons: list[str]) -> None:
-        """Refuse what was asked, if there are reasons; see `lifecycle.interface.UnitOfWork.refuse`.
+        """Refuse what was asked, if there are reasons; see `lifecycle.session.UnitOfWork.refuse`.
 
         Raises:
             GuardRefused: there are reasons.
@@ -333,7 +307,7 @@ class UnitOfWork:
     # ---- columns that make no move -------------------------------------------------------------
 
     def set(self, row: Any, **columns: Any) -> None:
-        """Set columns of a row without a move; see `lifecycle.interface.UnitOfWork.set`."""
+        """Set columns of a row without a move; see `lifecycle.session.UnitOfWork.set`."""
         if "updated_at" in row._meta.fields:
             columns["updated_at"] = self._moment(row)
         update(type(row), columns, row._pk)
@@ -341,7 +315,7 @@ class UnitOfWork:
         self.remember(row)
 
     def insert(self, model: type[Row], **columns: Any) -> Any:
-        """Insert a row of a table without a lifecycle; see `lifecycle.interface.UnitOfWork.insert`."""
+        """Insert a row of a table without a lifecycle; see `lifecycle.session.UnitOfWork.insert`."""
         row = row_object(model, {"id": new_id(), "created_at": self.now, **columns})
         insert(model, row.__data__)
         return row
@@ -349,7 +323,7 @@ class UnitOfWork:
     def remember(self, row: Row) -> None:
         """Keep the new state of a row, so that the caller's objects of it are updated after success.
 
-        See `lifecycle.interface.UnitOfWork.remember`.
+        See `lifecycle.session.UnitOfWork.remember`.
         """
         self.changed[type(row), row._pk] = row.__data__
 

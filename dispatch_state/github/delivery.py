@@ -11,7 +11,9 @@ from dispatch_state.github.needs import CLOSED, TEXTS, record_need
 from dispatch_state.github.payloads import Payload
 from dispatch_state.github.progress import SyncProgress
 from dispatch_state.github.triggers import WantedTrigger
-from dispatch_state.lifecycle.interface import Lock, Move, UnitOfWork, session
+from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.locks import Lock
+from dispatch_state.lifecycle.session import UnitOfWork, session
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.row import Row

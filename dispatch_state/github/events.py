@@ -15,7 +15,7 @@ from dispatch_state.github.payloads import Payload
 from dispatch_state.github.progress import SyncProgress
 from dispatch_state.github.pull_requests import apply_pull_request
 from dispatch_state.github.reviews import apply_check_suite, apply_review
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.issue import Issue
 from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.targets import POSTGRESQL

@@ -9,7 +9,7 @@ from typing import Any
 
 from peewee import ModelSelect, Value
 
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.log import is_a_persons_act, moves_of
 from dispatch_state.models.settings import ConfigEntry

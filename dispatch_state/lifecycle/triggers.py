@@ -21,7 +21,9 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from dispatch_state import values
 from dispatch_state.lifecycle.arguments import argument
-from dispatch_state.lifecycle.interface import Columns, Guard, Lock, Locks, Move, session
+from dispatch_state.lifecycle.interface import Columns, Guard, Move
+from dispatch_state.lifecycle.locks import Lock, Locks
+from dispatch_state.lifecycle.session import session
 from dispatch_state.values import listed
 from dispatch_state.vocabulary import DecisionType, Status
 

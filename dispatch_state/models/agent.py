@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -14,7 +13,9 @@ from dispatch_state import values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue, StoreCorrupt
 from dispatch_state.ids import uuid_text
-from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns, Lock, UnitOfWork, session
+from dispatch_state.lifecycle.interface import NOW, PRESENT, Columns
+from dispatch_state.lifecycle.locks import Lock
+from dispatch_state.lifecycle.session import UnitOfWork, session
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.agent_guards import (
     a_proposal_is_undecided,
@@ -25,6 +26,7 @@ from dispatch_state.models.agent_guards import (
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
+from dispatch_state.models.heartbeats import record_heartbeat
 from dispatch_state.models.keys import PointerField, present, short
 from dispatch_state.models.metrics import all_metrics, measurements, plus_one
 from dispatch_state.models.queries import any_vote
@@ -357,20 +359,3 @@ class Agent(Stateful):
 
     def label(self) -> str:
         return str(self.agent_type)
-
-
-def agent_name(agent: Agent) -> str:
-    """Return how people see an agent: its type, and the end of its id."""
-    return f"{agent.agent_type} {short(agent.id)}"
-
-
-def record_heartbeat(unit: UnitOfWork, agent: Agent, every: timedelta = timedelta.resolution) -> None:
-    """Move an agent's heartbeat forward to the present moment.
-
-    Args:
-        unit: the unit of work.
-        agent: the agent as read under its lock.
-        every: nothing is written while the last heartbeat is more recent than this.
-    """
-    if unit.now - agent.last_heartbeat >= every:
-        unit.set(agent, last_heartbeat=unit.now)

@@ -10,8 +10,10 @@ from uuid import UUID
 from dispatch_state.actors import STORE, Actor
 from dispatch_state.errors import InvalidValue
 from dispatch_state.ids import new_id
-from dispatch_state.lifecycle.interface import Firing, Lock, Locks, session
+from dispatch_state.lifecycle.interface import Firing
+from dispatch_state.lifecycle.locks import Lock, Locks
 from dispatch_state.lifecycle.machine import Lifecycle
+from dispatch_state.lifecycle.session import session
 from dispatch_state.lifecycle.triggers import Trigger
 from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IdField, IntegerField, StampField, WordField

@@ -8,7 +8,8 @@ from uuid import UUID
 from dispatch_state import values
 from dispatch_state.actors import SANGHA
 from dispatch_state.errors import IllegalTransition, InvalidValue
-from dispatch_state.lifecycle.interface import Move, UnitOfWork
+from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.session import UnitOfWork
 from dispatch_state.models.queries import UNDECIDED, cast_on, vote_of
 from dispatch_state.models.row import MODELS
 from dispatch_state.models.voting import Ballot, Standing, ballot

@@ -9,7 +9,8 @@ from peewee import ModelSelect
 
 from dispatch_state import json_values, values
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.locks import Lock
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.guards import human

@@ -11,7 +11,9 @@ from dispatch_state import json_values, values
 from dispatch_state.actors import Actor, Human, login
 from dispatch_state.errors import InvalidValue
 from dispatch_state.ids import new_id
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, session
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.locks import Lock
+from dispatch_state.lifecycle.session import session
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import GateColumns

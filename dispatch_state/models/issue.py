@@ -10,7 +10,9 @@ from peewee import SQL, Case, ModelSelect
 
 from dispatch_state import json_values, values
 from dispatch_state.actors import Actor, Human
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, UnitOfWork, session
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
+from dispatch_state.lifecycle.locks import Lock
+from dispatch_state.lifecycle.session import UnitOfWork, session
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful

@@ -63,3 +63,20 @@ def is_a_persons_act(move: Any) -> bool:
         move: a row of the log.
     """
     return move.cause_seq is None and move.actor.startswith("human:")
+
+
+def attempts(issue: Any) -> int:
+    """Count how often the issue was assigned since its creation, or since a person last put it back to work.
+
+    A person does that with `queue`, `release` (alone or in a `reassign`) or `unblock`.
+
+    Args:
+        issue: the issue whose log is read.
+    """
+    count = 0
+    for move in reversed(moves_of(issue.id)):
+        if move.trigger == "assign":
+            count += 1
+        elif move.trigger in ("queue", "release", "unblock") and is_a_persons_act(move):
+            break
+    return count

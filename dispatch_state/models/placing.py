@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dispatch_state.actors import Actor
-from dispatch_state.lifecycle.interface import Move, UnitOfWork
+from dispatch_state.lifecycle.interface import Move
+from dispatch_state.lifecycle.session import UnitOfWork
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.keys import present
 from dispatch_state.models.stage import Stage

@@ -12,7 +12,9 @@ from peewee import ModelSelect
 from dispatch_state import json_values, values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, Move, session
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
+from dispatch_state.lifecycle.locks import Lock
+from dispatch_state.lifecycle.session import session
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
@@ -21,9 +23,10 @@ from dispatch_state.models.columns import ProposalColumns
 from dispatch_state.models.guards import human, sangha
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
+from dispatch_state.models.proposal_guards import choice_is_an_option, the_tally_approves, the_tally_rejects
 from dispatch_state.models.queries import UNDECIDED, votes_on
 from dispatch_state.models.row import require_row
-from dispatch_state.models.voting import DEFAULTS, KINDS, Rules, Standing, Tally, tally
+from dispatch_state.models.voting import DEFAULTS, KINDS, Rules, Tally, tally
 from dispatch_state.storage.fields import JsonField, StampField, TextField, WordField, word
 from dispatch_state.vocabulary import AgentType, DecisionType, ProposalStatus, ProposalType, Threshold, VoteDecision
 
@@ -33,32 +36,6 @@ if TYPE_CHECKING:
 
 VOTING_TIME = timedelta(hours=24)
 """How long a vote lasts when the proposal sets no deadline."""
-
-
-def the_tally_approves(proposal: Proposal, firing: Firing) -> str | None:
-    """The tally of the votes is final, and approves the proposal."""
-    return _tally_refusal(proposal.counted(firing.now), Standing.APPROVED)
-
-
-def the_tally_rejects(proposal: Proposal, firing: Firing) -> str | None:
-    """The tally of the votes is final, and rejects the proposal."""
-    return _tally_refusal(proposal.counted(firing.now), Standing.REJECTED)
-
-
-def _tally_refusal(count: Tally, wanted: Standing) -> str | None:
-    if count.standing is wanted:
-        return None
-    if count.standing is not Standing.PENDING:
-        return f"the tally says {count.standing}"
-    return f"the tally is not final: missing {values.listed(count.missing)}; {len(count.requesters)} need more info"
-
-
-def choice_is_an_option(proposal: Proposal, firing: Firing) -> str | None:
-    """The choice, if any, is one of the proposal's options."""
-    choice, options = firing["choice"], proposal.option_names()
-    if choice is None or choice in options:
-        return None
-    return f"the choice is not among its options: {values.listed(options)}"
 
 
 def agent_types(value: object, place: str) -> None:

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from dispatch_state import values
 from dispatch_state.actors import Actor
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock, session
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.locks import Lock
+from dispatch_state.lifecycle.session import session
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import PullRequestColumns

@@ -8,7 +8,7 @@ from uuid import UUID
 import peewee
 
 from dispatch_state.errors import InvalidValue, RowNotFound
-from dispatch_state.lifecycle.interface import session
+from dispatch_state.lifecycle.session import session
 from dispatch_state.models.keys import present, short
 from dispatch_state.storage.current import DATABASE
 from dispatch_state.storage.fields import fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dispatch_state import json_values, values
-from dispatch_state.lifecycle.interface import UnitOfWork, session
+from dispatch_state.lifecycle.session import UnitOfWork, session
 from dispatch_state.models.row import Row
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField
 from dispatch_state.storage.statements import delete, find, upsert

@@ -8,7 +8,8 @@ from uuid import UUID
 from peewee import ModelSelect
 
 from dispatch_state.actors import STORE, Actor
-from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Lock
+from dispatch_state.lifecycle.interface import NOW, Columns, Firing
+from dispatch_state.lifecycle.locks import Lock
 from dispatch_state.lifecycle.triggers import transition
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic

@@ -9,11 +9,13 @@ from uuid import UUID
 
 from dispatch_state.actors import STORE, Actor, is_actor_text
 from dispatch_state.errors import InvalidValue
-from dispatch_state.lifecycle.interface import Firing, session
-from dispatch_state.models.agent import Agent, agent_name
+from dispatch_state.lifecycle.interface import Firing
+from dispatch_state.lifecycle.session import session
+from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
+from dispatch_state.models.heartbeats import agent_name
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import present
 from dispatch_state.models.log import TransitionLog

@@ -10,7 +10,7 @@ import pytest
 from dispatch_state import Agent, Gate, Issue, PullRequest, Stage, Store
 from dispatch_state.engine.locks import ARGUMENTS, FINDERS, lock, require_locks, rows_to_lock
 from dispatch_state.engine.rules import FOLLOWERS
-from dispatch_state.lifecycle.interface import Lock
+from dispatch_state.lifecycle.locks import Lock
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.statements import STATEMENTS
 from tests.world import World
