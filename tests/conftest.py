@@ -17,18 +17,13 @@ from dispatch_state.testing.scratch import Clock
 from tests import postgres, prepared
 from tests.backends import BACKENDS
 from tests.connections import reached
-from tests.long_forms import LONG
+from tests.long_forms import LONG, LONGEST
 from tests.world import World
 
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="dispatch-runtime-"))
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # else each of hundreds of processes compiles the package anew
     os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="dispatch-bytecode-")
     atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
-LONGEST = (
-    "properties/test_walk.py", "races/test_pairs.py", "properties/test_proposal_life.py", "test_agent_runner.py",
-    "test_typing.py", "test_packaging.py", "races/test_workers.py", "faults/test_interrupts.py", "faults/test_fuzz.py",
-)  # fmt: skip
-"""Files whose tests take seconds each; they begin first, so that none of them runs alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,14 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     rank = {here / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """A process that has nothing left to do takes over half of what another still has before it."""
-    from xdist.scheduler import WorkStealingScheduling
-
-    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture

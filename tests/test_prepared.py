@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
 import pytest
 
 from dispatch_state import Store, TransitionLog, open_store
 from tests import __main__ as command
-from tests import conftest, prepared
+from tests import prepared
 from tests.invariants import broken
+from tests.long_forms import LONGEST
+from tests.paths import ROOT
 from tests.world import World
 
+TESTS = ROOT / "tests"
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"])
 CHANGES = {
     "a column": "ALTER TABLE issues ADD COLUMN more text",
@@ -58,16 +59,13 @@ def test_a_schema_that_was_altered_is_not_used_again(change: str, backend: str) 
 
 
 def test_names_stand_for_modules_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
-    here = Path(conftest.__file__).parent
-    assert command.place_of("cli") == here / "test_cli.py"
-    assert command.place_of("test_cli.py") == here / "test_cli.py"
-    assert command.place_of("storage") == here / "faults" / "test_storage.py"
-    assert command.place_of("races") == here / "races"
+    assert command.place_of("cli") == TESTS / "cli"
+    assert command.place_of("claims") == TESTS / "engine" / "test_claims.py"
+    assert command.place_of("races") == TESTS / "races"
     assert all(command.place_of(name) for name in command.names())
     assert command.main(["sqlit"]) == 2
     assert "there are no tests called sqlit; there are: actors, " in capsys.readouterr().err
 
 
 def test_what_is_named_to_be_left_out_or_to_begin_is_there() -> None:
-    here = Path(conftest.__file__).parent
-    assert [name for name in (*command.LEFT_OUT, *conftest.LONGEST) if not (here / name).exists()] == []
+    assert [name for name in (*command.LEFT_OUT, *LONGEST) if not (TESTS / name).exists()] == []

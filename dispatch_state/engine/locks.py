@@ -43,6 +43,7 @@ from dispatch_state.storage.field_base import Slot
 from dispatch_state.storage.retries import Outdated
 from dispatch_state.storage.statements import Statement, find
 from dispatch_state.storage.targets import POSTGRESQL
+from dispatch_state.values import listed
 
 ORDER: tuple[type[Stateful], ...] = (Epic, Proposal, PullRequest, Issue, Agent)
 BATCH = 1024
@@ -52,7 +53,7 @@ Locked = Mapping[type[Stateful], set[UUID]]
 Members = defaultdict[type[Stateful], set[UUID]]
 
 
-def hold(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor: object = None) -> None:
+def take_locks(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor: object = None) -> None:
     """Lock what a trigger or method declares.
 
     Args:
@@ -217,8 +218,8 @@ FINDERS: dict[Lock, Callable[[Members, Any], None]] = {
 ARGUMENTS: dict[type[Any], Locks] = {
     Agent: (Lock.ROW,),
     Issue: (Lock.ROW, Lock.AGENTS),
-    Epic: (Lock.ROW, Lock.NEXT_ISSUES),
-    Stage: (Lock.ROW, Lock.NEXT_ISSUES),
+    Epic: (Lock.ROW,),
+    Stage: (Lock.ROW,),
 }
 """What is locked for a row that is an argument."""
 
@@ -233,12 +234,14 @@ def require_locks(followers: Followers) -> None:
         followers: what may follow directly from each move.
 
     Raises:
-        TypeError: a trigger may move rows of a table that it does not lock. The message names both.
+        TypeError: a trigger may move rows of a table that it does not lock, or declares a lock that means nothing for
+            its model. The message names both. Whether it locks enough rows of a table is not checked here.
     """
     owners = {trigger: model for model in STATEFUL for trigger in model.machine.triggers.values()}
     for model in STATEFUL:
         declared: dict[str, Locks] = {name: trigger.locks for name, trigger in model.machine.triggers.items()}
         declared["create"] = (Lock.ROW, *model.create_locks)  # nobody else knows the new row yet
+        _require_fitting(model, {**declared, "remove": model.remove_locks})
         for name, locks in declared.items():
             locked = _tables(model, locks, model.machine.triggers.get(name))
             for trigger in _cascade(model, name, followers, owners):
@@ -247,6 +250,13 @@ def require_locks(followers: Followers) -> None:
                     raise TypeError(
                         f"{model._meta.table_name}.{name} may move {table}.{trigger.name}, and does not lock {table}"
                     )
+
+
+def _require_fitting(model: type[Stateful], declared: Mapping[str, Locks]) -> None:
+    table = model._meta.table_name
+    for name, locks in declared.items():
+        if wrong := [each.name for each in locks if each.declared_by and table not in each.declared_by]:
+            raise TypeError(f"{table}.{name} declares locks that {table} do not have: {listed(wrong)}")
 
 
 def _tables(model: type[Stateful], locks: Locks, trigger: Trigger | None) -> set[str]:

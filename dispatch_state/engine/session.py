@@ -28,7 +28,7 @@ from dispatch_state.engine.checks import (
     require_saved,
 )
 from dispatch_state.engine.judging import why_refused
-from dispatch_state.engine.locks import hold
+from dispatch_state.engine.locks import take_locks
 from dispatch_state.engine.removals import remove
 from dispatch_state.engine.unit_of_work import UnitOfWork
 from dispatch_state.errors import InvalidValue, StaleRow, StoreError, StoreUnreachable
@@ -108,7 +108,7 @@ class StoreSession:
                 try:
                     with database.block:
                         if pooled and row is not None:
-                            hold(row, locks, others, by)
+                            take_locks(row, locks, others, by)
                         unit = UnitOfWork(self.now())
                         result = work(unit)
                     break

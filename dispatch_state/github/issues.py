@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dispatch_state.engine.locks import hold
+from dispatch_state.engine.locks import take_locks
 from dispatch_state.github.delivery import (
     GITHUB,
     ISSUE_LOCKS,
@@ -69,7 +69,7 @@ def apply_issue(delivery: Delivery) -> Applied:
     row = issue_by_number(delivery.repository, issue.number("number"))
     if row is None:
         return _create(delivery, issue)
-    hold(row, ISSUE_LOCKS)
+    take_locks(row, ISSUE_LOCKS)
     columns, taken = _columns(issue, delivery.whole.part("repository")), columns_to_take(delivery.whole, row)
     withheld = withhold_text(delivery.whole, row, columns, taken, delivery.progress)
     changed = not row.status.final and update_row(row, _columns_to_update(columns, row, taken))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from dispatch_state.engine.locks import hold
+from dispatch_state.engine.locks import take_locks
 from dispatch_state.errors import GuardRefused
 from dispatch_state.github.delivery import (
     GITHUB,
@@ -78,7 +78,7 @@ def apply_pull_request(delivery: Delivery) -> Applied:
         row, changed = created.row, False
     else:
         created = Applied()
-        hold(row, PULL_REQUEST_LOCKS)
+        take_locks(row, PULL_REQUEST_LOCKS)
         changed = not row.status.final and _update(row, request)
     wanted = trigger_for_pull_request(request, row)
     applied = fire(delivery, row, wanted, made=created.made, changed=changed)
@@ -96,7 +96,7 @@ def _create(delivery: Delivery, request: Payload) -> Applied:
     if (untrusted := why_untrusted(delivery.action, request, delivery.repository)) is not None:
         return refuse(delivery, Applied(), f"{row.github_url}: {untrusted}")
     row.issue = issue
-    hold(issue, ISSUE_LOCKS)
+    take_locks(issue, ISSUE_LOCKS)
     try:
         row.save(by=GITHUB, reason=f"opened on GitHub: {row.github_url}"[:1000])
     except GuardRefused as refusal:

@@ -1,21 +1,15 @@
-"""What models, machine and engine share: moves, firings, the columns that a move sets, locks, and two protocols.
-
-A model's methods, including its triggers, use the `Session` of the open store. A `UnitOfWork` makes several changes in
-one transaction.
-"""
+"""What models, machine and engine share: moves, firings, guards, and the columns that a move sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from dispatch_state.actors import Actor
 from dispatch_state.vocabulary import Status
-
-T = TypeVar("T")
 
 
 class Move(NamedTuple):

@@ -10,27 +10,34 @@ class Lock(Enum):
 
     The lock of an epic covers its stages and gates, so for a stage or a gate `ROW` means its epic. Rows among the
     arguments and the acting agent are locked too.
+
+    Each has its meaning, the tables whose rows it locks besides the row's own, and the tables that may declare it (all
+    when empty).
     """
 
-    ROW = "the row itself", ()
-    EPIC = "its epic, with stages and gates", ("epics", "stages", "gates")
+    ROW = "the row itself", (), ()
+    EPIC = (
+        "its epic, with stages and gates",
+        ("epics", "stages", "gates"),
+        ("stages", "gates", "issues", "pull_requests"),
+    )
     NEXT_ISSUES = (
         "the unassigned issues of the epic's pending stages, which are queued when a stage starts",
         ("issues",),
+        ("epics", "stages", "gates", "issues", "pull_requests"),
     )
-    LIVE_ISSUES = "the live issues in it, with their agents", ("issues", "agents")
-    AGENTS = "the agents that it is assigned to or that hold it", ("agents",)
-    WORK = "the issues that the agent holds or works on, with their agents", ("issues", "agents")
-    ASSIGNED = "every issue that is assigned to the agent", ("issues",)
-    ISSUE = "its issue, with the issue's agents", ("issues", "agents")
-    PROPOSALS = "the agent's proposals that are open or voting", ("proposals",)
-    PROPOSER = "the agent that made the proposal", ("agents",)
+    LIVE_ISSUES = "the live issues in it, with their agents", ("issues", "agents"), ("epics", "stages")
+    AGENTS = "the agents that it is assigned to or that hold it", ("agents",), ("issues",)
+    WORK = "the issues that the agent holds or works on, with their agents", ("issues", "agents"), ("agents",)
+    ASSIGNED = "every issue that is assigned to the agent", ("issues",), ("agents",)
+    ISSUE = "its issue, with the issue's agents", ("issues", "agents"), ("pull_requests",)
+    PROPOSALS = "the agent's proposals that are open or voting", ("proposals",), ("agents",)
+    PROPOSER = "the agent that made the proposal", ("agents",), ("proposals",)
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The names of the tables whose rows it locks, besides the row's own table."""
-        tables: tuple[str, ...] = self.value[1]
-        return tables
+    def __init__(self, meaning: str, tables: tuple[str, ...], declared_by: tuple[str, ...]) -> None:
+        self.meaning = meaning
+        self.tables = tables
+        self.declared_by = declared_by
 
 
 Locks = tuple[Lock, ...]

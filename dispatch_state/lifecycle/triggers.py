@@ -60,7 +60,7 @@ class Trigger:
         self.meaning = inspect.getdoc(body) or ""
         self.edges: dict[str, Edge] = {}
         self.owned: set[str] = set()
-        self.locks: Locks = (Lock.ROW,)
+        self.locks: Locks = ()
         self.ended_agent_may = False
         signature = inspect.signature(body)
         self.parameters = {name: p for name, p in signature.parameters.items() if name not in ("self", "by", "reason")}
@@ -70,6 +70,19 @@ class Trigger:
         self.records_error = "error" in self.parameters
         self.needs_reason = signature.parameters["reason"].default is inspect.Parameter.empty
         self.required = self.parameters.keys() - self.defaults.keys()
+
+    def declare_locks(self, locks: Locks) -> None:
+        """Set what the trigger locks.
+
+        Args:
+            locks: every lock.
+
+        Raises:
+            TypeError: another of its declarations has other locks.
+        """
+        if self.locks and set(self.locks) != set(locks):
+            raise TypeError(f"{self.name}: its declarations have different locks")
+        self.locks = locks
 
     def checked_reason(self, reason: Any) -> str:
         """Check the reason of an act.
@@ -172,7 +185,7 @@ def transition(
         trigger: Trigger = method.trigger
         trigger.add(sources, lambda source: Edge(source, to, guards, allowed, decision))
         trigger.owned.update(sets)
-        trigger.locks = tuple(dict.fromkeys((*trigger.locks, *locks)))
+        trigger.declare_locks((Lock.ROW, *locks))
         trigger.ended_agent_may |= ended_agent_may
         return method  # type: ignore[no-any-return]
 

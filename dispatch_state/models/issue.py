@@ -182,6 +182,7 @@ class Issue(Stateful):
         guards=(its_pull_requests_are_settled,),
         allowed=owner,
         sets=("completed_at",),
+        locks=(Lock.EPIC, Lock.NEXT_ISSUES, Lock.AGENTS),
     )
     @transition(
         IssueStatus.IN_REVIEW,

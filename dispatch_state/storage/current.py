@@ -45,7 +45,8 @@ class Current:
         DATABASE.initialize(None)
 
     def after_fork(self) -> None:
-        """In a forked child: forget the parent's store."""
+        """In a forked child: forget the parent's store, and the lock, which a thread of the parent may hold."""
+        self.lock = threading.RLock()
         if self.store is not None:
             self.store, self.session, self.no_session_error = None, None, WrongProcess
 

@@ -137,9 +137,9 @@ def waits_for(row: Stateful) -> list[str]:
     Returns:
         An empty list when the status is final, or when somebody is working on the row.
     """
-    if row.status.final:
+    onward = ONWARD[type(row)].get(row.status)
+    if onward is None:  # a final status, or one that SQL wrote
         return []
-    onward = ONWARD[type(row)][row.status]
     waits = actor_refusals(row, onward.trigger) if onward.trigger else []
     waits += [f"{gate} is {gate.status} ({who_may_approve(gate)})" for gate in _gates_ahead(row)]
     waits += [f"a person ({need})" for need in needed_from_a_person(row)]

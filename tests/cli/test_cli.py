@@ -16,7 +16,7 @@ import pytest
 
 from dispatch_state import Agent, Epic, Issue, Store, open_store
 from dispatch_state.cli.commands import COMMANDS, main
-from dispatch_state.schema import migrate as migrations
+from dispatch_state.schema import runner as migrations
 from dispatch_state.storage.targets import resolve
 from tests import postgres
 from tests.backends import on_sqlite
@@ -96,7 +96,9 @@ def test_diagrams(shell: Shell, ids: Ids, tmp_path: Path) -> None:
     for name in ("pull_request", "PullRequest"):
         assert shell("diagram", name) == MODELS["pull_requests"].machine.to_mermaid()
     shell("diagram", "tables", code=2)
-    assert '"tables" is no id, nor the end of one, nor cascades, nor a table: epics, stages, gates, ' in shell.err
+    assert (
+        '"tables" is neither an id nor the end of one, nor cascades, nor a table: epics, stages, gates, ' in shell.err
+    )
     assert shell("diagram", "issues", "--output", str(tmp_path / "issues.mmd")) == ""
     assert shell.err == f"wrote {tmp_path / 'issues.mmd'}\n"
     assert (tmp_path / "issues.mmd").read_text() == Issue.machine.to_mermaid()

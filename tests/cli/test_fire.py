@@ -90,7 +90,9 @@ def test_a_trigger_that_is_taken_for_a_command(shell: Shell, ids: Ids) -> None:
         shell(trigger, ids["gate"], code=2)
         assert f"{trigger} is a trigger, not a command: dispatch-state fire ID {trigger} --as LOGIN\n" in shell.err
     shell("aprove", ids["gate"], code=2)
-    meant = '"aprove" is no command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
+    meant = (
+        '"aprove" is not a command; did you mean approve? That is a trigger: dispatch-state fire ID TRIGGER --as LOGIN'
+    )
     assert shell.err == f"dispatch-state: {meant}\n"
     shell("diagram", "issues", "--format", "approve", code=2)
     assert "invalid choice" in shell.err

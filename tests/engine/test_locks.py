@@ -13,6 +13,7 @@ from dispatch_state.engine.rules import FOLLOWERS
 from dispatch_state.lifecycle.locks import Lock
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.statements import STATEMENTS
+from tests.lock_table import LOCKS
 from tests.world import World
 
 
@@ -33,6 +34,35 @@ def test_every_row_among_the_arguments_is_locked() -> None:
     }
     named = {model for model in STATEFUL if model.__name__ in annotations}
     assert named <= set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("model", STATEFUL, ids=lambda model: model._meta.table_name)
+def test_each_trigger_locks_what_the_table_says(model: Any) -> None:
+    """The import checks tables only; which rows of them are locked is held by this table, written by hand."""
+    declared = {name: trigger.locks for name, trigger in model.machine.triggers.items()}
+    declared |= {"create": model.create_locks, "remove": model.remove_locks}
+    named = {name: " ".join(lock.name.lower() for lock in locks) for name, locks in declared.items()}
+    assert named == LOCKS[model._meta.table_name]
+
+
+@pytest.mark.parametrize(
+    ("model", "lock", "message"),
+    [
+        (Agent, Lock.LIVE_ISSUES, "agents.remove declares locks that agents do not have: LIVE_ISSUES"),
+        (PullRequest, Lock.WORK, "pull_requests.remove declares locks that pull_requests do not have: WORK"),
+    ],
+)
+def test_a_lock_that_means_nothing_for_a_model_is_an_error(
+    model: Any, lock: Lock, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "remove_locks", (Lock.ROW, lock))
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        require_locks(FOLLOWERS)
+
+
+def test_two_declarations_of_a_trigger_have_the_same_locks() -> None:
+    with pytest.raises(TypeError, match="complete: its declarations have different locks"):
+        Issue.machine.triggers["complete"].declare_locks((Lock.ROW,))
 
 
 @pytest.mark.parametrize(
@@ -56,13 +86,14 @@ def test_all_cascades_of_the_package_are_locked() -> None:
     require_locks(FOLLOWERS)
 
 
-def test_closing_the_last_issue_locks_the_issues_of_the_next_stage(world: World) -> None:
+@pytest.mark.parametrize("trigger", ["complete", "cancel"])
+def test_closing_the_last_issue_locks_the_issues_of_the_next_stage(trigger: str, world: World) -> None:
     """They are queued when that stage starts. With another live issue in the stage, they need no lock."""
     epic = world.running_epic()
     running, pending = epic.stages.order_by(Stage.stage_order)[:2]
     waiting = world.new_issue(stage=pending)
     last = world.new_issue(stage=running)
-    locks = Issue.machine.triggers["complete"].locks
+    locks = Issue.machine.triggers[trigger].locks
     assert waiting.id in rows_to_lock(last, locks, ())[Issue]
     world.new_issue(stage=running)
     assert waiting.id not in rows_to_lock(last, locks, ())[Issue]

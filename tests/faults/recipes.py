@@ -16,8 +16,7 @@ import dispatch_state
 from dispatch_state import ConfigEntry, Human, Issue, Store, SyncState, System, TransitionLog, aio
 from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY
-from tests.faults.nasty import TEXTS
-from tests.world import MAINTAINER, MODELS, WHY, World
+from tests.world import MAINTAINER, MODELS, TEXTS, WHY, World
 
 NOTHING = object()
 """What a call gives that stores nothing to compare."""
@@ -288,16 +287,16 @@ NOT_FUZZED = {
         "take",
         "unsaved",
         "validate_model",
-        "whole",
-        "birth",
-        "frozen",
+        "check_columns",
+        "on_create",
+        "why_fixed",
         "owner_id",
-        "context",
+        "decision_context",
         "label",
-        "guarded",
+        "protected_columns",
         "why_protected",
         "named_approvers",
-        "moments",
+        "moment_columns",
         "set_at_creation",
     ),
     *(

@@ -94,7 +94,7 @@ def test_what_is_not_an_id_is_refused(store: Store) -> None:
         lambda: unnamed.heartbeat(),
         lambda: unnamed.may("stop", by=MAINTAINER),
     ):
-        with pytest.raises(InvalidValue, match=r"not a UUID|id is not one"):
+        with pytest.raises(InvalidValue, match=r"not a UUID|id is not one|not a valid id"):
             use()
     with pytest.raises(RowNotFound):
         type(issue)(title="t").reload()

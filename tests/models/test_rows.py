@@ -150,7 +150,9 @@ def test_the_refusal_of_a_guarded_column_names_what_changes_it(world: World, tab
 
 
 def test_update_names_save_for_the_terms_of_a_row(world: World) -> None:
-    with pytest.raises(InvalidValue, match=r"update\(\): options is changed by save\(\) only; status moves by"):
+    with pytest.raises(
+        InvalidValue, match=r"update\(\) refuses this: options is changed by save\(\) only; status moves by"
+    ):
         Gate.update(status="approved", options=None)
 
 

@@ -36,10 +36,10 @@ from dispatch_state.testing.walks import StoreMachine, Walk, run
 from tests import postgres
 from tests.conftest import BACKENDS
 from tests.invariants import broken
+from tests.paths import ROOT
 from tests.properties.machine import LONG
 from tests.world import MAINTAINER, World
 
-ROOT = Path(__file__).parent.parent
 SHORT = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None)
 
 
