@@ -64,7 +64,7 @@ class ParentField(UuidConversion, _Key[V]):
             value = value.__data__.get("id")
         return uuid(value, self.place)
 
-    def stored(self, value: Any) -> str:
+    def to_parameter(self, value: Any) -> str:
         return uuid_text(value.__data__.get("id") if isinstance(value, self.rel_model) else value)
 
 

@@ -27,7 +27,8 @@ COLOURS = {
 }
 for _status, _colour in STATUS_COLOURS.items():
     COLOURS[str(_status).replace("_", "-")] = (_colour.light, _colour.dark)
-"""Each colour on a light and on a dark ground; those of statuses are the board's. The class `red` fills with it, `red-line` draws lines in it."""
+"""Each colour on a light and on a dark ground; those of statuses are the board's. The class `red` fills with it,
+`red-line` draws lines in it."""
 STATUS = {str(status): str(status).replace("_", "-") for status in STATUS_COLOURS}
 """The name above of each status's colour."""
 FONT = "-apple-system,'Segoe UI',Roboto,'Noto Sans',Helvetica,Arial,sans-serif"
