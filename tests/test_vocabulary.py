@@ -12,24 +12,24 @@ from dispatch_state.vocabulary import AgentStatus, AgentType, Priority, Threshol
 
 def test_a_table_with_an_entry_for_each_word_is_taken_as_it_is() -> None:
     table = {word: len(word) for word in Threshold}
-    assert total("lengths", Threshold, table) is table
+    assert total(table, Threshold, "lengths") is table
     live = dict.fromkeys(AgentStatus.live(), 0)
-    assert total("counts", AgentStatus.live(), live) is live
+    assert total(live, AgentStatus.live(), "counts") is live
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({Priority.HIGH: 1, Priority.LOW: 2}, "ranks has no entry for Priority.CRITICAL, Priority.MEDIUM"),
+        ({Priority.HIGH: 1, Priority.LOW: 2}, "ranks: no entry for critical, medium"),
         (
             {**dict.fromkeys(Priority, 1), Threshold.UNANIMOUS: 2},
-            "ranks has an entry for something else: Threshold.UNANIMOUS",
+            "ranks: no use for the entry unanimous",
         ),
     ],
 )
 def test_a_forgotten_entry_is_an_error_that_names_it(table: Any, message: str) -> None:
     with pytest.raises(TypeError, match=f"^{message}$"):
-        total("ranks", Priority, table)
+        total(table, Priority, "ranks")
 
 
 def test_a_type_of_agent_without_a_weight_is_an_error_that_names_it() -> None:

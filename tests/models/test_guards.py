@@ -10,8 +10,7 @@ import pytest
 from dispatch_state import Agent, Epic, GuardRefused, Human, PullRequest, Stage, Store, System
 from dispatch_state.testing.outcomes import everything
 from dispatch_state.testing.scratch import Clock
-from tests.faults.nasty import TEXTS
-from tests.world import MAINTAINER, RUNNER, WHY, World
+from tests.world import MAINTAINER, RUNNER, TEXTS, WHY, World
 
 Made = tuple[Any, str, dict[str, Any]]
 CASES: list[tuple[Callable[[World], Made], str]] = []
