@@ -33,7 +33,7 @@ FAULTS = [
     ),
     Fault(
         "a dropped guard: a stage starts before the one above it is closed",
-        "models/epic.py", "guards=(its_epic_in_progress, earlier_stages_closed)", "guards=(its_epic_in_progress,)",
+        "models/stage.py", "guards=(its_epic_in_progress, earlier_stages_closed)", "guards=(its_epic_in_progress,)",
         "models/test_guards.py",
     ),
     Fault(
@@ -55,7 +55,7 @@ FAULTS = [
     ),
     Fault(
         "an issue done with a request open",
-        "models/issue.py", "    request = unsettled_request(issue.id)\n", "    request = None\n",
+        "models/issue_guards.py", "    request = unsettled_request(issue.id)\n", "    request = None\n",
         "models/test_guards.py",
     ),
     Fault(
@@ -65,7 +65,7 @@ FAULTS = [
     ),
     Fault(
         "a JSON string that never ends, looked for again at each quote",
-        "values.py", """[^"\\\\]*+)*+"?', re.DOTALL)""", """[^"\\\\]*)*"', re.DOTALL)""",
+        "json_values.py", """[^"\\\\]*+)*+"?', re.DOTALL)""", """[^"\\\\]*)*"', re.DOTALL)""",
         "test_patterns.py",
     ),
     Fault(
@@ -75,27 +75,27 @@ FAULTS = [
     ),
     Fault(
         "a failure that is not recorded because of its text",
-        "lifecycle/triggers.py", '{"error": values.storable}', "{}",
+        "lifecycle/arguments.py", '"error", values.storable', '"error", values.nonblank_text',
         "models/test_agents.py -k recorded",
     ),
     Fault(
         "a copy that changes its original",
-        "models/base.py", "{name: _copied(value) for name, value in vars(self).items()}", "vars(self)",
+        "models/row.py", "{name: _copied(value) for name, value in vars(self).items()}", "vars(self)",
         "models/test_rows.py -k copy",
     ),
     Fault(
         "a subclass that passes by the rules of its table",
-        "models/base.py", "if issubclass(base, Row) and", "if False and",
+        "models/row.py", "if issubclass(base, Row) and", "if False and",
         "models/test_rows.py -k subclass",
     ),
     Fault(
         "a cause that is its own",
-        "views/history.py", "move.cause_seq < move.seq", "move.cause_seq <= move.seq + 1",
+        "views/explain.py", "move.cause_seq < move.seq", "move.cause_seq <= move.seq + 1",
         "views/test_explain.py -k tampered",
     ),
     Fault(
         "metrics of any shape, written by SQL",
-        "schema/constraints.py", "_no_metrics(dialect) if field is Agent.metrics else None", "None",
+        "schema/column_constraints.py", "if field is Agent.metrics:", "if False:",
         "models/test_agents.py -k metrics",
     ),
     Fault(
@@ -117,7 +117,7 @@ FAULTS = [
     ),
     Fault(
         "a parent that is stale after something was added to it",
-        "engine/session.py", "                unit.touch(parent)\n", "                pass\n",
+        "engine/session.py", "                unit.remember(parent)\n", "                pass\n",
         "engine/test_creation.py -k added",
     ),
     Fault(
@@ -137,14 +137,15 @@ FAULTS = [
     ),
     Fault(
         "a decision by anybody's act",
-        "engine/unit_of_work.py", "or isinstance(by, Human))", "or True)",
+        "engine/decisions.py",
+        "if kind == DecisionType.HUMAN_OVERRIDE and not isinstance(firing.by, Human):", "if False:",
         "engine/test_cascades.py tests/lifecycle/test_grids.py",
     ),
     Fault(
         "a lost decision",
         "engine/unit_of_work.py",
-        "        if verdict is not None:\n            verdict.details",
-        "        if verdict is None:\n            verdict.details",
+        "        if decision is not None:\n            decision.details",
+        "        if False:\n            decision.details",
         "models/test_governance.py",
     ),
     Fault(
@@ -169,8 +170,8 @@ FAULTS = [
     Fault(
         "an object that keeps what was rolled back",
         "engine/blocks.py",
-        "self._memory.end(self._level, restore=failed)",
-        "self._memory.end(self._level, restore=False)",
+        "self._object_states.end(self._level, restore=failed)",
+        "self._object_states.end(self._level, restore=False)",
         "engine/test_atomicity.py",
     ),
     Fault(
@@ -188,12 +189,12 @@ FAULTS = [
         "a foreign exception that leaves a block",
         "engine/blocks.py",
         "if error is not None and isinstance(error, self._database.foreign_errors):", "if False:",
-        "test_enforcement.py -k through_the_library",
+        "schema/test_enforcement.py -k through_the_library",
     ),
     Fault(
         "a rescue that stops agents which have just sent a heartbeat",
         "engine/maintenance.py", "abs(now - agent.last_heartbeat) > longest", "True",
-        "test_claims.py",
+        "engine/test_rescue.py -k spared",
     ),
     Fault(
         "a heartbeat that goes back",
@@ -202,7 +203,7 @@ FAULTS = [
     ),
     Fault(
         "a claim that others can make fail",
-        "engine/claims.py", "        raise _LookAgain(issue.id) from refusal\n", "        raise\n",
+        "engine/claims.py", "        raise _TryAgain(issue.id) from refusal\n", "        raise\n",
         "engine/test_claims.py -k passed_over",
     ),
     Fault(
@@ -217,7 +218,7 @@ FAULTS = [
     ),
     Fault(
         "a claim that gives the dead nothing instead of refusing them",
-        "engine/claims.py", "        unit.refuse(agent, \"claim\", unit.objections(agent, agent))\n", "",
+        "engine/claims.py", "        unit.refuse(agent, \"claim\", unit.actor_refusals(agent, agent))\n", "",
         "engine/test_claims.py -k dies",
     ),
     Fault(
@@ -227,17 +228,17 @@ FAULTS = [
     ),
     Fault(
         "a claim for nothing that writes each time",
-        "engine/claims.py", "if unit.now - agent.last_heartbeat >= NOW_AND_THEN:", "if True:",
+        "engine/claims.py", "if unit.now - agent.last_heartbeat >= IDLE_HEARTBEAT_INTERVAL:", "if True:",
         "engine/test_claims.py -k now_and_then",
     ),
     Fault(
         "a claim for nothing that is no heartbeat",
-        "engine/claims.py", "if unit.now - agent.last_heartbeat >= NOW_AND_THEN:", "if False:",
+        "engine/claims.py", "if unit.now - agent.last_heartbeat >= IDLE_HEARTBEAT_INTERVAL:", "if False:",
         "engine/test_claims.py -k now_and_then",
     ),
     Fault(
         "a process that is not handed on",
-        "engine/cascades.py", "\"run\", **firing.onward)", "\"run\")",
+        "engine/cascades.py", "\"run\", **firing.passed_on)", "\"run\")",
         "engine/test_claims.py -k start",
     ),
     Fault(
@@ -252,7 +253,7 @@ FAULTS = [
     ),
     Fault(
         "a sign of life that never goes back",
-        "engine/unit_of_work.py", "value(now if value is PRESENT else moment)", "value(moment)",
+        "engine/columns.py", "value(now if value is PRESENT else moment)", "value(moment)",
         "models/test_agents.py -k sign_of_life",
     ),
     Fault(
@@ -313,21 +314,21 @@ FAULTS = [
         "models/pull_request.py",
         "to=PullRequestStatus.CLOSED, allowed=owner, locks=(Lock.ISSUE,))",
         "to=PullRequestStatus.CLOSED, allowed=owner)",
-        "test_locks.py",
+        "engine/test_locks.py",
     ),
     Fault(
         "an import that does not check what is locked",
         "engine/locks.py", "                if table not in locked:", "                if False:",
-        "test_locks.py -k error",
+        "engine/test_locks.py -k error",
     ),
     Fault(
         "a check of locks that ignores what follows from what follows",
         "engine/locks.py", "            waiting += followers.get((owners[trigger], trigger.name), ())\n", "",
-        "test_locks.py -k error",
+        "engine/test_locks.py -k error",
     ),
     Fault(
         "a table of weights with an entry forgotten",
-        "vocabulary.py", "missing, unknown = set(words) - set(table),", "missing, unknown = set(),",
+        "vocabulary.py", "if missing := [str(key) for key in wanted if key not in table]:", "if missing := []:",
         "test_vocabulary.py",
     ),
     Fault(
@@ -344,9 +345,9 @@ FAULTS = [
     ),
     Fault(
         "a turn that is not given back",
-        "storage/sqlite.py",
-        "        self.unwatched = False\n        self.turn.give()",
-        "        self.unwatched = False",
+        "storage/sqlite_connections.py",
+        "        self.in_unobserved_block = False\n        self.turn.give_back()",
+        "        self.in_unobserved_block = False",
         "storage/test_write_queue.py",
     ),
     Fault(
@@ -363,7 +364,7 @@ FAULTS = [
     Fault(
         "a row that is replaced",
         "schema/constraints.py",
-        'yield Refusal(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: there is such a row")',
+        'yield Constraint(dialect.exists(table, f"{key} = NEW.{key}"), f"{table}.{key}: a row with this key exists")',
         "pass",
         "schema/test_enforcement.py -k 'round and sqlite'",
     ),
@@ -374,12 +375,12 @@ FAULTS = [
     ),
     Fault(
         "a timestamp that SQLite rounds",
-        "schema/constraints.py", 'whole = f"substr({new}, 1, 19)"', 'whole = new',
+        "schema/column_constraints.py", 'whole = f"substr({new}, 1, 19)"', 'whole = new',
         "schema/test_enforcement.py -k moment",
     ),
     Fault(
         "a verify that does not fold the log",
-        "audit/verify.py", "chains, edges, fold,", "chains, edges,",
+        "audit/verify.py", "    statuses_match_log,\n", "",
         "audit/test_verify.py -k alone",
     ),
     Fault(
@@ -389,7 +390,7 @@ FAULTS = [
     ),
     Fault(
         "a backup over what is there",
-        "transfer/backups.py",
+        "transfer/files.py",
         "os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC", "os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC",
         "transfer/test_backups.py",
     ),
@@ -405,7 +406,7 @@ FAULTS = [
     ),
     Fault(
         "a birth that is tried again with what the lost one was filled in with",
-        "engine/session.py", "made(type(row), dict(columns))", "made(type(row), columns)",
+        "engine/session.py", "row_object(type(row), dict(columns))", "row_object(type(row), columns)",
         "engine/test_atomicity.py -k filled_in_anew",
     ),
     Fault(
@@ -421,56 +422,58 @@ FAULTS = [
     ),
     Fault(
         "JSON that is read to the end of its first value only",
-        "values.py", "return value if end == len(encoded) else decoder.decode(encoded)", "return value",
+        "json_values.py", "return value if end == len(encoded) else decoder.decode(encoded)", "return value",
         "models/test_rows.py -k json",
     ),
     Fault(
         "a float that comes back as an integer beyond 64 bits",
-        "values.py", "[0-9]{19}(?<![0-9.][0-9]{19})", "[0-9]{20}(?<![0-9.][0-9]{20})",
+        "json_values.py", "[0-9]{19}(?<![0-9.][0-9]{19})", "[0-9]{20}(?<![0-9.][0-9]{20})",
         "models/test_rows.py -k 64_bits",
     ),
     Fault(
         "a commit that another connection takes",
         "storage/postgresql.py",
-        "if connection is None or not _is_alive(connection):\n            raise StoreUnreachable(",
+        "if connection is None or not is_alive(connection):\n            raise StoreUnreachable(",
         "if False:\n            raise StoreUnreachable(",
         "storage/test_errors.py -k commit",
     ),
     Fault(
         "a commit of a failed transaction that passes for a success",
         "storage/postgresql.py", 'if cursor.statusmessage == "ROLLBACK":', "if False:",
-        "test_atomicity.py -k passes",
+        "engine/test_atomicity.py -k passes",
     ),
     Fault(
         "a writer that goes on for ever while others wait",
-        "storage/write_queue.py", "self._yields = now - self._since > WHILE", "self._yields = False",
+        "storage/write_queue.py",
+        "self._must_yield = now - self._streak_began > LONGEST_STREAK", "self._must_yield = False",
         "storage/test_write_queue.py -k while",
     ),
     Fault(
         "a queue that serves whoever looks first",
-        "storage/write_queue.py", "first = arrived <= queue.arrived or not queue.waits(now)", "first = True",
+        "storage/write_queue.py", "first = arrived <= queue.arrived or not queue.is_waited_in(now)", "first = True",
         "storage/test_write_queue.py -k come",
     ),
     Fault(
         "a queue held up by one who died in it",
         "storage/write_queue.py",
-        "first = arrived <= queue.arrived or not queue.waits(now)", "first = arrived <= queue.arrived",
+        "first = arrived <= queue.arrived or not queue.is_waited_in(now)", "first = arrived <= queue.arrived",
         "storage/test_write_queue.py -k come",
     ),
     Fault(
         "a statement kept for each number of rows to lock",
         "engine/locks.py", "size = 1 << (len(batch) - 1).bit_length()", "size = len(batch)",
-        "test_statements.py -k few",
+        "engine/test_locks.py -k few",
     ),
     Fault(
         "a cursor made for each statement on PostgreSQL",
-        "storage/postgresql.py", "kept = connection.kept.execute(sql, parameters)",
-        "kept = connection.cursor().execute(sql, parameters)",
+        "storage/postgresql.py", "cursor = connection.reused_cursor.execute(sql, parameters)",
+        "cursor = connection.cursor().execute(sql, parameters)",
         "test_costs.py -k cursor",
     ),
     Fault(
         "a list that is compared with what it was when it was handed out last",
-        "storage/fields.py", "            if self.name not in handed:\n                handed", "            handed",
+        "storage/fields.py",
+        "            if self.name not in fingerprints:\n                fingerprints", "            fingerprints",
         "models/test_rows.py -k in_place",
     ),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_state import Issue, Store
+from dispatch_state import InvalidValue, Issue, Store
 from dispatch_state.testing import factories
 from dispatch_state.testing.factories import MODELS, WAYS
 from tests.world import World
@@ -24,6 +24,38 @@ def test_a_way_that_leads_elsewhere_is_an_error(store: Store, monkeypatch: pytes
     monkeypatch.setitem(WAYS["issues"], "done", "assign start")
     with pytest.raises(AssertionError, match=r"was led to in_progress, not to done"):
         World(store).issues("done")
+
+
+@pytest.mark.parametrize(
+    ("table", "status", "way"),
+    [
+        ("issues", "in_review", "assign start submit review"),
+        ("issues", "blocked", "assign start block"),
+        ("stages", "awaiting_gate", "start_epic submit"),
+        ("pull_requests", "merged", "merge"),
+        ("pull_requests", "closed", "close"),
+        ("proposals", "executed", "force_approve begin_execution finish_execution"),
+    ],
+)
+def test_a_status_without_a_way_is_reached_from_the_nearest_that_has_one(
+    table: str, status: str, way: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(WAYS[table], status)
+    row = World(store).at(table, status)
+    assert (row.status, factories.steps_to(World(store).at(table, row.machine.initial), status)) == (
+        status,
+        way.split(),
+    )
+
+
+def test_a_status_that_cannot_be_reached_is_an_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = World(store).at("pull_requests", "merged")
+    monkeypatch.delitem(WAYS["pull_requests"], "draft")
+    monkeypatch.setitem(WAYS, "pull_requests", {"merged": ""})
+    with pytest.raises(InvalidValue, match="pull_requests: no way leads from merged to draft"):
+        World(store).lead(request, "draft")
 
 
 @pytest.mark.parametrize("table", MODELS)

@@ -40,7 +40,7 @@ def test_a_text_that_is_gone_is_a_problem() -> None:
 
 
 def test_a_forgotten_file_is_named_by_the_import() -> None:
-    file = "dispatch_state/cli/board_style.py"
+    file = "dispatch_state/cli/board_colours.py"
     assert list(forgotten(STATUS, file)) == []
     other = STATUS._replace(missed={file: "something else"})
     assert [

@@ -13,7 +13,7 @@ from dispatch_state.audit.log import DECISION_INVARIANTS
 from dispatch_state.audit.status_groups import StatusGroups
 from dispatch_state.github.labels import PRIORITIES, TYPES
 from dispatch_state.github.reviews import VERDICTS
-from dispatch_state.github.triggers import PULL_REQUEST_TRIGGERS, WHEN_COMPLETED, GitHubState
+from dispatch_state.github.triggers import CANCELLED_WHEN_COMPLETED, PULL_REQUEST_TRIGGERS, GitHubState
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.tables import EVERY, STATEFUL
@@ -21,10 +21,9 @@ from dispatch_state.schema.column_constraints import _sqlite_type, column_constr
 from dispatch_state.schema.dialects import Dialect
 from dispatch_state.storage.targets import SQLITE
 from dispatch_state.views.explain import ONWARD
-from dispatch_state.views.needs_human import KINDS_BY_STATUS, NEEDS
+from dispatch_state.views.needs_human import NEEDS
 from dispatch_state.vocabulary import (
     DecisionType,
-    IssueStatus,
     IssueType,
     Priority,
     PullRequestStatus,
@@ -36,14 +35,9 @@ from dispatch_state.vocabulary import (
 def tables() -> Iterator[tuple[str, Collection[Any], Collection[Any]]]:
     """Each table's name, what it has entries for, and what it must have entries for."""
     yield "ONWARD", ONWARD, STATEFUL
-    yield "KINDS_BY_STATUS", KINDS_BY_STATUS, STATEFUL
     for model in STATEFUL:
         yield f"ONWARD[{model.__name__}]", ONWARD.get(model, {}), model.statuses.live()
-        yield f"KINDS_BY_STATUS[{model.__name__}]", KINDS_BY_STATUS.get(model, {}), tuple(model.statuses)
-    listed = {kind for by_status in KINDS_BY_STATUS.values() for kinds in by_status.values() for kind in kinds}
-    yield "the kinds in KINDS_BY_STATUS", listed, NEEDS
     yield "DECISION_INVARIANTS", DECISION_INVARIANTS, tuple(DecisionType)
-    yield "WHEN_COMPLETED", WHEN_COMPLETED, IssueStatus.live()
     yield "PULL_REQUEST_TRIGGERS", PULL_REQUEST_TRIGGERS, tuple(GitHubState)
     for state in GitHubState:
         yield f"PULL_REQUEST_TRIGGERS[{state}]", PULL_REQUEST_TRIGGERS.get(state, {}), tuple(PullRequestStatus)
@@ -67,8 +61,7 @@ def test_the_triggers_in_the_tables_are_legal() -> None:
     for model, by_status in ONWARD.items():
         for status, onward in by_status.items():
             assert not onward.trigger or status in model.machine.triggers[onward.trigger].edges
-    for status, trigger in WHEN_COMPLETED.items():
-        assert status in Issue.machine.triggers[trigger].edges or status == IssueStatus.AWAITING_REVIEW
+    assert set(CANCELLED_WHEN_COMPLETED) <= set(Issue.machine.triggers["cancel"].edges)
     illegal = {
         (state, status)
         for state, by_pull_request in PULL_REQUEST_TRIGGERS.items()
@@ -76,6 +69,14 @@ def test_the_triggers_in_the_tables_are_legal() -> None:
         if name is not None and status not in PullRequest.machine.triggers[name].edges
     }
     assert illegal == {("draft", "merged"), ("open", "merged"), ("merged", "closed")}
+
+
+def test_a_need_has_rows_in_its_statuses() -> None:
+    """A status that its lifecycle does not have would never be asked about, and each kind is listed once."""
+    for need in NEEDS:
+        assert need.statuses
+        assert set(need.statuses) <= set(need.model.statuses)
+    assert len({need.kind for need in NEEDS}) == len(NEEDS)
 
 
 GROUPS = {name: found for name, found in vars(status_groups).items() if isinstance(found, StatusGroups)}

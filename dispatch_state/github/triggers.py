@@ -25,16 +25,11 @@ class WantedTrigger(NamedTuple):
 
 # ---- issues --------------------------------------------------------------------------------------------
 
-WHEN_COMPLETED: Mapping[str, str] = {
-    IssueStatus.UNASSIGNED: "cancel",
-    IssueStatus.QUEUED: "cancel",
-    IssueStatus.ASSIGNED: "cancel",
-    IssueStatus.IN_PROGRESS: "complete",
-    IssueStatus.AWAITING_REVIEW: "complete",
-    IssueStatus.IN_REVIEW: "complete",
-    IssueStatus.BLOCKED: "cancel",
-}
-"""The trigger for each live status when the issue is closed as completed: what nobody has begun need not begin."""
+CANCELLED_WHEN_COMPLETED = (IssueStatus.UNASSIGNED, IssueStatus.QUEUED, IssueStatus.ASSIGNED, IssueStatus.BLOCKED)
+"""The statuses from which an issue is cancelled when it is closed as completed: nobody is at work on it.
+
+From all others it is completed. Where that is illegal or refused, the issue stays, and a person is asked.
+"""
 
 
 def is_closed(action: str, issue: Payload) -> bool:
@@ -69,7 +64,8 @@ def trigger_for_issue(action: str, issue: Payload, row: Issue) -> WantedTrigger 
 
 def trigger_when_completed(row: Issue) -> WantedTrigger:
     """Return the trigger for a live row whose issue is closed on GitHub as completed."""
-    return WantedTrigger(WHEN_COMPLETED[row.status], {"reason": "closed on GitHub as completed"})
+    name = "cancel" if row.status in CANCELLED_WHEN_COMPLETED else "complete"
+    return WantedTrigger(name, {"reason": "closed on GitHub as completed"})
 
 
 # ---- pull requests -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.queries import awaiting_stage, open_gates
 from dispatch_state.models.stage import Stage
+from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.statements import find
 from dispatch_state.views.history import last_move
 from dispatch_state.views.needs_human import needed_from_a_person, who_may_approve
@@ -34,6 +35,7 @@ from dispatch_state.vocabulary import (
     ProposalStatus,
     PullRequestStatus,
     StageStatus,
+    total,
 )
 
 
@@ -164,7 +166,7 @@ class Onward(NamedTuple):
 
 
 NOTHING = Onward()
-"""For a status in which somebody is at work, or in which `KINDS_BY_STATUS` or the gates say what is missing."""
+"""For a status in which somebody is at work, or in which `NEEDS` or the gates say what is missing."""
 ONWARD: Mapping[type[Stateful], Mapping[str, Onward]] = {
     Epic: {
         EpicStatus.DRAFT: Onward("mark_ready", "somebody to say that it is ready"),
@@ -213,3 +215,6 @@ ONWARD: Mapping[type[Stateful], Mapping[str, Onward]] = {
     },
 }
 """How each live status is left."""
+total(ONWARD, STATEFUL, "views.explain.ONWARD")
+for _model in STATEFUL:
+    total(ONWARD[_model], _model.statuses.live(), f"views.explain.ONWARD[{_model.__name__}]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,21 +13,17 @@ from dispatch_state.github.needs import CLOSED, EDITED, closed_issues, edited_is
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.decision import Decision
-from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
 from dispatch_state.models.issue import REVIEWING, Issue
 from dispatch_state.models.proposal import Proposal
-from dispatch_state.models.pull_request import PullRequest
 from dispatch_state.models.stage import Stage
 from dispatch_state.views.history import last_move
 from dispatch_state.vocabulary import (
     AgentStatus,
     DecisionType,
-    EpicStatus,
     GateStatus,
     IssueStatus,
     ProposalStatus,
-    PullRequestStatus,
     StageStatus,
 )
 
@@ -49,12 +45,16 @@ class _Need(NamedTuple):
     """One reason why a row can wait for a person.
 
     kind: its name, as `NeedsHuman.kind`.
+    model: the model of the rows.
+    statuses: in which a row can wait for this reason.
     why: what the row waits for, in a sentence.
     rows: returns the rows that wait for this reason now.
     since: returns when a row began to wait for this reason.
     """
 
     kind: str
+    model: type[Stateful]
+    statuses: tuple[str, ...]
     why: str
     rows: Callable[[], Any]
     since: Callable[[Any], datetime]
@@ -63,7 +63,7 @@ class _Need(NamedTuple):
 def needs_human() -> list[NeedsHuman]:
     """Return every row that cannot go on until a person acts, grouped by kind, the longest wait first."""
     found: list[NeedsHuman] = []
-    for need in NEEDS.values():
+    for need in NEEDS:
         waiting = [NeedsHuman(need.kind, row, need.since(row), need.why) for row in need.rows()]
         found += sorted(waiting, key=lambda needed: needed.since)
     return found
@@ -75,9 +75,9 @@ def needed_from_a_person(row: Stateful) -> Iterator[str]:
     Args:
         row: a row whose status is not final.
     """
-    for kind in KINDS_BY_STATUS[type(row)][row.status]:
-        need = NEEDS[kind]
-        if need.rows().where(type(row).id == row.id).exists():
+    for need in NEEDS:
+        asked = need.model is type(row) and row.status in need.statuses
+        if asked and need.rows().where(need.model.id == row.id).exists():
             yield who_may_approve(row) if isinstance(row, Gate) else need.why
 
 
@@ -151,126 +151,86 @@ def _changed_on_github_at(kind: str, issue: Issue) -> datetime:
 
 # ---- the reasons ---------------------------------------------------------------------------------------
 
-NEEDS: Mapping[str, _Need] = {
-    need.kind: need
-    for need in (
-        _Need("gate", "its stage is done and waits for a person to decide", _waiting_gates, _stage_moved_at),
-        _Need(
-            "idle stage",
-            "nothing in it is live: submit, finish or skip it, or give it an issue",
-            _idle_stages,
-            _last_move_in_stage,
-        ),
-        _Need(
-            "unassigned issue",
-            "its stage is running and it is not offered: queue or assign it",
-            _unassigned_issues_in_running_stages,
-            _moved_or_agent_left_at,
-        ),
-        _Need(
-            "blocked issue",
-            "unblock, release or cancel it",
-            partial(_in_status, Issue, IssueStatus.BLOCKED),
-            _moved_or_agent_left_at,
-        ),
-        _Need(
-            "orphaned review",
-            "the agent that did the work is gone: complete, release or cancel it",
-            _reviews_without_an_agent,
-            _moved_or_agent_left_at,
-        ),
-        _Need(
-            "waiting agent",
-            "it asked a person something",
-            partial(_in_status, Agent, AgentStatus.WAITING_FOR_INPUT),
-            _moved_at,
-        ),
-        _Need(
-            "no quorum",
-            "it was rejected because too few voted: propose it again, or leave it",
-            _proposals_without_quorum,
-            _moved_at,
-        ),
-        _Need(
-            "approved proposal",
-            "it was approved and nobody executes it",
-            partial(_in_status, Proposal, ProposalStatus.APPROVED),
-            _moved_at,
-        ),
-        _Need(
-            EDITED,
-            "its text on GitHub is no longer the text here: read it, and save() what is sound",
-            edited_issues,
-            partial(_changed_on_github_at, EDITED),
-        ),
-        _Need(
-            CLOSED,
-            "merge or close its pull request, or cancel it",
-            closed_issues,
-            partial(_changed_on_github_at, CLOSED),
-        ),
-    )
-}
-"""Every reason for which a row can wait for a person, by kind, in the order in which they are listed."""
-_GITHUB = (EDITED, CLOSED)
-KINDS_BY_STATUS: Mapping[type[Stateful], Mapping[str, tuple[str, ...]]] = {
-    Epic: {
-        EpicStatus.DRAFT: (),
-        EpicStatus.READY: (),
-        EpicStatus.IN_PROGRESS: (),
-        EpicStatus.AWAITING_GATE: (),
-        EpicStatus.COMPLETED: (),
-        EpicStatus.CANCELLED: (),
-    },
-    Stage: {
-        StageStatus.PENDING: (),
-        StageStatus.IN_PROGRESS: ("idle stage",),
-        StageStatus.AWAITING_GATE: (),
-        StageStatus.APPROVED: (),
-        StageStatus.SKIPPED: (),
-    },
-    Gate: {
-        GateStatus.PENDING: ("gate",),
-        GateStatus.APPROVED: (),
-        GateStatus.REJECTED: (),
-        GateStatus.SKIPPED: (),
-    },
-    Issue: {
-        IssueStatus.UNASSIGNED: ("unassigned issue", *_GITHUB),
-        IssueStatus.QUEUED: _GITHUB,
-        IssueStatus.ASSIGNED: _GITHUB,
-        IssueStatus.IN_PROGRESS: _GITHUB,
-        IssueStatus.AWAITING_REVIEW: ("orphaned review", *_GITHUB),
-        IssueStatus.IN_REVIEW: ("orphaned review", *_GITHUB),
-        IssueStatus.DONE: (),
-        IssueStatus.BLOCKED: ("blocked issue", *_GITHUB),
-        IssueStatus.CANCELLED: (),
-    },
-    PullRequest: {
-        PullRequestStatus.DRAFT: (),
-        PullRequestStatus.OPEN: (),
-        PullRequestStatus.MERGED: (),
-        PullRequestStatus.CLOSED: (),
-    },
-    Agent: {
-        AgentStatus.IDLE: (),
-        AgentStatus.STARTING: (),
-        AgentStatus.WORKING: (),
-        AgentStatus.WAITING_FOR_INPUT: ("waiting agent",),
-        AgentStatus.WAITING_FOR_VOTE: (),
-        AgentStatus.PAUSED: (),
-        AgentStatus.ERRORED: (),
-        AgentStatus.COMPLETED: (),
-    },
-    Proposal: {
-        ProposalStatus.OPEN: (),
-        ProposalStatus.VOTING: (),
-        ProposalStatus.APPROVED: ("approved proposal",),
-        ProposalStatus.REJECTED: ("no quorum",),
-        ProposalStatus.EXECUTING: (),
-        ProposalStatus.EXECUTED: (),
-        ProposalStatus.ROLLED_BACK: (),
-        ProposalStatus.VETOED: (),
-    },
-}
-"""The kinds of wait that a row in each status can be listed under; most statuses have none."""
+NEEDS = (
+    _Need(
+        "gate",
+        Gate,
+        (GateStatus.PENDING,),
+        "its stage is done and waits for a person to decide",
+        _waiting_gates,
+        _stage_moved_at,
+    ),
+    _Need(
+        "idle stage",
+        Stage,
+        (StageStatus.IN_PROGRESS,),
+        "nothing in it is live: submit, finish or skip it, or give it an issue",
+        _idle_stages,
+        _last_move_in_stage,
+    ),
+    _Need(
+        "unassigned issue",
+        Issue,
+        (IssueStatus.UNASSIGNED,),
+        "its stage is running and it is not offered: queue or assign it",
+        _unassigned_issues_in_running_stages,
+        _moved_or_agent_left_at,
+    ),
+    _Need(
+        "blocked issue",
+        Issue,
+        (IssueStatus.BLOCKED,),
+        "unblock, release or cancel it",
+        partial(_in_status, Issue, IssueStatus.BLOCKED),
+        _moved_or_agent_left_at,
+    ),
+    _Need(
+        "orphaned review",
+        Issue,
+        REVIEWING,
+        "the agent that did the work is gone: complete, release or cancel it",
+        _reviews_without_an_agent,
+        _moved_or_agent_left_at,
+    ),
+    _Need(
+        "waiting agent",
+        Agent,
+        (AgentStatus.WAITING_FOR_INPUT,),
+        "it asked a person something",
+        partial(_in_status, Agent, AgentStatus.WAITING_FOR_INPUT),
+        _moved_at,
+    ),
+    _Need(
+        "no quorum",
+        Proposal,
+        (ProposalStatus.REJECTED,),
+        "it was rejected because too few voted: propose it again, or leave it",
+        _proposals_without_quorum,
+        _moved_at,
+    ),
+    _Need(
+        "approved proposal",
+        Proposal,
+        (ProposalStatus.APPROVED,),
+        "it was approved and nobody executes it",
+        partial(_in_status, Proposal, ProposalStatus.APPROVED),
+        _moved_at,
+    ),
+    _Need(
+        EDITED,
+        Issue,
+        IssueStatus.live(),
+        "its text on GitHub is no longer the text here: read it, and save() what is sound",
+        edited_issues,
+        partial(_changed_on_github_at, EDITED),
+    ),
+    _Need(
+        CLOSED,
+        Issue,
+        IssueStatus.live(),
+        "merge or close its pull request, or cancel it",
+        closed_issues,
+        partial(_changed_on_github_at, CLOSED),
+    ),
+)
+"""Every reason for which a row can wait for a person, in the order in which they are listed."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dispatch_state import Issue, PullRequest, Store, SyncState, github
+from dispatch_state.github import triggers
 from dispatch_state.github.events import apply_event
 from dispatch_state.testing.scratch import Clock
 from tests.deliveries import changed, closed, in_status
@@ -65,6 +66,17 @@ def test_closed_with_an_open_request_it_stays_and_a_person_is_asked(
     assert (kept["event"], kept["action"]) == ("issues", "closed")
     assert [(need.kind, need.row, need.since) for need in store.needs_human()] == [("closed on GitHub", issue, came)]
     assert "a person (merge or close its pull request, or cancel it)" in store.explain(issue)
+
+
+def test_closed_in_a_status_of_which_nothing_is_said_it_stays_and_a_person_is_asked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an issue in a new status would, which is neither cancelled nor can be completed."""
+    monkeypatch.setattr(triggers, "CANCELLED_WHEN_COMPLETED", ())
+    issue = in_status(store, "blocked")
+    applied = apply_event(*closed())
+    assert (issue.reload().status, applied.moves, left_closed(store)) == ("blocked", (), [issue])
+    assert "complete" in str(applied.refused)
 
 
 def test_a_queued_issue_with_an_open_request_is_not_offered_any_more(store: Store) -> None:

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from tests.copies import copy_project, run_python, run_tests
+from tests.__main__ import place_of
+from tests.copies import ROOT, copy_project, run_python, run_tests
 from tests.recipes import Recipe
 from tests.recipes.edits import RECIPES
 
 RENEWED = ("tests.pages", "tests.golden", "tests.boards")
 """What makes the pages and texts that are generated."""
-QUICK = "floors vocabulary machine locks grids overview docs pictures board diagrams"
+QUICK = "floors vocabulary total machine locks grids docs pictures board diagrams"
 """Tests that would notice a forgotten place; each recipe names more. DISPATCH_LONG=1 runs all there are."""
 CHOSEN = "'not postgresql and not guide'"
 """On SQLite, and without the code of the guides, which takes minutes."""
@@ -45,17 +46,25 @@ def carried_out(recipe: Recipe) -> Iterator[str]:
                 yield f"python -m {module} fails: {made.stderr.strip().splitlines()[-1]}"
                 return
         names = f"{QUICK} {recipe.tests}".split()
-        files = "" if os.environ.get("DISPATCH_LONG") else " ".join(f"tests/test_{name}.py" for name in names)
+        files = "" if os.environ.get("DISPATCH_LONG") else " ".join(map(_place, names))
         tested = run_tests(f"-k {CHOSEN} {files}", copy)
         if tested.returncode:
             yield from FAILED.findall(tested.stdout) or [tested.stdout[-2000:] + tested.stderr[-2000:]]
+
+
+def _place(name: str) -> str:
+    """Return the file or folder of the tests of that name, from the top of the project."""
+    path = place_of(name)
+    if path is None:
+        raise ValueError(f"there are no tests called {name}")
+    return str(path.relative_to(ROOT))
 
 
 def forgotten(recipe: Recipe, file: str) -> Iterator[str]:
     """What is wrong when a file of the recipe is left out: the import must fail, and name what is missing."""
     with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
         copy = copy_project(folder)
-        for edit in recipe.edits:
+        for edit in (*recipe.edits, *recipe.contract):
             if edit.file != file:
                 edit.make(copy)
         imported = run_python("-c 'import dispatch_state.cli.commands, dispatch_state.cli.board_rich'", copy)

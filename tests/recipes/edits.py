@@ -16,8 +16,8 @@ STATUS = Recipe(
     (
         Edit(
             VOCABULARY,
-            '    CANCELLED = member("cancelled", "Given up.", FINAL)\n',
-            '    CANCELLED = member("cancelled", "Given up.", FINAL)\n'
+            '    CANCELLED = member("cancelled", "It was cancelled.", FINAL)\n',
+            '    CANCELLED = member("cancelled", "It was cancelled.", FINAL)\n'
             '    DEFERRED = member("deferred", "Not offered until somebody takes it up again.")\n',
         ),
         Edit(
@@ -33,15 +33,16 @@ STATUS = Recipe(
             "        return Columns()\n\n" + ASSIGN,
         ),
         Edit(
-            "dispatch_state/cli/board_style.py",
-            '        IssueStatus.CANCELLED: "pale",\n',
-            '        IssueStatus.CANCELLED: "pale",\n        IssueStatus.DEFERRED: "grey",\n',
+            "dispatch_state/cli/board_colours.py",
+            '        IssueStatus.CANCELLED: Colour("#98a2b3", "#98a2b3", "dim"),\n',
+            '        IssueStatus.CANCELLED: Colour("#98a2b3", "#98a2b3", "dim"),\n'
+            '        IssueStatus.DEFERRED: Colour("#6941c6", "#9b8afb", "bold"),\n',
         ),
         Edit(
-            "dispatch_state/views/history.py",
-            "    (Issue, IssueStatus.BLOCKED): _NOTHING,\n",
-            "    (Issue, IssueStatus.BLOCKED): _NOTHING,\n"
-            '    (Issue, IssueStatus.DEFERRED): ("take_up", "somebody to take it up"),\n',
+            "dispatch_state/views/explain.py",
+            "        IssueStatus.BLOCKED: NOTHING,\n",
+            "        IssueStatus.BLOCKED: NOTHING,\n"
+            '        IssueStatus.DEFERRED: Onward("take_up", "somebody to take it up"),\n',
         ),
     ),
     (
@@ -58,12 +59,18 @@ STATUS = Recipe(
             '    ("issues", "dequeue"): [],\n',
             '    ("issues", "dequeue"): [],\n    ("issues", "defer"): [],\n    ("issues", "take_up"): [],\n',
         ),
+        Edit(
+            "dispatch_state/audit/status_groups.py",
+            '    unclaimed=("unassigned", "queued"),\n',
+            '    unclaimed=("unassigned", "queued", "deferred"),\n',
+        ),
     ),
     most=4,
-    tests="testing enforcement",
+    tests="factories testing enforcement verify views github",
     missed={
-        "dispatch_state/cli/board_style.py": "the board's colours has no entry for IssueStatus.DEFERRED",
-        "dispatch_state/views/history.py": "what issues wait for has no entry for IssueStatus.DEFERRED",
+        "dispatch_state/cli/board_colours.py": "cli.board_colours.STATUS_COLOURS: no entry for deferred",
+        "dispatch_state/views/explain.py": "views.explain.ONWARD[Issue]: no entry for deferred",
+        "dispatch_state/audit/status_groups.py": "IssueStatus: deferred must be in exactly one group",
         ISSUE: "issues: no way leads to deferred",
     },
 )
@@ -127,18 +134,18 @@ COLUMN = Recipe(
     ),
     (
         Edit(
-            "tests/test_migrations.py",
+            "tests/migrations.py",
             "}\n\nNAMES = list(HASHES)",
             f'    "010_issue_estimate": "{FILE}",\n}}\n\nNAMES = list(HASHES)',
         ),
         Edit(
-            "tests/test_migrations.py",
+            "tests/schema/test_tables.py",
             '    ("gates", "auto_approve_at"): ("TEXT", 0, None, 0),\n',
             '    ("gates", "auto_approve_at"): ("TEXT", 0, None, 0),\n'
             '    ("issues", "estimate"): ("TEXT", 0, None, 0),\n',
         ),
         Edit(
-            "tests/test_schema.py",
+            "tests/schema/test_schema.py",
             '}\n"""What `ddl` makes of each released migration',
             f'    ("010_issue_estimate", "sqlite"): "{SQLITE}",\n'
             f'    ("010_issue_estimate", "postgresql"): "{POSTGRESQL}",\n'
@@ -146,7 +153,7 @@ COLUMN = Recipe(
         ),
     ),
     most=3,
-    tests="schema migrations schemas typing",
+    tests="schema schemas typing",
     missed={},
 )
 
@@ -155,12 +162,12 @@ AGENT_TYPE = Recipe(
     (
         Edit(
             VOCABULARY,
-            '    ARCHITECT = member("architect", "Decides structure.", ONE_AND_A_HALF)\n',
-            '    ARCHITECT = member("architect", "Decides structure.", ONE_AND_A_HALF)\n'
+            '    ARCHITECT = member("architect", "Decides on structure.", ONE_AND_A_HALF)\n',
+            '    ARCHITECT = member("architect", "Decides on structure.", ONE_AND_A_HALF)\n'
             '    ANALYST = member("analyst", "Finds out what is needed.", ONE)\n',
         ),
     ),
-    (Edit("tests/test_voting.py", '"architect": 3}', '"architect": 3, "analyst": 2}'),),
+    (Edit("tests/models/test_voting.py", '"architect": 3}', '"architect": 3, "analyst": 2}'),),
     most=2,
     tests="voting actors",
     missed={},
@@ -219,7 +226,7 @@ COMMAND = Recipe(
     ),
     (
         Edit(
-            "tests/test_cli.py",
+            "tests/cli/test_cli.py",
             "]  # fmt: skip\n\n\ndef test_every_command_is_tried",
             '    ["moves"],\n]  # fmt: skip\n\n\ndef test_every_command_is_tried',
         ),

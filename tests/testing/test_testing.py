@@ -229,16 +229,6 @@ def test_triggers_are_legal_or_not_as_asked() -> None:
 # ---- attempts: the contract that the kit holds against us ----------------------------------------------
 
 
-def test_a_row_gets_to_a_status_by_the_shortest_way(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also to one that the kit has no way of its own to; a status out of reach is an error."""
-    monkeypatch.setattr(World, "issues", lambda world, status: world.new_issue())
-    issue = World(store).at("issues", "in_review")
-    assert issue.status == "in_review"
-    assert [move.trigger for move in store.history(issue)] == ["create", "assign", "start", "submit", "review"]
-    with pytest.raises(InvalidValue, match="issues: no way leads from unassigned to abandoned"):
-        World(store).at("issues", "abandoned")
-
-
 def test_an_attempt_gives_moves_or_the_refusal(store: Store) -> None:
     issue = World(store).issues("queued")
     stale = Issue.get_by_id(issue.id)
