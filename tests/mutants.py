@@ -150,7 +150,7 @@ FAULTS = [
     ),
     Fault(
         "a dead agent that acts",
-        "engine/unit_of_work.py", "if agent.status in DEAD and", "if False and",
+        "engine/checks.py", "if agent.status in DEAD and", "if False and",
         "models/test_guards.py",
     ),
     Fault(
@@ -198,7 +198,7 @@ FAULTS = [
     ),
     Fault(
         "a heartbeat that goes back",
-        "models/agent.py", "unit.now - agent.last_heartbeat >= every", "True",
+        "models/heartbeats.py", "unit.now - agent.last_heartbeat >= every", "True",
         "models/test_agents.py -k heartbeats",
     ),
     Fault(
