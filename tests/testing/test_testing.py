@@ -325,7 +325,7 @@ def test_a_walk_finds_what_breaks_an_invariant() -> None:
 
 
 class Watched(Walk):
-    """A walk that tells what was done in it."""
+    """A walk that says what was done in it."""
 
     backend = "memory"
     told: ClassVar[set[str]] = set()
