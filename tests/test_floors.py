@@ -28,7 +28,8 @@ HOMES = {
     "psycopg": set(),
     "rich": {"cli"},
 }
-LONGEST_FILE = 460
+LONGEST_FILE = 350
+LONGER = {"store.py": 415}  # what a user reads first: each call of the store with its whole contract
 LONGEST_FUNCTION = 45
 
 
@@ -117,7 +118,7 @@ def test_sizes() -> None:
     for path in modules().values():
         text = path.read_text()
         where = str(path.relative_to(PACKAGE))
-        assert text.count("\n") <= LONGEST_FILE, where
+        assert text.count("\n") <= LONGER.get(where, LONGEST_FILE), where
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, f"{where}: {node.name}"

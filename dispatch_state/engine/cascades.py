@@ -65,10 +65,7 @@ def stage_check(issue: Issue) -> Iterator[Step]:
 
 
 def check(stage: Stage) -> Iterator[Step]:
-    """Submit the stage to its open gates, or finish it without any, when its work is done.
-
-    Its work is done when the stage and its epic are in_progress, no issue of it is live and at least one is done.
-    """
+    """Submit a running stage to its open gates, or finish it, when no issue of it is live and at least one is done."""
     if stage.status != StageStatus.IN_PROGRESS or stage.epic.status != EpicStatus.IN_PROGRESS:
         return
     if first_live_issue_of_stage(stage.id) is None and first_done_issue_of_stage(stage.id) is not None:
@@ -76,10 +73,7 @@ def check(stage: Stage) -> Iterator[Step]:
 
 
 def next_of(epic: Epic) -> Iterator[Step]:
-    """Start the first pending stage of an epic that is in_progress and has no running stage.
-
-    When no stage and no live issue is left, the epic completes.
-    """
+    """Start the first pending stage of an epic in progress without a running one; with nothing left, complete it."""
     epic = present(Epic, epic.id)
     if epic.status != EpicStatus.IN_PROGRESS or running_stage(epic.id) is not None:
         return

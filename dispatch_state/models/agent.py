@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
@@ -27,7 +27,7 @@ from dispatch_state.models.base import Stateful
 from dispatch_state.models.columns import AgentColumns
 from dispatch_state.models.guards import owner
 from dispatch_state.models.heartbeats import record_heartbeat
-from dispatch_state.models.keys import PointerField, present, short
+from dispatch_state.models.keys import PointerField, short
 from dispatch_state.models.metrics import all_metrics, measurements, plus_one
 from dispatch_state.models.queries import any_vote
 from dispatch_state.models.row import MODELS
@@ -260,8 +260,7 @@ class Agent(Stateful):
         """Report that the agent is alive. This moves `last_heartbeat` forward, never back, and is not a transition.
 
         Args:
-            holding: the issue that the agent works on. When the agent does not hold it any more, because the issue was
-                taken from it, nothing is written and `GuardRefused` is raised. When None, this is not checked.
+            holding: the issue that the agent works on. If it was taken from the agent, nothing is written.
 
         Returns:
             The id of the issue that the agent holds at this moment, or None.
@@ -301,27 +300,15 @@ class Agent(Stateful):
             context: further facts, as a JSON object.
             issue: the issue that the line is about. When None, it is the one that the agent holds, if any.
 
-        Returns:
-            The new row.
-
         Raises:
             InvalidValue: an argument is wrong.
             RowNotFound: the agent or the issue was removed.
             StoreError: the store is not open, or the database failed. A subclass says which.
         """
         current = session()
-        text = values.storable(message, "agent_logs.message")
-        columns = {"level": level, "message": text, "context": context, "issue": issue}
-        checked = {name: MODELS["agent_logs"]._meta.fields[name].check(value) for name, value in columns.items()}
-
-        def write(unit: UnitOfWork, agent: Agent) -> AgentLog:
-            if checked["issue"] is not None:
-                present(MODELS["issues"], checked["issue"])
-            about = checked["issue"] or agent.current_issue_id
-            line: AgentLog = unit.insert(MODELS["agent_logs"], agent=agent.id, **{**checked, "issue": about})
-            return line
-
-        return current.work_on(self, "log", write, locks=(Lock.ROW,))
+        line: type[AgentLog] = MODELS["agent_logs"]
+        columns = line.checked_columns(level, message, context, issue)
+        return current.work_on(self, "log", partial(line.write, columns=columns), locks=(Lock.ROW,))
 
     def use_tokens(self, count: int) -> None:
         """Add to the agent's `tokens_used`. The sum is exact even when several processes add at the same time.
