@@ -33,7 +33,7 @@ def test_a_way_that_leads_elsewhere_is_an_error(store: Store, monkeypatch: pytes
         ("issues", "blocked", "assign start block"),
         ("stages", "awaiting_gate", "start_epic submit"),
         ("pull_requests", "merged", "merge"),
-        ("pull_requests", "closed", "close"),
+        ("pull_requests", "draft", ""),
         ("proposals", "executed", "force_approve begin_execution finish_execution"),
     ],
 )
@@ -48,9 +48,7 @@ def test_a_status_without_a_way_is_reached_from_the_nearest_that_has_one(
     )
 
 
-def test_a_status_that_cannot_be_reached_is_an_error(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_status_that_cannot_be_reached_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     request = World(store).at("pull_requests", "merged")
     monkeypatch.delitem(WAYS["pull_requests"], "draft")
     monkeypatch.setitem(WAYS, "pull_requests", {"merged": ""})
