@@ -26,7 +26,13 @@ from dispatch_state.storage.fields import BooleanField, IdField, JsonField, Stam
 from dispatch_state.storage.sqlite import SqliteStore
 
 ADOPTION = System("adoption")
-ADDED_COLUMNS = {"version", "votes.preferred_option", "gates.options", "gates.chosen_option", "gates.auto_approve_at"}
+ADDED_COLUMNS = {
+    "version",
+    "votes.preferred_option",
+    "gates.options",
+    "gates.chosen_option",
+    "gates.auto_approve_at",
+}
 """The columns that later migrations add to the seed's tables."""
 SEED_MODELS: tuple[type[Row], ...] = tuple(model for model in EVERY if model is not TransitionLog)
 SQLX_HISTORY, SEED_VERSIONS = "_sqlx_migrations", (1, 2, 3)

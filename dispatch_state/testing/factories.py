@@ -317,10 +317,11 @@ def steps_to(row: Stateful, status: str) -> list[str]:
     if status not in list(row.statuses):
         raise KeyError(status)
     entries = WAYS[row._meta.table_name]
+    starts = {**{source: entry for source, entry in entries.items() if entry}, row.status: ""}
     ways = [
         (len(further), len(entry.split()), [*entry.split(), *further])
-        for source, entry in entries.items()
-        if (entry or source == row.status) and (further := _shortest(row.machine, source, status)) is not None
+        for source, entry in starts.items()
+        if (further := _shortest(row.machine, source, status)) is not None
     ]
     if not ways:
         raise InvalidValue(f"{row._meta.table_name}: no way leads from {row.status} to {status}")

@@ -131,6 +131,11 @@ COLUMN = Recipe(
             "    labels: list[str] | None\n",
             "    labels: list[str] | None\n    estimate: str | None\n",
         ),
+        Edit(
+            "dispatch_state/schema/adoption.py",
+            '    "gates.auto_approve_at",\n',
+            '    "gates.auto_approve_at",\n    "issues.estimate",\n',
+        ),
     ),
     (
         Edit(
@@ -152,7 +157,7 @@ COLUMN = Recipe(
             '}\n"""What `ddl` makes of each released migration',
         ),
     ),
-    most=3,
+    most=4,
     tests="schema schemas typing",
     missed={},
 )

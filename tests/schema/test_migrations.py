@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import runpy
 import shutil
 import sqlite3
 import subprocess
@@ -483,17 +484,22 @@ RENAMED = [
 """Metrics as they were stored, and what is stored now."""
 
 
+def rename_mean_times(database: Database) -> None:
+    """Run the migration on rows of today: those before and after it need not be undone."""
+    runpy.run_path(str(RELEASED / "009_metrics_names.py"))["up"](None, database)
+    enforcement.install(database)
+
+
 def test_the_mean_time_gets_the_seeds_name(target: str) -> None:
     with open_store(target) as store:
         agents = [Agent.create(agent_type="coder") for _ in RENAMED]
         database, mark = store.database, store.database.param
         with database.atomic():
             enforcement.remove(database)
-            database.execute_sql(f"DELETE FROM {migrations.HISTORY} WHERE name = {mark}", ("009_metrics_names",))
             for agent, (stored, _) in zip(agents, RENAMED, strict=True):
                 update = f"UPDATE agents SET metrics = {mark} WHERE id = {mark}"
                 database.execute_sql(update, (stored, str(agent.id)))
-    with open_store(target) as store:
+            rename_mean_times(database)
         found = [Agent.get_by_id(agent.id) for agent in agents]
         assert [agent.metrics for agent in found] == [metrics for _, metrics in RENAMED]
         assert [agent.version for agent in found] == [1] * len(RENAMED)
@@ -501,11 +507,10 @@ def test_the_mean_time_gets_the_seeds_name(target: str) -> None:
 
 
 def test_metrics_that_are_no_json_stop_no_migration(tmp_path: Path) -> None:
-    target = str(tmp_path / "dispatch.db")
-    with open_store(target) as store:
+    with open_store(str(tmp_path / "dispatch.db")) as store:
         agent = Agent.create(agent_type="coder")
-        enforcement.remove(store.database)
-        store.database.execute_sql("UPDATE agents SET metrics = '{\"avg_completion_time_secs\"'")
-        store.database.execute_sql(f"DELETE FROM {migrations.HISTORY} WHERE name = '009_metrics_names'")
-    with open_store(target) as store:
+        with store.database.atomic():
+            enforcement.remove(store.database)
+            store.database.execute_sql("UPDATE agents SET metrics = '{\"avg_completion_time_secs\"'")
+            rename_mean_times(store.database)
         assert [violation.id for violation in store.verify()] == [agent.id]
