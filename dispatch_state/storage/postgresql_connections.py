@@ -12,7 +12,7 @@ from typing import Any
 import peewee
 
 from dispatch_state.errors import StoreError, StoreUnreachable
-from dispatch_state.storage.postgresql_errors import reason
+from dispatch_state.storage.postgresql_errors import is_disconnection, reason
 from dispatch_state.storage.server_clock import ServerClock
 
 CONNECTION_OK = 0
@@ -45,9 +45,10 @@ class PreparedConnections(peewee.PostgresqlDatabase):
             self._set_up(connection)
             return connection
         except BaseException as error:
+            lost = connection is None or connection.pgconn.status != CONNECTION_OK or is_disconnection(error)
             if connection is not None:
                 connection.close()
-            elif isinstance(error, sys.modules["psycopg"].OperationalError):
+            if lost and isinstance(error, sys.modules["psycopg"].OperationalError):
                 raise StoreUnreachable(f"the database cannot be reached: {reason(error)}") from error
             raise
 

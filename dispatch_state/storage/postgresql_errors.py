@@ -54,7 +54,7 @@ def is_retried(error: Exception) -> bool:
     return _sqlstate(error) in _RETRIED
 
 
-def is_disconnection(error: Exception) -> bool:
+def is_disconnection(error: BaseException) -> bool:
     """Return whether the server reported with this error that the connection has ended."""
     state = _sqlstate(error)
     return state.startswith("08") or state in _DISCONNECTED

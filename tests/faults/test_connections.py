@@ -20,6 +20,7 @@ from dispatch_state import Agent, CommitUnknown, Epic, Issue, Store, StoreError,
 from dispatch_state.storage.server_clock import ServerClock
 from tests import network, postgres
 from tests.loops import looping
+from tests.threads import in_thread
 from tests.world import MAINTAINER, WHY, World
 
 BACKENDS = (
@@ -570,3 +571,26 @@ def test_the_testing_kit_works_after_all_connections_ended(opened: Store, url: s
     terminate(url)
     issue.complete(by=MAINTAINER)
     assert issue.status == "done"
+
+
+def test_a_connection_that_is_lost_while_it_is_set_up_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that shuts down ends a connection that it has just accepted."""
+    with postgres.fresh_schema() as url, open_store(url, timeout=5) as store:
+        set_up = type(store.database)._set_up
+        ended: list[int] = []
+
+        def ends_the_first(database: Any, connection: Any) -> None:
+            if not ended:
+                ended.append(connection.pgconn.backend_pid)
+                with psycopg.connect(url, autocommit=True) as other:
+                    other.execute("SELECT pg_terminate_backend(%s)", ended)
+            set_up(database, connection)
+
+        monkeypatch.setattr(type(store.database), "_set_up", ends_the_first)
+
+        def connects() -> None:
+            with pytest.raises(StoreUnreachable, match="cannot be reached"):
+                store.database.connection()
+
+        in_thread(connects)
+        assert ended

@@ -12,8 +12,12 @@ PARAGRAPH = re.compile(r"(?:\[[^\]]+\]\([^)]+\)(?: ·\s)?)+|!\[[^\]]*\]\([^)]+\)
 RELATIVE = re.compile(r"\[([^\]]+)\]\((?!\w+://|#)([^)]+)\)")
 
 
+def _path(link: re.Match[str]) -> str:
+    return f"{link[1]} (`{link[2].partition('#')[0]}`)"
+
+
 def page() -> str:
     """README.md with the paths of its own files in place of links to them, and without pictures and rows of links."""
     parts = README.read_text().rstrip("\n").split("\n\n")
-    kept = [RELATIVE.sub(r"\1 (`\2`)", part) for part in parts if not PARAGRAPH.fullmatch(part)]
+    kept = [RELATIVE.sub(_path, part) for part in parts if not PARAGRAPH.fullmatch(part)]
     return "\n\n".join([*kept, NOTE])
