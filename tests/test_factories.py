@@ -33,7 +33,7 @@ def test_a_way_that_leads_elsewhere_is_an_error(store: Store, monkeypatch: pytes
         ("issues", "blocked", "assign start block"),
         ("stages", "awaiting_gate", "start_epic submit"),
         ("pull_requests", "merged", "merge"),
-        ("pull_requests", "draft", ""),
+        ("pull_requests", "draft", "convert_to_draft"),
         ("proposals", "executed", "force_approve begin_execution finish_execution"),
     ],
 )
