@@ -258,7 +258,7 @@ FAULTS = [
     ),
     Fault(
         "a log line of no issue",
-        "models/agent.py", "checked[\"issue\"] or agent.current_issue_id", "checked[\"issue\"]",
+        "models/agent_log.py", "columns[\"issue\"] or agent.current_issue_id", "columns[\"issue\"]",
         "models/test_agents.py -k log_line",
     ),
     Fault(

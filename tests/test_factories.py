@@ -8,7 +8,8 @@ import pytest
 
 from dispatch_state import InvalidValue, Issue, Store
 from dispatch_state.testing import factories
-from dispatch_state.testing.factories import MODELS, WAYS
+from dispatch_state.testing.factories import MODELS
+from dispatch_state.testing.ways import WAYS
 from tests.world import World
 
 STATUSES = [(table, str(status)) for table, model in MODELS.items() for status in model.statuses]

@@ -308,7 +308,7 @@ class Agent(Stateful):
         current = session()
         line: type[AgentLog] = MODELS["agent_logs"]
         columns = line.checked_columns(level, message, context, issue)
-        return current.work_on(self, "log", partial(line.write, columns=columns), locks=(Lock.ROW,))
+        return current.work_on(self, "log", partial(line.insert_line, columns=columns), locks=(Lock.ROW,))
 
     def use_tokens(self, count: int) -> None:
         """Add to the agent's `tokens_used`. The sum is exact even when several processes add at the same time.

@@ -47,7 +47,7 @@ class AgentLog(Row):
         return {name: cls._meta.fields[name].check(value) for name, value in columns.items()}
 
     @classmethod
-    def write(cls, unit: UnitOfWork, agent: Agent, columns: dict[str, Any]) -> AgentLog:
+    def insert_line(cls, unit: UnitOfWork, agent: Agent, columns: dict[str, Any]) -> AgentLog:
         """Insert a line in a unit of work, about the issue that the agent holds unless another one is named."""
         if columns["issue"] is not None:
             present(MODELS["issues"], columns["issue"])

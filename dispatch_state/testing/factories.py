@@ -9,17 +9,13 @@ from dispatch_state import (
     SANGHA,
     Actor,
     Agent,
-    AgentStatus,
     Epic,
     EpicStatus,
     Gate,
-    GateStatus,
     Human,
     InvalidValue,
     Issue,
-    IssueStatus,
     Proposal,
-    ProposalStatus,
     PullRequest,
     PullRequestStatus,
     Stage,
@@ -29,7 +25,7 @@ from dispatch_state import (
 from dispatch_state.lifecycle.machine import Lifecycle
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.tables import STATEFUL
-from dispatch_state.vocabulary import total
+from dispatch_state.testing.ways import WAYS
 
 R = TypeVar("R", bound=Stateful)
 
@@ -42,71 +38,6 @@ ANYBODY = (None, "any", ["any"])
 """The `required_approvers` of gates that any person may decide."""
 
 MODELS: dict[str, Any] = {model._meta.table_name: model for model in STATEFUL}
-WAYS: Mapping[str, Mapping[str, str]] = {
-    "epics": {
-        EpicStatus.DRAFT: "",
-        EpicStatus.READY: "mark_ready",
-        EpicStatus.IN_PROGRESS: "mark_ready start",
-        EpicStatus.AWAITING_GATE: "mark_ready start hand_in",
-        EpicStatus.COMPLETED: "mark_ready start skip_stages",
-        EpicStatus.CANCELLED: "mark_ready start cancel",
-    },
-    "stages": {
-        StageStatus.PENDING: "",
-        StageStatus.IN_PROGRESS: "start_epic",
-        StageStatus.AWAITING_GATE: "start_epic hand_in",
-        StageStatus.APPROVED: "start_epic finish",
-        StageStatus.SKIPPED: "start_epic skip",
-    },
-    "gates": {
-        GateStatus.PENDING: "",
-        GateStatus.APPROVED: "approve",
-        GateStatus.REJECTED: "reject",
-        GateStatus.SKIPPED: "skip",
-    },
-    "issues": {
-        IssueStatus.UNASSIGNED: "",
-        IssueStatus.QUEUED: "queue",
-        IssueStatus.ASSIGNED: "assign",
-        IssueStatus.IN_PROGRESS: "assign start",
-        IssueStatus.AWAITING_REVIEW: "assign start submit",
-        IssueStatus.IN_REVIEW: "assign start submit review",
-        IssueStatus.DONE: "assign start complete",
-        IssueStatus.BLOCKED: "assign start block",
-        IssueStatus.CANCELLED: "cancel",
-    },
-    "pull_requests": {
-        PullRequestStatus.DRAFT: "",
-        PullRequestStatus.OPEN: "",
-        PullRequestStatus.MERGED: "merge",
-        PullRequestStatus.CLOSED: "close",
-    },
-    "agents": {
-        AgentStatus.IDLE: "",
-        AgentStatus.STARTING: "dispatch",
-        AgentStatus.WORKING: "dispatch run",
-        AgentStatus.WAITING_FOR_INPUT: "dispatch run request_input",
-        AgentStatus.WAITING_FOR_VOTE: "dispatch run await_vote",
-        AgentStatus.PAUSED: "dispatch run pause",
-        AgentStatus.ERRORED: "dispatch run fail",
-        AgentStatus.COMPLETED: "stop",
-    },
-    "proposals": {
-        ProposalStatus.OPEN: "",
-        ProposalStatus.VOTING: "open_voting",
-        ProposalStatus.APPROVED: "force_approve",
-        ProposalStatus.REJECTED: "force_reject",
-        ProposalStatus.EXECUTING: "force_approve begin_execution",
-        ProposalStatus.EXECUTED: "force_approve begin_execution finish_execution",
-        ProposalStatus.ROLLED_BACK: "force_approve begin_execution roll_back",
-        ProposalStatus.VETOED: "force_approve veto",
-    },
-}
-"""What leads a new row of each table to a status: triggers of the row, and methods of `World` that move others.
-
-A status without an entry is reached from the nearest one that has an entry; see `steps_to`.
-"""
-total(WAYS, MODELS, "testing.factories.WAYS")
 
 
 class World:
@@ -143,7 +74,7 @@ class World:
                 getattr(self, step)(row)
                 row.reload()
         if row.reload().status != status:
-            raise AssertionError(f"{row} was led to {row.status}, not to {status}; testing/factories.py, WAYS")
+            raise AssertionError(f"{row} was led to {row.status}, not to {status}; testing/ways.py, WAYS")
         return row
 
     # ---- epics, stages, gates ------------------------------------------------------------------

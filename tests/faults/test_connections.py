@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,6 @@ from dispatch_state import Agent, CommitUnknown, Epic, Issue, Store, StoreError,
 from dispatch_state.storage.server_clock import ServerClock
 from tests import network, postgres
 from tests.loops import looping
-from tests.threads import in_thread
 from tests.world import MAINTAINER, WHY, World
 
 BACKENDS = (
@@ -588,9 +588,6 @@ def test_a_connection_that_is_lost_while_it_is_set_up_is_unreachable(monkeypatch
 
         monkeypatch.setattr(type(store.database), "_set_up", ends_the_first)
 
-        def connects() -> None:
-            with pytest.raises(StoreUnreachable, match="cannot be reached"):
-                store.database.connection()
-
-        in_thread(connects)
+        with ThreadPoolExecutor(1) as thread, pytest.raises(StoreUnreachable, match="cannot be reached"):
+            thread.submit(store.database.connection).result()
         assert ended

@@ -77,7 +77,7 @@ FILLED = {
 """What a column that is left open is filled with at creation."""
 ACTORS = ("Actor", "Human", "System", "SANGHA")
 INNER = {
-    "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id", "decision_context",
+    "checked_columns", "insert_line", "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id", "decision_context",
     "decision_details", "label", "moment_columns", "set_at_creation", "protected_columns", "why_protected",
     "join_parents", "option_names", "counted", "said", "ballot", "meant", "handle_error", "get_attribute",
     "validate_model",
