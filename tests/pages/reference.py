@@ -77,10 +77,10 @@ FILLED = {
 """What a column that is left open is filled with at creation."""
 ACTORS = ("Actor", "Human", "System", "SANGHA")
 INNER = {
-    "checked_columns", "insert_line", "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id", "decision_context",
-    "decision_details", "label", "moment_columns", "set_at_creation", "protected_columns", "why_protected",
-    "join_parents", "option_names", "counted", "said", "ballot", "meant", "handle_error", "get_attribute",
-    "validate_model",
+    "checked_columns", "insert_line", "unsaved", "take", "check_columns", "on_create", "why_fixed", "owner_id",
+    "decision_context", "decision_details", "label", "moment_columns", "set_at_creation", "protected_columns",
+    "why_protected", "join_parents", "option_names", "counted", "said", "ballot", "meant", "handle_error",
+    "get_attribute", "validate_model",
 }  # fmt: skip
 """What classes say to the engine, or to marshmallow, and callers have no use for."""
 
