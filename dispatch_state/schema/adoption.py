@@ -9,7 +9,8 @@ was found. Rows that break an invariant are adopted as they are: `verify()` repo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -22,24 +23,22 @@ from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal, default_voters
 from dispatch_state.models.row import Row
 from dispatch_state.models.tables import EVERY, STATEFUL
+from dispatch_state.schema.runner import migrations_folder
 from dispatch_state.storage.fields import BooleanField, IdField, JsonField, StampField, WordField
 from dispatch_state.storage.sqlite import SqliteStore
 
 ADOPTION = System("adoption")
-ADDED_COLUMNS = {
-    "version",
-    "votes.preferred_option",
-    "gates.options",
-    "gates.chosen_option",
-    "gates.auto_approve_at",
-}
-"""The columns that later migrations add to the seed's tables."""
 SEED_MODELS: tuple[type[Row], ...] = tuple(model for model in EVERY if model is not TransitionLog)
 SQLX_HISTORY, SEED_VERSIONS = "_sqlx_migrations", (1, 2, 3)
 """The table in which sqlx lists the migrations that were applied, and the versions that make the seed's tables."""
 REFUSED = "this database cannot be adopted, and nothing was changed"
 MAX_SHOWN = 20
 """The maximum number of values that a message names."""
+SEED_MIGRATIONS = ("001_initial_schema", "002_add_epics", "003_add_governance")
+"""The migrations that make the seed's tables, word for word as the seed's program has them."""
+_TABLE = re.compile(r"CREATE TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
+_COLUMN = re.compile(r"^ +(\w+) (?:TEXT|INTEGER|REAL)", re.MULTILINE)
+_ADDED = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+)")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
@@ -78,8 +77,18 @@ def _existing_columns(database: SqliteStore, model: type[Row]) -> set[str]:
 
 
 def _seed_columns(model: Any) -> list[Any]:
-    table = model._meta.table_name
-    return [f for f in model._meta.sorted_fields if not {f.column_name, f"{table}.{f.column_name}"} & ADDED_COLUMNS]
+    seed = columns_of_the_seed()[model._meta.table_name]
+    return [field for field in model._meta.sorted_fields if field.column_name in seed]
+
+
+@cache
+def columns_of_the_seed() -> Mapping[str, set[str]]:
+    """Return the names of the seed's columns by table, as its migrations have them."""
+    text = "\n".join((migrations_folder() / f"{name}.py").read_text() for name in SEED_MIGRATIONS)
+    columns = {table: set(_COLUMN.findall(body)) for table, body in _TABLE.findall(text)}
+    for table, column in _ADDED.findall(text):
+        columns[table].add(column)
+    return columns
 
 
 # ---- rewriting -----------------------------------------------------------------------------------------

@@ -16,7 +16,13 @@ import peewee
 
 from dispatch_state.errors import DispatchError, MigrationFailed, SchemaTooOld, StoreNotFound
 from dispatch_state.schema import enforcement, names, numbering
-from dispatch_state.schema.adoption import check_sqlx_history, convert_values, has_seed_tables, log_adoption
+from dispatch_state.schema.adoption import (
+    SEED_MIGRATIONS,
+    check_sqlx_history,
+    convert_values,
+    has_seed_tables,
+    log_adoption,
+)
 from dispatch_state.schema.runner import HISTORY, open_runner, pending_migrations
 from dispatch_state.storage.connect import Database
 from dispatch_state.storage.sqlite import SqliteStore
@@ -24,8 +30,6 @@ from dispatch_state.values import listed
 
 LOGGER = logging.getLogger("dispatch_state")
 WAL_ATTEMPTS = 200
-SEED_MIGRATIONS = ("001_initial_schema", "002_add_epics", "003_add_governance")
-"""The migrations that make the seed's tables."""
 MAX_TRIGGERS_SHOWN, MAX_NAMES_SHOWN = 3, 13
 """The maximum number of triggers, and of tables and other names, that a message lists."""
 HOW_TO_REINSTALL = "dispatch-state migrate reinstalls them, and so does open_store() with migrate=True"

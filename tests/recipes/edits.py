@@ -131,11 +131,6 @@ COLUMN = Recipe(
             "    labels: list[str] | None\n",
             "    labels: list[str] | None\n    estimate: str | None\n",
         ),
-        Edit(
-            "dispatch_state/schema/adoption.py",
-            '    "gates.auto_approve_at",\n',
-            '    "gates.auto_approve_at",\n    "issues.estimate",\n',
-        ),
     ),
     (
         Edit(
@@ -157,7 +152,7 @@ COLUMN = Recipe(
             '}\n"""What `ddl` makes of each released migration',
         ),
     ),
-    most=4,
+    most=3,
     tests="schema schemas typing",
     missed={},
 )

@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 
 from dispatch_state import Agent, GuardRefused, Issue, MigrationFailed, PullRequest, SchemaTooOld, open_store
+from dispatch_state.models.row import MODELS
 from dispatch_state.models.tables import EVERY, STATEFUL
-from dispatch_state.schema.adoption import ADDED_COLUMNS
+from dispatch_state.schema.adoption import columns_of_the_seed
 from dispatch_state.testing.factories import World
 from dispatch_state.testing.outcomes import everything
 from dispatch_state.testing.scratch import Clock, scratch_target
@@ -56,11 +57,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
 def copied(connection: sqlite3.Connection, model: Any) -> None:
     """Copy a table, its ids in upper case, its moments as Go or JavaScript write them."""
     table = model._meta.table_name
-    names = [
-        f.column_name
-        for f in model._meta.sorted_fields
-        if not {f.column_name, f"{table}.{f.column_name}"} & ADDED_COLUMNS
-    ]
+    names = [f.column_name for f in model._meta.sorted_fields if f.column_name in columns_of_the_seed()[table]]
     for number, row in enumerate(connection.execute(f"SELECT {', '.join(names)} FROM ours.{table}").fetchall()):
         values = [hand(name, value, number) for name, value in zip(names, row, strict=True)]
         marks = ", ".join("?" * len(names))
@@ -94,7 +91,8 @@ def test_every_row_is_what_it_was(file: Path, foreign: tuple[Path, dict[str, Any
         for table, rows in found.items():
             for key, row in rows.items():
                 other = {**wanted[table][key], **({"version": 1} if "version" in row else {})}
-                beyond = {name for name in row if f"{table}.{name}" in ADDED_COLUMNS}
+                columns = {field.name: field.column_name for field in MODELS[table]._meta.sorted_fields}
+                beyond = {name for name in row if columns[name] not in columns_of_the_seed()[table]} - {"version"}
                 assert {k: v for k, v in row.items() if k not in beyond} == {
                     k: v for k, v in other.items() if k not in beyond
                 }
