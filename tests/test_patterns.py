@@ -36,9 +36,6 @@ WORST: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("dispatch_state/actors.py", "_LOGIN"): [("", "a", "!"), ("", "a-", "["), ("", "a[bot]", "")],
     ("dispatch_state/actors.py", "_COMPONENT"): [("", "a", "!"), ("", "a-", "-"), ("", "_", "")],
     ("dispatch_state/actors.py", "_AGENT"): [("", "0", "!"), ("", "00000000-", "")],
-    ("dispatch_state/schema/adoption.py", "_TABLE"): [
-        ("", "CREATE TABLE a (\n", ""), ("CREATE TABLE a (\n", "\n", ""), ("CREATE TABLE ", "a", "!"),
-    ],
     ("dispatch_state/schema/adoption.py", "_COLUMN"): [("", " ", "!"), (" ", "a", "!"), ("", " a\n", "")],
     ("dispatch_state/schema/adoption.py", "_ADDED"): [
         ("", "ALTER TABLE ", ""), ("ALTER TABLE ", "a", "!"), ("ALTER TABLE a ADD COLUMN ", "a", "!"),

@@ -36,7 +36,6 @@ MAX_SHOWN = 20
 """The maximum number of values that a message names."""
 SEED_MIGRATIONS = ("001_initial_schema", "002_add_epics", "003_add_governance")
 """The migrations that make the seed's tables, word for word as the seed's program has them."""
-_TABLE = re.compile(r"CREATE TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
 _COLUMN = re.compile(r"^ +(\w+) (?:TEXT|INTEGER|REAL)", re.MULTILINE)
 _ADDED = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+)")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
@@ -85,7 +84,10 @@ def _seed_columns(model: Any) -> list[Any]:
 def columns_of_the_seed() -> Mapping[str, set[str]]:
     """Return the names of the seed's columns by table, as its migrations have them."""
     text = "\n".join((migrations_folder() / f"{name}.py").read_text() for name in SEED_MIGRATIONS)
-    columns = {table: set(_COLUMN.findall(body)) for table, body in _TABLE.findall(text)}
+    columns: dict[str, set[str]] = {}
+    for statement in text.split("CREATE TABLE ")[1:]:
+        table, _, body = statement.partition("\n)")[0].partition(" (")
+        columns[table] = set(_COLUMN.findall(body))
     for table, column in _ADDED.findall(text):
         columns[table].add(column)
     return columns
