@@ -288,6 +288,8 @@ NOT_FUZZED = {
         "unsaved",
         "validate_model",
         "check_columns",
+        "checked_columns",
+        "insert_line",
         "on_create",
         "why_fixed",
         "owner_id",

@@ -34,7 +34,7 @@ from dispatch_state.testing.scripts import NEW_ROWS, STEPS, Player
 from dispatch_state.testing.strategies import payloads, present_rows, rows, scripts, triggers
 from dispatch_state.testing.walks import StoreMachine, Walk, run
 from tests import postgres
-from tests.conftest import BACKENDS
+from tests.backends import BACKENDS
 from tests.invariants import broken
 from tests.paths import ROOT
 from tests.properties.machine import LONG
