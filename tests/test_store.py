@@ -14,6 +14,7 @@ import pytest
 
 from dispatch_state import (
     Agent,
+    AgentLog,
     ConfigEntry,
     InvalidValue,
     RowNotFound,
@@ -279,7 +280,8 @@ def test_every_use_in_a_forked_child_is_refused(use: Callable[[Opened], object],
     for turn in range(10):
         assert in_child(lambda: use(opened)) == WrongProcess.__name__
         opened.agent.log("info", f"turn {turn}")
-    assert [entry.message for entry in opened.agent.logs] == [f"turn {turn}" for turn in range(10)]
+    lines = opened.agent.logs.order_by(AgentLog.id)
+    assert [line.message for line in lines] == [f"turn {turn}" for turn in range(10)]
     opened.agent.stop(by=MAINTAINER, reason=WHY)
 
 
