@@ -65,7 +65,7 @@ def needs_human() -> list[NeedsHuman]:
     found: list[NeedsHuman] = []
     for need in NEEDS:
         waiting = [NeedsHuman(need.kind, row, need.since(row), need.why) for row in need.rows()]
-        found += sorted(waiting, key=lambda needed: needed.since)
+        found += sorted(waiting, key=lambda needed: (needed.since, needed.row.id))
     return found
 
 
