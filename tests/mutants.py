@@ -299,7 +299,7 @@ FAULTS = [
     ),
     Fault(
         "a missing lock",
-        "engine/locks.py", "        keys = sorted(members.get(model, ()))", "        keys = []",
+        "engine/locks.py", "        keys = sorted(found.get(model, ()))", "        keys = []",
         "races/test_pairs.py -k postgresql",
     ),
     Fault(

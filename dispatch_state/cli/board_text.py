@@ -20,11 +20,11 @@ from dispatch_state.cli.terminal import Terminal, cells, clipped, visible
 from dispatch_state.lifecycle.session import session
 from dispatch_state.models.agent import Agent
 from dispatch_state.models.epic import Epic
-from dispatch_state.models.heartbeats import agent_name
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.row import Row
 from dispatch_state.models.stage import Stage
+from dispatch_state.views.explain import agent_name
 from dispatch_state.vocabulary import IssueStatus
 
 NARROWEST_TITLE = 20

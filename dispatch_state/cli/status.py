@@ -17,12 +17,11 @@ from dispatch_state.models.agent import BUSY, Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
-from dispatch_state.models.heartbeats import agent_name
 from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import short
 from dispatch_state.models.stage import Stage
 from dispatch_state.values import positive
-from dispatch_state.views.explain import actor_refusals
+from dispatch_state.views.explain import actor_refusals, agent_name
 from dispatch_state.views.needs_human import NeedsHuman, who_may_approve
 from dispatch_state.vocabulary import EpicStatus, StageStatus
 

@@ -49,8 +49,9 @@ ORDER: tuple[type[Stateful], ...] = (Epic, Proposal, PullRequest, Issue, Agent)
 BATCH = 1024
 """The greatest number of rows that one statement locks."""
 
-Locked = Mapping[type[Stateful], set[UUID]]
-Members = defaultdict[type[Stateful], set[UUID]]
+Ids = Mapping[type[Stateful], set[UUID]]
+Found = defaultdict[type[Stateful], set[UUID]]
+"""The ids of rows, by model."""
 
 
 def take_locks(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor: object = None) -> None:
@@ -67,13 +68,13 @@ def take_locks(row: Row, locks: Locks | None, others: Iterable[Row] = (), actor:
     """
     if locks is None or DATABASE.kind != POSTGRESQL:
         return
-    members = rows_to_lock(row, locks, others, actor)
-    lock(members)
-    if not covers(members, rows_to_lock(row, locks, others, actor)):
+    found = rows_to_lock(row, locks, others, actor)
+    lock(found)
+    if not covers(found, rows_to_lock(row, locks, others, actor)):
         raise Outdated
 
 
-def rows_to_lock(row: Row, locks: Locks, others: Iterable[Row], actor: object = None) -> Locked:
+def rows_to_lock(row: Row, locks: Locks, others: Iterable[Row], actor: object = None) -> Ids:
     """Find the rows to lock, without locking them.
 
     Args:
@@ -85,31 +86,31 @@ def rows_to_lock(row: Row, locks: Locks, others: Iterable[Row], actor: object = 
     Returns:
         The ids of the rows, by model.
     """
-    members: Members = defaultdict(set)
+    found: Found = defaultdict(set)
     if isinstance(actor, Agent):
-        members[Agent].add(actor.id)
+        found[Agent].add(actor.id)
     for named, declared in ((row, locks), *((other, ARGUMENTS[type(other)]) for other in others)):
         current = (find(type(named), named._pk) or named) if declared else named
         for each in declared:
-            FINDERS[each](members, current)
-    return members
+            FINDERS[each](found, current)
+    return found
 
 
-def lock(members: Locked) -> None:
+def lock(found: Ids) -> None:
     """Lock rows in the order of `ORDER`. Waits while other transactions hold the locks.
 
     Args:
-        members: the ids of the rows, by model.
+        found: the ids of the rows, by model.
     """
     for model in ORDER:
-        keys = sorted(members.get(model, ()))
+        keys = sorted(found.get(model, ()))
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
             size = 1 << (len(batch) - 1).bit_length()  # rounded up, so that few statements are cached
             _locking(model, size).rows(*batch, *batch[-1:] * (size - len(batch)))
 
 
-def covers(wider: Locked, narrower: Locked) -> bool:
+def covers(wider: Ids, narrower: Ids) -> bool:
     """Whether `wider` contains every row of `narrower`."""
     return all(keys <= wider.get(model, set()) for model, keys in narrower.items())
 
@@ -126,16 +127,16 @@ def _locking(model: type[Stateful], count: int) -> Statement:
 # ---- what each lock means, for a row -----------------------------------------------------------------
 
 
-def _row(members: Members, row: Any) -> None:
+def _row(found: Found, row: Any) -> None:
     if isinstance(row, ORDER):
-        members[type(row)].add(row.id)
+        found[type(row)].add(row.id)
     else:
-        _epic(members, row)
+        _epic(found, row)
 
 
-def _epic(members: Members, row: Any) -> None:
+def _epic(found: Found, row: Any) -> None:
     if (epic := _epic_of(row)) is not None:
-        members[Epic].add(epic)
+        found[Epic].add(epic)
 
 
 def _epic_of(row: Any) -> UUID | None:
@@ -146,16 +147,16 @@ def _epic_of(row: Any) -> UUID | None:
         return _epic_of(row.issue)
     if isinstance(row, Gate):
         return row.stage.epic_id
-    found: UUID | None = row.epic_id
-    return row.stage.epic_id if found is None and row.stage_id is not None else found
+    epic: UUID | None = row.epic_id
+    return row.stage.epic_id if epic is None and row.stage_id is not None else epic
 
 
-def _next_issues(members: Members, row: Any) -> None:
+def _next_issues(found: Found, row: Any) -> None:
     issue = row.issue if isinstance(row, PullRequest) else row
     if isinstance(issue, Issue) and not _may_be_the_last(issue):
         return
     if (epic := _epic_of(issue)) is not None:
-        members[Issue].update(waiting.id for waiting in issues_waiting_for_their_stage(epic))
+        found[Issue].update(waiting.id for waiting in issues_waiting_for_their_stage(epic))
 
 
 def _may_be_the_last(issue: Any) -> bool:
@@ -165,45 +166,45 @@ def _may_be_the_last(issue: Any) -> bool:
     return all(other.id == issue.id for other in live_issues_of_stage(issue.stage_id))
 
 
-def _live_issues(members: Members, row: Any) -> None:
+def _live_issues(found: Found, row: Any) -> None:
     live = live_issues_of_epic if isinstance(row, Epic) else live_issues_of_stage
-    _with_agents(members, live(row.id))
+    _with_agents(found, live(row.id))
 
 
-def _agents(members: Members, issue: Any) -> None:
-    members[Agent].update(agent.id for agent in agents_holding(issue.id))
+def _agents(found: Found, issue: Any) -> None:
+    found[Agent].update(agent.id for agent in agents_holding(issue.id))
     if issue.assigned_agent_id is not None:
-        members[Agent].add(issue.assigned_agent_id)
+        found[Agent].add(issue.assigned_agent_id)
 
 
-def _with_agents(members: Members, issues: Iterable[Any]) -> None:
+def _with_agents(found: Found, issues: Iterable[Any]) -> None:
     for issue in issues:
-        members[Issue].add(issue.id)
-        _agents(members, issue)
+        found[Issue].add(issue.id)
+        _agents(found, issue)
 
 
-def _work(members: Members, agent: Any) -> None:
+def _work(found: Found, agent: Any) -> None:
     held = [agent.current_issue] if agent.current_issue_id is not None else []
-    _with_agents(members, [*held, *issues_under_way(agent.id)])
+    _with_agents(found, [*held, *issues_under_way(agent.id)])
 
 
-def _assigned(members: Members, agent: Any) -> None:
-    members[Issue].update(issue.id for issue in agent.issues)
+def _assigned(found: Found, agent: Any) -> None:
+    found[Issue].update(issue.id for issue in agent.issues)
 
 
-def _issue(members: Members, request: Any) -> None:
-    _with_agents(members, [request.issue])
+def _issue(found: Found, request: Any) -> None:
+    _with_agents(found, [request.issue])
 
 
-def _proposals(members: Members, agent: Any) -> None:
-    members[Proposal].update(proposal.id for proposal in proposals_of(agent.id))
+def _proposals(found: Found, agent: Any) -> None:
+    found[Proposal].update(proposal.id for proposal in proposals_of(agent.id))
 
 
-def _proposer(members: Members, proposal: Any) -> None:
-    members[Agent].add(proposal.proposer_id)
+def _proposer(found: Found, proposal: Any) -> None:
+    found[Agent].add(proposal.proposer_id)
 
 
-FINDERS: dict[Lock, Callable[[Members, Any], None]] = {
+FINDERS: dict[Lock, Callable[[Found, Any], None]] = {
     Lock.ROW: _row,
     Lock.EPIC: _epic,
     Lock.NEXT_ISSUES: _next_issues,
@@ -265,12 +266,9 @@ def _tables(model: type[Stateful], locks: Locks, trigger: Trigger | None) -> set
     for argument in trigger.arguments.values() if trigger else ():
         held |= {(row, each) for row, locked in ARGUMENTS.items() if row.__name__ == argument.model for each in locked}
     tables = {table for _, each in held for table in each.tables}
-    own = {kind for kind, each in held if each is Lock.ROW}
-    return tables | {kind._meta.table_name for kind in own} | _covered(own)
-
-
-def _covered(models: set[type[Stateful]]) -> set[str]:
-    return set(Lock.EPIC.tables) if models & {Epic, Stage, Gate} else set()
+    own = {kind._meta.table_name for kind, each in held if each is Lock.ROW}
+    under_epic = Lock.EPIC.tables if own.intersection(Lock.EPIC.tables) else ()
+    return tables | own | {*under_epic}
 
 
 def _cascade(

@@ -279,9 +279,9 @@ class StoreSession:
             GuardRefused: a column cannot change any more.
         """
         require_id(row)
-        if guarded := row.protected_columns().intersection(columns):
+        if protected := row.protected_columns().intersection(columns):
             raise InvalidValue(
-                f"{row}: save() refuses this: {row.why_protected(guarded)}; reload() restores the object"
+                f"{row}: save() refuses this: {row.why_protected(protected)}; reload() restores the object"
             )
         fields = row._meta.fields
         changed = {name: fields[name].check(row.__data__.get(name)) for name in columns}

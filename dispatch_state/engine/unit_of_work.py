@@ -42,9 +42,6 @@ _LOG = append_statement(TransitionLog)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-# ---- units of work -----------------------------------------------------------------------------------------
-
-
 class _Pending(NamedTuple):
     """A rule that a move has started, and that may yield further steps.
 

@@ -100,9 +100,24 @@ def _or_none(check: Check) -> Check:
 
 def _saved_row(model: str) -> Check:
     def check(value: object, place: str) -> object:
-        is_row = isinstance(value, peewee.Model) and type(value).__name__ == model
-        if not is_row or getattr(value, "is_new", True) or not isinstance(getattr(value, "id", None), UUID):
-            raise InvalidValue(f"{place}: takes a saved {model} row, not a value of type {type(value).__name__}")
+        require_row(value, place, model)
         return value
 
     return check
+
+
+def require_row(value: object, place: str, *models: str) -> None:
+    """Check that an argument is a saved row of one of these models, with its id.
+
+    Args:
+        value: the argument.
+        place: the method and the argument, for the message.
+        models: the names of the models.
+
+    Raises:
+        InvalidValue: it is anything else.
+    """
+    is_row = isinstance(value, peewee.Model) and type(value).__name__ in models
+    if not is_row or getattr(value, "is_new", True) or not isinstance(getattr(value, "id", None), UUID):
+        wanted = " or ".join(models)
+        raise InvalidValue(f"{place}: takes a saved {wanted} row, not a value of type {type(value).__name__}")

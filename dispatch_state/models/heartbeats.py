@@ -1,4 +1,4 @@
-"""Heartbeats of agents, and what agents are called."""
+"""Heartbeats of agents."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dispatch_state.lifecycle.session import UnitOfWork
-from dispatch_state.models.keys import short
 
 if TYPE_CHECKING:
     from dispatch_state.models.agent import Agent
-
-
-def agent_name(agent: Agent) -> str:
-    """Return how people see an agent: its type, and the end of its id."""
-    return f"{agent.agent_type} {short(agent.id)}"
 
 
 def record_heartbeat(unit: UnitOfWork, agent: Agent, every: timedelta = timedelta.resolution) -> None:

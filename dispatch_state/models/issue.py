@@ -10,6 +10,7 @@ from peewee import SQL, Case, ModelSelect
 
 from dispatch_state import json_values, values
 from dispatch_state.actors import Actor, Human
+from dispatch_state.lifecycle.arguments import require_row
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
 from dispatch_state.lifecycle.locks import Lock
 from dispatch_state.lifecycle.session import UnitOfWork, session
@@ -34,7 +35,6 @@ from dispatch_state.models.keys import ParentField, present
 from dispatch_state.models.metrics import with_one_completed
 from dispatch_state.models.placing import join_parents, place
 from dispatch_state.models.queries import UNDER_WAY
-from dispatch_state.models.row import require_row
 from dispatch_state.models.stage import Stage
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.vocabulary import AgentType, DecisionType, IssueStatus, IssueType, Priority
@@ -257,7 +257,7 @@ class Issue(Stateful):
             StoreError: the store is not open, or the database failed. A subclass says which.
         """
         current = session()
-        require_row(epic_or_stage, "place(epic_or_stage)", Epic, Stage)
+        require_row(epic_or_stage, "place(epic_or_stage)", "Epic", "Stage")
 
         def work(unit: UnitOfWork, issue: Issue) -> list[Move]:
             return place(unit, issue, epic_or_stage, by)
@@ -289,7 +289,7 @@ class Issue(Stateful):
         """
         current = session()
         reason = values.nonblank_text(reason, "reason")
-        require_row(agent, "reassign(agent)", Agent)
+        require_row(agent, "reassign(agent)", "Agent")
 
         def both(issue: Issue) -> Iterator[tuple[Issue, str, dict[str, Any]]]:
             yield issue, "release", {}

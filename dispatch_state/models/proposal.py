@@ -12,6 +12,7 @@ from peewee import ModelSelect
 from dispatch_state import json_values, values
 from dispatch_state.actors import Actor
 from dispatch_state.errors import InvalidValue
+from dispatch_state.lifecycle.arguments import require_row
 from dispatch_state.lifecycle.interface import NOW, Columns, Firing, Move
 from dispatch_state.lifecycle.locks import Lock
 from dispatch_state.lifecycle.session import session
@@ -25,7 +26,6 @@ from dispatch_state.models.issue import Issue
 from dispatch_state.models.keys import ParentField, present
 from dispatch_state.models.proposal_guards import choice_is_an_option, the_tally_approves, the_tally_rejects
 from dispatch_state.models.queries import UNDECIDED, votes_on
-from dispatch_state.models.row import require_row
 from dispatch_state.models.voting import DEFAULTS, KINDS, Rules, Tally, tally
 from dispatch_state.storage.fields import JsonField, StampField, TextField, WordField, word
 from dispatch_state.vocabulary import AgentType, DecisionType, ProposalStatus, ProposalType, Threshold, VoteDecision
@@ -267,7 +267,7 @@ class Proposal(Stateful):
             StoreError: the store is not open, or the database failed. A subclass says which.
         """
         current = session()
-        require_row(agent, "vote(agent)", Agent)
+        require_row(agent, "vote(agent)", "Agent")
         columns = {
             "decision": word(decision, VoteDecision, "votes.decision"),
             "reasoning": values.nonblank_text(reasoning, "votes.reasoning"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
-from uuid import UUID
 
 import peewee
 
@@ -218,23 +217,6 @@ class Row(peewee.Model):
     @classmethod
     def update(cls, data: Any = None, /, **columns: Any) -> Any:
         cls._refuse("update()")
-
-
-def require_row(value: object, place: str, *models: type[Row]) -> None:
-    """Check that an argument is a saved row of one of these models, with its id.
-
-    Args:
-        value: the argument.
-        place: the method and the argument, for the message.
-        models: the models.
-
-    Raises:
-        InvalidValue: it is anything else.
-    """
-    if isinstance(value, models) and not value.is_new and isinstance(value._pk, UUID):
-        return
-    wanted = " or ".join(model.__name__ for model in models)
-    raise InvalidValue(f"{place}: takes a saved {wanted} row, not a value of type {type(value).__name__}")
 
 
 def _ids(model: type[Row]) -> set[str]:

@@ -17,11 +17,11 @@ from dispatch_state import json_values, values
 from dispatch_state.actors import Actor
 from dispatch_state.engine.checks import require_actor
 from dispatch_state.errors import InvalidValue
+from dispatch_state.lifecycle.arguments import require_row
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.gate import approvers
 from dispatch_state.models.keys import ParentField
 from dispatch_state.models.proposal import agent_types
-from dispatch_state.models.row import require_row
 from dispatch_state.models.tables import STATEFUL
 from dispatch_state.storage.fields import IntegerField, JsonField, StampField, TextField, WordField, word
 from dispatch_state.testing.choices import choices, everybody, present
@@ -264,7 +264,7 @@ def triggers(
         InvalidValue: an argument is wrong, or the row has no such trigger.
         StoreNotOpen: no store is open when a firing is drawn.
     """
-    require_row(row, "triggers(row)", *STATEFUL)
+    require_row(row, "triggers(row)", *(model.__name__ for model in STATEFUL))
     if legal is not None:
         values.boolean(legal, "triggers(legal)")
     for one in actors or ():

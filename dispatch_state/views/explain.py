@@ -15,9 +15,8 @@ from dispatch_state.models.agent import Agent
 from dispatch_state.models.base import Stateful
 from dispatch_state.models.epic import Epic
 from dispatch_state.models.gate import Gate
-from dispatch_state.models.heartbeats import agent_name
 from dispatch_state.models.issue import Issue
-from dispatch_state.models.keys import present
+from dispatch_state.models.keys import present, short
 from dispatch_state.models.log import TransitionLog
 from dispatch_state.models.proposal import Proposal
 from dispatch_state.models.pull_request import PullRequest
@@ -71,6 +70,11 @@ def explanation(row: Stateful) -> list[str]:
     if waits := waits_for(current):
         said.append(f"  waits for: {'; '.join(waits)}")
     return said
+
+
+def agent_name(agent: Agent) -> str:
+    """Return how people see an agent: its type, and the end of its id."""
+    return f"{agent.agent_type} {short(agent.id)}"
 
 
 def display_name(actor: str) -> str:
