@@ -16,7 +16,7 @@ import pytest
 
 from dispatch_state.ids import new_id
 
-FASTER = ("fsync", "full_page_writes", "jit", "autovacuum")
+FASTER = ("fsync", "full_page_writes", "jit")
 """Settings that are off here: no test cuts the power of this server, and no statement of ours runs long."""
 
 

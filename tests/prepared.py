@@ -116,20 +116,17 @@ def _emptied(name: str, before: str) -> str:
 
 @cache
 def _truncation() -> str:
-    """The statements that empty every table while our triggers, which refuse that, are off.
+    """The statements that empty every table while our triggers against TRUNCATE are off.
 
     Deleted rows would leave room in the tables, and later rows would be stored, and read, in another order than they
     were inserted.
     """
-    off = [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in TABLES]
-    on = []
+    off, on = [], []
     for table in TABLES:
         found = _server().execute(
-            """SELECT string_agg(format('ENABLE ALWAYS TRIGGER %%I', tgname), ', ') FROM pg_trigger
-               WHERE tgrelid = %s::regclass AND NOT tgisinternal""",
-            (table,),
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND tgtype & 32 <> 0", (table,)
         )
-        (enable,) = found.fetchone() or (None,)
-        if enable:
-            on.append(f"ALTER TABLE {table} {enable}")
+        for (trigger,) in found.fetchall():
+            off.append(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+            on.append(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
     return "; ".join([*off, f"TRUNCATE {', '.join(TABLES)}", *on])
